@@ -1,0 +1,244 @@
+"""The specs: what an environment and its tenants should be. Frozen, typed, each field documented."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
+"""A Kubernetes namespace is `<environment>-<tenant>` and holds 63 characters (RFC 1123 label)."""
+
+Name = Annotated[str, pydantic.StringConstraints(pattern=NAME_PATTERN)]
+Identifier = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_$]{0,254}$")]
+AirflowKey = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
+Port = Annotated[int, pydantic.Field(ge=1024, le=65535)]
+
+
+class Spec(pydantic.BaseModel):
+    """The base of all specs: frozen, no unknown keys, field docstrings in the JSON Schema."""
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, strict=True
+    )
+
+
+class SecretReference(Spec):
+    """Where a secret is, never the secret: exactly one of the fields."""
+
+    env: Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
+    """Name of an environment variable of the caller. How GitLab CI hands over masked variables."""
+    file: str | None = None
+    """Path of a file that holds the value and nothing else; relative to the repository's root."""
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> SecretReference:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("name exactly one of env and file")
+        return self
+
+    def __str__(self) -> str:
+        return f"environment variable {self.env}" if self.env else f"file {self.file}"
+
+
+class Connection(Spec):
+    """One Airflow connection of a tenant; it is written into the tenant's metadata database."""
+
+    id: AirflowKey
+    """Connection id, as DAGs name it."""
+    type: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$")]
+    """Airflow's connection type, such as `http`, `postgres` or `aws`."""
+    host: str | None = None
+    """Host name or address; what it means depends on the type."""
+    port: Annotated[int, pydantic.Field(ge=1, le=65535)] | None = None
+    """TCP port; by default the type's own."""
+    login: str | None = None
+    """User name; not a secret."""
+    database_schema: Annotated[str | None, pydantic.Field(alias="schema")] = None
+    """Airflow's `schema` field: for databases the database's name."""
+    password: SecretReference | None = None
+    """The password, by reference."""
+    extra: dict[str, Any] = {}
+    """Further settings, as the type documents them; no secrets here."""
+    description: str = ""
+    """Shown in Airflow's list of connections."""
+
+
+class Pool(Spec):
+    """One Airflow pool of a tenant: a limit on tasks that run at the same time."""
+
+    name: Annotated[str, pydantic.StringConstraints(min_length=1, max_length=250)]
+    """Pool name, as DAGs name it."""
+    slots: Annotated[int, pydantic.Field(ge=0, le=10000)]
+    """Task slots; 0 stops all its tasks."""
+    description: str = ""
+    """Shown in Airflow's list of pools."""
+
+
+class Snowflake(Spec):
+    """What a tenant's connection `snowflake_default` points to."""
+
+    account: Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
+    """Snowflake account identifier, `organization-account`. Without one, process and docker serve the
+    tenant from a fakesnow of its own."""
+    user: str = "AIRFLOW"
+    """Snowflake user; fakesnow takes any."""
+    password: SecretReference | None = None
+    """The user's password or programmatic access token, by reference. Needed with `account` unless a
+    private key is given."""
+    private_key: SecretReference | None = None
+    """The user's private key (PEM), by reference: Snowflake's recommendation for services."""
+    database: Identifier
+    """Database of the tenant in this environment. No default: environments must not share one by accident."""
+    # The provider calls it `schema`, which pydantic reserves.
+    default_schema: Annotated[Identifier, pydantic.Field(alias="schema")] = "PUBLIC"
+    """Schema that unqualified names mean; Snowflake creates `PUBLIC` in each database."""
+    warehouse: Identifier
+    """Virtual warehouse that pays for the tenant's queries."""
+    role: Identifier
+    """Role that the tenant's tasks take; its grants are what isolates tenants inside Snowflake."""
+
+    @pydantic.model_validator(mode="after")
+    def _credentials(self) -> Snowflake:
+        if self.account and not (self.password or self.private_key):
+            raise ValueError("an account needs password or private_key")
+        if self.password and self.private_key:
+            raise ValueError("name one of password and private_key")
+        return self
+
+
+class Tenant(Spec):
+    """One Airflow installation of one team in one environment."""
+
+    name: Name
+    """Unique in the environment; becomes part of a namespace, a database and a role."""
+    description: str = ""
+    """Whose it is and what for; shown by env-show."""
+    owner: str = ""
+    """Who to ask: a team or an address; shown when something is wrong."""
+    parallelism: Annotated[int, pydantic.Field(ge=1, le=64)] = 2
+    """Tasks that run at the same time. 2, because each idle LocalExecutor worker costs 26-48 MB."""
+    snowflake: Snowflake
+    """The tenant's Snowflake database, warehouse and role."""
+    connections: tuple[Connection, ...] = ()
+    """Further Airflow connections."""
+    variables: dict[AirflowKey, str] = {}
+    """Airflow variables; values are plain text, so no secrets."""
+    secret_variables: dict[AirflowKey, SecretReference] = {}
+    """Airflow variables whose values are secrets, by reference."""
+    pools: tuple[Pool, ...] = ()
+    """Airflow pools."""
+
+
+class PortRange(Spec):
+    """An inclusive range of TCP ports on 127.0.0.1."""
+
+    first: Port
+    """The lowest port."""
+    last: Port
+    """The highest port."""
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> PortRange:
+        if self.last < self.first:
+            raise ValueError("last is lower than first")
+        return self
+
+
+class Process(Spec):
+    """Where the `process` runtime lives: plain processes on this machine."""
+
+    ports: PortRange = PortRange(first=18080, last=18279)
+    """Ports that tenants get, two each; kept once given. Above the well-known ones, below Linux's
+    ephemeral range (32768)."""
+    packages: str | None = None
+    """A ready virtual environment with Airflow to use instead of the locked one that the toolkit builds.
+    For trying other versions; nothing checks what is in it."""
+    snowflake_packages: str | None = None
+    """The same for fakesnow."""
+    start_timeout: Annotated[int, pydantic.Field(ge=10, le=3600)] = 180
+    """Seconds until a tenant must be healthy: ten times a quiet machine's 10-16 s, because several start at once."""
+
+
+class Docker(Spec):
+    """Where the `docker` runtime lives."""
+
+    host: str | None = None
+    """Docker host, as DOCKER_HOST has it; by default the local engine."""
+
+
+class Eks(Spec):
+    """Where the `eks` runtime lives."""
+
+    account: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9]{12}$")]
+    """AWS account id; commands refuse to run with credentials of another."""
+    region: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")]
+    """AWS region."""
+    cluster: Name
+    """EKS cluster name."""
+
+
+class Dags(Spec):
+    """Which DAGs the environment serves."""
+
+    smoke: AirflowKey = "platform_smoke"
+    """The DAG that tenant-up runs last: green means that tasks, Snowflake and DAG delivery work."""
+    smoke_timeout: Annotated[int, pydantic.Field(ge=10, le=3600)] = 120
+    """Seconds until the smoke DAG must have succeeded; it takes about 5 on a quiet machine."""
+    refresh_interval: Annotated[int, pydantic.Field(ge=1, le=3600)] = 5
+    """Seconds between two looks for a new DAG version; Airflow's own default is 300."""
+
+
+class Environment(Spec):
+    """One environment: a runtime, where it lives, and its tenants."""
+
+    name: Name
+    """The file's name without `.toml`; not written in the file."""
+    description: str = ""
+    """What it is for; shown by env-list."""
+    runtime: Literal["process", "docker", "eks"]
+    """Where tenants run."""
+    protected: bool = False
+    """Whether going down needs `--tenant` and `--confirm`. True for stage and prod."""
+    process: Process = Process()
+    """Settings of the `process` runtime."""
+    docker: Docker = Docker()
+    """Settings of the `docker` runtime."""
+    eks: Eks | None = None
+    """Settings of the `eks` runtime; needed by it."""
+    dags: Dags = Dags()
+    """Which DAGs it serves."""
+    steps: tuple[str, ...] = ()
+    """Names of steps of other packages (entry points `airflow_platform.steps`) to run here as well."""
+    tenants: tuple[Tenant, ...]
+    """The tenants; at least one."""
+
+    @pydantic.field_validator("tenants")
+    @classmethod
+    def _distinct(cls, tenants: tuple[Tenant, ...]) -> tuple[Tenant, ...]:
+        if not tenants:
+            raise ValueError("declare at least one [[tenants]]")
+        names = [tenant.name for tenant in tenants]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two tenants are called {name}")
+        return tenants
+
+    @pydantic.model_validator(mode="after")
+    def _runtime_has_a_place(self) -> Environment:
+        if self.runtime == "eks" and self.eks is None:
+            raise ValueError("runtime eks needs a table [eks] with account, region and cluster")
+        return self
+
+    def tenant(self, name: str) -> Tenant:
+        """The tenant of that name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        return {tenant.name: tenant for tenant in self.tenants}[name]
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can name an environment or a tenant."""
+    return re.match(NAME_PATTERN, text) is not None

@@ -1,0 +1,392 @@
+"""The only place that starts programs: argument lists, environments, deadlines, masking, groups, signals.
+
+A program runs in a session of its own, so that a signal reaches it and all its children, and
+nothing reaches it by accident. It is started from one thread that lives as long as the process:
+Linux sends the parent-death signal when the *thread* that forked ends. The descriptors in
+`held` are inherited, so that a lock stays taken while a child of a killed run still works.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import os
+import queue
+import selectors
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from airflow_platform import errors, secrets
+
+TAIL_LINES = 12
+"""Lines of output that an error shows: a screen's third, and enough for a Python traceback's end."""
+
+GRACE = 10.0
+"""Seconds between SIGTERM and SIGKILL, for programs that do not state another: Docker's default, too."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a program ended. `stdout` is as printed, for parsing; `tail` is masked, for people."""
+
+    code: int
+    stdout: str
+    tail: tuple[str, ...]
+
+
+class Interruption:
+    """One flag for a run: a signal came, and everything that waits stops waiting."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.signal_number = 0
+        self.count = 0
+
+    def request(self, signal_number: int) -> None:
+        """Called for each signal; only the first one decides the exit code."""
+        self.signal_number = self.signal_number or signal_number
+        self.count += 1
+        self._event.set()
+
+    @property
+    def requested(self) -> bool:
+        return self._event.is_set()
+
+    def error(self) -> errors.Interrupted:
+        """The error that says which signal it was."""
+        return errors.Interrupted(self.signal_number, signal.Signals(self.signal_number).name)
+
+    def raise_if_requested(self) -> None:
+        """Raise `Interrupted` when a signal came."""
+        if self.requested:
+            raise self.error()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; raise `Interrupted` at once when a signal comes."""
+        self._event.wait(seconds)
+        self.raise_if_requested()
+
+
+class Programs:
+    """Starts programs for one run; knows which are running, and passes signals on to them."""
+
+    def __init__(
+        self,
+        *,
+        mask: secrets.Mask | None = None,
+        interruption: Interruption | None = None,
+        marker: Mapping[str, str] | None = None,
+    ) -> None:
+        self.mask = mask or secrets.Mask()
+        self.interruption = interruption or Interruption()
+        self._marker = dict(marker or {})
+        self._held: set[int] = set()
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self._lock = threading.Lock()
+
+    def hold(self, descriptor: int) -> None:
+        """Let every program started from now on inherit this open lock."""
+        self._held.add(descriptor)
+
+    def release(self, descriptor: int) -> None:
+        """Programs started from now on no longer inherit it."""
+        self._held.discard(descriptor)
+
+    def run(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        timeout: float,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stdin: str = "",
+        check: bool = True,
+        grace: float = GRACE,
+        hint: str = "",
+        on_line: Callable[[str], None] | None = None,
+        user: int | None = None,
+    ) -> Completed:
+        """Run a program to its end.
+
+        Args:
+            argv: The program and its arguments; never a shell string, never a secret.
+            timeout: Seconds until it is stopped.
+            env: The whole environment; by default this process's own.
+            stdin: Text that it reads.
+            check: Whether a code other than 0 is an error.
+            grace: Seconds that it has between SIGTERM and SIGKILL.
+            hint: The remedy that an error shows.
+            on_line: Called with each masked line of its standard error, as it comes.
+            user: A user id to run it as; needs root. The group id is the same number.
+
+        Raises:
+            ProgramMissing: It is not on PATH.
+            ProgramTimeout: It did not end in time.
+            ProgramError: It ended with a code other than 0, and `check` is set.
+            Interrupted: A signal ended the run.
+        """
+        self.interruption.raise_if_requested()
+        words = [str(word) for word in argv]
+        child = self._start(words, env, cwd, user, hint)
+        try:
+            reading = _Reading(child, self.mask, on_line)
+            reading.feed(stdin)
+            ended = reading.until_end(timeout, grace, self.interruption)
+        finally:
+            with self._lock:
+                self._running.pop(child.pid, None)
+        self.interruption.raise_if_requested()
+        if not ended:
+            raise errors.ProgramTimeout(words[0], timeout, reading.tail)
+        if check and child.returncode != 0:
+            raise errors.ProgramError(words[0], child.returncode, reading.tail, hint=hint)
+        return Completed(child.returncode, reading.stdout, tuple(reading.tail))
+
+    def signal(self, number: int) -> None:
+        """Pass a signal on to the group of every running program."""
+        with self._lock:
+            running = list(self._running.values())
+        for child in running:
+            _signal_group(child.pid, number)
+
+    def _start(
+        self,
+        words: list[str],
+        env: Mapping[str, str] | None,
+        cwd: Path | None,
+        user: int | None,
+        hint: str,
+    ) -> subprocess.Popen[bytes]:
+        environment = {**(os.environ if env is None else env), **self._marker}
+        require(words[0], environment.get("PATH"), hint)
+        start = functools.partial(
+            subprocess.Popen,
+            [*_parent_death_prefix(), *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd=cwd,
+            start_new_session=True,
+            pass_fds=tuple(self._held),
+            umask=0o022 if user is None else 0o077,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
+        )
+        child = _spawner().call(start)
+        with self._lock:
+            self._running[child.pid] = child
+        return child
+
+
+def require(program: str, path: str | None = None, hint: str = "") -> str:
+    """The full path of a program.
+
+    Raises:
+        ProgramMissing: It is not on PATH, or the path given does not exist.
+    """
+    found = shutil.which(program, path=path)
+    if found is None:
+        raise errors.ProgramMissing(program, hint=hint or f"Install {program} and run this again.")
+    return found
+
+
+def start_detached(
+    argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: Path
+) -> int:
+    """Start a program that outlives this one: own session, no inherited descriptor, output to `log`.
+
+    Returns:
+        Its process id.
+    """
+    with log.open("ab") as output:
+        child = _spawner().call(
+            functools.partial(
+                subprocess.Popen,
+                [str(word) for word in argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=dict(env),
+                cwd=cwd,
+                start_new_session=True,
+                close_fds=True,
+            )
+        )
+    child.returncode = 0  # Not ours to wait for: keeps Popen from warning when it is collected.
+    return child.pid
+
+
+def replace_with(argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, user: int | None) -> int:
+    """Run a program in the foreground, on this terminal, and return its exit code.
+
+    Ctrl-C reaches the program itself; this process waits until it has ended.
+    """
+    child = subprocess.Popen(
+        [str(word) for word in argv],
+        env=dict(env),
+        cwd=cwd,
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
+    )
+    with _ignored(signal.SIGINT):
+        code = child.wait()
+    return 128 - code if code < 0 else code
+
+
+class _Reading:
+    """Reads both outputs of a child until it ends, in one loop that also keeps the deadline."""
+
+    def __init__(
+        self,
+        child: subprocess.Popen[bytes],
+        mask: secrets.Mask,
+        on_line: Callable[[str], None] | None,
+    ) -> None:
+        self._child = child
+        self._mask = mask
+        self._on_line = on_line
+        self._chunks: list[bytes] = []
+        self._partial: dict[int, bytes] = {}
+        self.tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
+
+    @property
+    def stdout(self) -> str:
+        return b"".join(self._chunks).decode(errors="replace")
+
+    def feed(self, text: str) -> None:
+        """Write the child's standard input and close it; a child that does not read it is no error."""
+        assert self._child.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._child.stdin as pipe:
+            pipe.write(text.encode())
+
+    def until_end(self, timeout: float, grace: float, interruption: Interruption) -> bool:
+        """Read until both outputs are closed and the child is reaped; False when the deadline passed."""
+        deadline = time.monotonic() + timeout
+        stopped_at: float | None = None
+        in_time = True
+        with selectors.DefaultSelector() as selector:
+            for stream in (self._child.stdout, self._child.stderr):
+                assert stream is not None
+                os.set_blocking(stream.fileno(), False)
+                selector.register(stream, selectors.EVENT_READ)
+            while not self._finished(selector):
+                now = time.monotonic()
+                if stopped_at is None and (interruption.requested or now > deadline):
+                    in_time = interruption.requested
+                    stopped_at = now
+                    _signal_group(self._child.pid, interruption.signal_number or signal.SIGTERM)
+                if stopped_at is not None and now > stopped_at + (grace if interruption.count < 2 else 0.5):
+                    _signal_group(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+        return in_time
+
+    def _finished(self, selector: selectors.BaseSelector) -> bool:
+        for key, _ in selector.select(timeout=0.05) if selector.get_map() else ():
+            stream = key.fileobj
+            assert not isinstance(stream, int)
+            if not self._take(key.fd):
+                selector.unregister(stream)
+                stream.close()
+        if self._child.poll() is None:
+            if not selector.get_map():
+                time.sleep(0.01)
+            return False
+        for key in list(selector.get_map().values()):  # A grandchild may keep a pipe open for ever.
+            self._take(key.fd)
+            stream = key.fileobj
+            assert not isinstance(stream, int)
+            selector.unregister(stream)
+            stream.close()
+        return True
+
+    def _take(self, descriptor: int) -> bool:
+        """Take what is there; False at the end of the stream."""
+        is_output = self._child.stdout is not None and not self._child.stdout.closed
+        is_output = is_output and descriptor == _descriptor(self._child.stdout)
+        while True:
+            try:
+                chunk = os.read(descriptor, 65536)
+            except BlockingIOError:
+                return True
+            if is_output:
+                self._chunks.append(chunk)
+            self._split(descriptor, chunk, is_output=is_output)
+            if not chunk:
+                return False
+
+    def _split(self, descriptor: int, chunk: bytes, *, is_output: bool) -> None:
+        *lines, rest = (self._partial.get(descriptor, b"") + chunk).split(b"\n")
+        if not chunk and rest:
+            lines, rest = [*lines, rest], b""
+        self._partial[descriptor] = rest
+        for line in lines:
+            text = self._mask(line.decode(errors="replace").rstrip())
+            if text:
+                self.tail.append(text)
+            if text and self._on_line and not is_output:
+                self._on_line(text)
+
+
+class _Spawner:
+    """A thread that starts programs and lives as long as this process."""
+
+    def __init__(self) -> None:
+        self._work: queue.SimpleQueue[tuple[Callable[[], object], Future[object]]] = queue.SimpleQueue()
+        threading.Thread(target=self._loop, name="spawner", daemon=True).start()
+
+    def call(self, start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+        answer: Future[object] = Future()
+        self._work.put((start, answer))
+        child = answer.result()
+        assert isinstance(child, subprocess.Popen)
+        return child
+
+    def _loop(self) -> None:
+        while True:
+            start, answer = self._work.get()
+            try:
+                answer.set_result(start())
+            except BaseException as error:  # noqa: BLE001 - it is raised where the program was asked for.
+                answer.set_exception(error)
+
+
+@functools.cache
+def _spawner() -> _Spawner:
+    return _Spawner()
+
+
+@functools.cache
+def _parent_death_prefix() -> tuple[str, ...]:
+    """On Linux, util-linux's `setpriv` has the kernel send SIGTERM when we die; elsewhere nothing does."""
+    setpriv = shutil.which("setpriv")
+    return (setpriv, "--pdeathsig", "TERM", "--") if setpriv else ()
+
+
+def _signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _descriptor(stream: IO[bytes] | None) -> int:
+    return -1 if stream is None else stream.fileno()
+
+
+@contextlib.contextmanager
+def _ignored(number: int) -> Iterator[None]:
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
