@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import io
 import os
 import queue
 import selectors
@@ -44,10 +45,16 @@ class Completed:
 
 
 class Interruption:
-    """One flag for a run: a signal came, and everything that waits stops waiting."""
+    """One flag for a run: a signal came, and everything that waits stops waiting.
+
+    A signal handler may run between any two instructions of the main thread, so `request` takes
+    no lock, and waiting is done in short slices instead of on an event.
+    """
+
+    SLICE = 0.05
+    """Seconds; how late a wait may notice the signal. Unnoticeable, and idle costs nothing."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
         self.signal_number = 0
         self.count = 0
 
@@ -55,11 +62,10 @@ class Interruption:
         """Called for each signal; only the first one decides the exit code."""
         self.signal_number = self.signal_number or signal_number
         self.count += 1
-        self._event.set()
 
     @property
     def requested(self) -> bool:
-        return self._event.is_set()
+        return self.count > 0
 
     def error(self) -> errors.Interrupted:
         """The error that says which signal it was."""
@@ -71,9 +77,12 @@ class Interruption:
             raise self.error()
 
     def sleep(self, seconds: float) -> None:
-        """Wait; raise `Interrupted` at once when a signal comes."""
-        self._event.wait(seconds)
+        """Wait; raise `Interrupted` as soon as a signal comes."""
+        deadline = time.monotonic() + seconds
         self.raise_if_requested()
+        while (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, self.SLICE))
+            self.raise_if_requested()
 
 
 class Programs:
@@ -168,8 +177,7 @@ class Programs:
     ) -> subprocess.Popen[bytes]:
         environment = {**(os.environ if env is None else env), **self._marker}
         require(words[0], environment.get("PATH"), hint)
-        start = functools.partial(
-            subprocess.Popen,
+        start: Callable[[], subprocess.Popen[bytes]] = lambda: subprocess.Popen(
             [*_parent_death_prefix(), *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -211,8 +219,7 @@ def start_detached(
     """
     with log.open("ab") as output:
         child = _spawner().call(
-            functools.partial(
-                subprocess.Popen,
+            lambda: subprocess.Popen(
                 [str(word) for word in argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -295,7 +302,7 @@ class _Reading:
     def _finished(self, selector: selectors.BaseSelector) -> bool:
         for key, _ in selector.select(timeout=0.05) if selector.get_map() else ():
             stream = key.fileobj
-            assert not isinstance(stream, int)
+            assert isinstance(stream, io.IOBase)
             if not self._take(key.fd):
                 selector.unregister(stream)
                 stream.close()
@@ -306,7 +313,7 @@ class _Reading:
         for key in list(selector.get_map().values()):  # A grandchild may keep a pipe open for ever.
             self._take(key.fd)
             stream = key.fileobj
-            assert not isinstance(stream, int)
+            assert isinstance(stream, io.IOBase)
             selector.unregister(stream)
             stream.close()
         return True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from airflow_platform.engine import step as steps
+from airflow_platform.engine.step import Json, Outputs
 from airflow_platform.errors import ExitCode, Fault
 
 SCHEMA = "https://airflow-platform.invalid/report/1"
@@ -57,12 +58,12 @@ class StepReport:
     status: Outcome
     reason: str = ""
     seconds: float = 0.0
-    outputs: steps.Outputs = field(default_factory=dict)
+    outputs: Outputs = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     traceback: str = ""
     """Only for `broken`, or with `--traceback`; shown by reporters, not in the envelope."""
 
-    def to_json(self) -> dict[str, steps.Json]:
+    def to_json(self) -> dict[str, Json]:
         return {
             "name": self.name,
             "status": self.status.value,
@@ -78,9 +79,9 @@ class TenantReport:
     name: str
     status: str
     steps: tuple[StepReport, ...] = ()
-    outputs: steps.Outputs = field(default_factory=dict)
+    outputs: Outputs = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, steps.Json]:
+    def to_json(self) -> dict[str, Json]:
         return {
             "name": self.name,
             "status": self.status,
@@ -100,9 +101,9 @@ class Report:
     faults: tuple[Fault, ...] = ()
     steps: tuple[StepReport, ...] = ()
     tenants: tuple[TenantReport, ...] = ()
-    data: steps.Json = None
+    data: Json = None
 
-    def to_json(self) -> dict[str, steps.Json]:
+    def to_json(self) -> dict[str, Json]:
         return {
             "schema": SCHEMA,
             "task": self.task,
@@ -136,6 +137,38 @@ class Reporter(Protocol):
 
     def end(self) -> None:
         """No more steps: the board may be taken down."""
+
+
+class OneAtATime:
+    """Passes a reporter's verbs on, one call at a time, whichever threads they come from."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._lock = threading.RLock()
+
+    def begin(self, nodes: Sequence[Node], expected: Mapping[Node, float]) -> None:
+        with self._lock:
+            self._reporter.begin(nodes, expected)
+
+    def note(self, text: str) -> None:
+        with self._lock:
+            self._reporter.note(text)
+
+    def started(self, node: Node) -> None:
+        with self._lock:
+            self._reporter.started(node)
+
+    def progress(self, node: Node, text: str) -> None:
+        with self._lock:
+            self._reporter.progress(node, text)
+
+    def ended(self, node: Node, result: StepReport) -> None:
+        with self._lock:
+            self._reporter.ended(node, result)
+
+    def end(self) -> None:
+        with self._lock:
+            self._reporter.end()
 
 
 def exit_code_of(outcomes: Sequence[Outcome], *, checks_failed: bool) -> ExitCode:

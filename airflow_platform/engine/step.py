@@ -175,6 +175,8 @@ class Step:
     """Names of steps that must have succeeded before this one (after it, on the way down)."""
     required_by: ClassVar[Sequence[str]] = ()
     """Names of steps that must wait for this one: how a plugin puts itself in the middle."""
+    publishes: ClassVar[Sequence[str]] = ()
+    """Keys of its outputs that the report shows as the tenant's."""
     keeps_data: ClassVar[bool] = False
     """Whether going down would delete what cannot be made again; then only `--delete-data` does."""
 

@@ -1,0 +1,177 @@
+"""One run: arrange, lock, check, walk, report."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic
+
+from airflow_platform import programs
+from airflow_platform.engine import checking, graph, journal, perform, signals, store, walk
+from airflow_platform.engine.report import (
+    Node,
+    OneAtATime,
+    Outcome,
+    Report,
+    Reporter,
+    StepReport,
+    TenantReport,
+    exit_code_of,
+)
+from airflow_platform.engine.step import EnvironmentT, Goal, Step, TenantT
+
+
+@dataclass(frozen=True)
+class Order(Generic[EnvironmentT, TenantT]):
+    """What is to be run, and with what."""
+
+    task: str
+    """The command's name, for journal and report."""
+    environment: EnvironmentT
+    tenants: Sequence[TenantT]
+    """The selected ones."""
+    goal: Goal
+    steps: Sequence[Step]
+    store: store.Store
+    reporter: Reporter
+    programs: programs.Programs
+    reached: str = "present"
+    """The word for a tenant that is where it should be: "healthy", "stopped"."""
+    planning: bool = False
+    """`--plan`: observe and plan, lock nothing, change nothing."""
+    skip: Mapping[str, str] = field(default_factory=dict)
+    """Steps left out on purpose, with the reason that the report shows."""
+    workers: int = 4
+    """Steps that may work at the same time."""
+    clock: Callable[[], float] = time.monotonic
+
+
+def execute(order: Order[EnvironmentT, TenantT]) -> Report:
+    """Run an order to its end and report; what the work says is in the report, not raised.
+
+    Raises:
+        ConfigurationError: The steps do not fit together.
+        BusyError: Somebody else holds the lock of a selected tenant.
+        StateError: Lock or journal cannot be written.
+    """
+    order = dataclasses.replace(order, reporter=OneAtATime(order.reporter))
+    names = [tenant.name for tenant in order.tenants]
+    arranged = graph.build(order.steps, names, order.goal)
+    with signals.handled(order.programs.interruption), _opened(order, names) as opened:
+        order.reporter.begin(arranged.nodes, opened.journal.expected() if opened.journal else {})
+        try:
+            performer = perform.Performer(order, arranged, opened.journal, opened.directory)
+            faults = checking.check(performer, order.workers)
+            results = walk.walk(
+                arranged, performer.perform, _ruled_out(order, arranged, faults), order=order
+            )
+            report = _summarise(order, arranged, results, faults)
+        finally:
+            order.reporter.end()
+        if opened.journal:
+            opened.journal.end_run(report.exit_code)
+    return report
+
+
+@dataclass(frozen=True)
+class _Opened:
+    journal: journal.Journal | None
+    directory: Path
+
+
+@contextlib.contextmanager
+def _opened(order: Order[EnvironmentT, TenantT], names: Sequence[str]) -> Iterator[_Opened]:
+    """Locks, journal and run directory; with `--plan` none but a temporary directory."""
+    if order.planning:
+        with tempfile.TemporaryDirectory(prefix="airflow-platform-plan-") as directory:
+            yield _Opened(None, Path(directory))
+        return
+    with order.store.tenant_locks(names), contextlib.closing(order.store.open_journal()) as opened:
+        run_id = opened.begin_run(order.task, names)
+        for left in opened.unfinished():
+            order.reporter.note(
+                f"Run {left.run} was ended in the middle of {left.node} (to {left.summary}); "
+                "what it left is observed and taken up."
+            )
+        yield _Opened(opened, order.store.run_directory(run_id))
+
+
+def _ruled_out(
+    order: Order[EnvironmentT, TenantT], arranged: graph.Graph, faults: Mapping[Node, checking.Found]
+) -> dict[Node, StepReport]:
+    """The nodes that are not even tried: skipped on purpose, or blocked by a check."""
+    results = {
+        node: StepReport(node.step, Outcome.SKIPPED, order.skip[node.step])
+        for node in arranged.nodes
+        if node.step in order.skip
+    }
+    stopped = {node.tenant: node for node in faults}
+    for node in arranged.nodes:
+        if node in faults:
+            results[node] = faults[node].report(node)
+        elif stopped and (None in stopped or node.tenant in stopped):
+            cause = stopped.get(None) or stopped[node.tenant]
+            results[node] = StepReport(node.step, Outcome.BLOCKED, f"the check of {cause} said no")
+    return results
+
+
+def _summarise(
+    order: Order[EnvironmentT, TenantT],
+    arranged: graph.Graph,
+    results: Mapping[Node, StepReport],
+    checked: Mapping[Node, checking.Found],
+) -> Report:
+    outcomes = [result.status for result in results.values()]
+    code = int(exit_code_of(outcomes, checks_failed=bool(checked)))
+    if order.programs.interruption.requested:
+        code = order.programs.interruption.error().code
+    mine = functools.partial(_steps_of, arranged.nodes, results)
+    tenants = tuple(
+        TenantReport(
+            tenant.name, _status(order, mine(tenant.name)), mine(tenant.name), _published(arranged, mine(tenant.name))
+        )
+        for tenant in order.tenants
+    )
+    everything = [result for node in arranged.nodes for result in [results[node]]]
+    return Report(
+        task=order.task,
+        environment=order.environment.name,
+        status=_status(order, everything),
+        exit_code=code,
+        faults=tuple(fault for result in everything for fault in result.faults),
+        steps=mine(None),
+        tenants=tenants,
+    )
+
+
+def _steps_of(
+    nodes: Sequence[Node], results: Mapping[Node, StepReport], tenant: str | None
+) -> tuple[StepReport, ...]:
+    return tuple(results[node] for node in nodes if node.tenant == tenant)
+
+
+def _status(order: Order[Any, Any], results: Sequence[StepReport]) -> str:
+    """The worst outcome's word, or the word for being where it should be."""
+    found = {result.status for result in results}
+    if order.programs.interruption.requested:
+        return "interrupted"
+    for outcome in (Outcome.BROKEN, Outcome.FAILED, Outcome.BLOCKED, Outcome.PENDING):
+        if outcome in found:
+            return str(outcome.value)
+    return order.reached
+
+
+def _published(arranged: graph.Graph, results: Sequence[StepReport]) -> dict[str, object]:
+    return {
+        key: result.outputs[key]
+        for result in results
+        for key in arranged.steps[result.name].publishes
+        if key in result.outputs
+    }
+

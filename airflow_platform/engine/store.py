@@ -1,0 +1,138 @@
+"""Where a run keeps its lock, journal and artifacts; a runtime chooses one. `LocalStore` is a directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from airflow_platform import errors, programs
+from airflow_platform.engine import journal, locks
+
+KEPT_RUN_DIRECTORIES = 20
+"""Directories of artifacts that are kept: enough to look into last week's failures."""
+
+FORMAT = 1
+"""Of the state directory; a newer toolkit raises it when it lays files out in another way."""
+
+
+class Store(Protocol):
+    """Locks, journal and artifacts of an environment."""
+
+    def tenant_locks(self, tenants: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+        """Hold the locks of these tenants; never waits for a living holder."""
+
+    def environment_lock(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the environment's lock; waits for it up to the lock timeout."""
+
+    def open_journal(self) -> journal.Journal:
+        """The journal, opened."""
+
+    def run_directory(self, run_id: str) -> Path:
+        """A directory for a run's artifacts, made."""
+
+
+class LocalStore:
+    """A directory on this machine: `flock` and SQLite."""
+
+    def __init__(
+        self,
+        directory: Path,
+        environment: str,
+        *,
+        lock_timeout: float,
+        programs: programs.Programs,
+        on_note: Callable[[str], None],
+    ) -> None:
+        """Prepare; nothing is touched yet.
+
+        Args:
+            directory: The environment's state directory.
+            environment: Its name, for messages.
+            lock_timeout: Seconds to wait for the environment's lock.
+            programs: Inherit the locks; whose interruption ends a wait.
+            on_note: Called with lines for people.
+        """
+        self._directory = directory
+        self._environment = environment
+        self._lock_timeout = lock_timeout
+        self._programs = programs
+        self._on_note = on_note
+        self._environment_lock = self._lock("environment", f"environment {environment}")
+
+    @contextlib.contextmanager
+    def tenant_locks(self, tenants: Sequence[str]) -> Iterator[None]:
+        prepare(self._directory)
+        with contextlib.ExitStack() as stack:
+            for tenant in sorted(tenants):
+                lock = self._lock(f"tenant-{tenant}", f"tenant {tenant} of {self._environment}")
+                stack.enter_context(self._hold(lock, timeout=0.0))
+            yield
+
+    @contextlib.contextmanager
+    def environment_lock(self) -> Iterator[None]:
+        with self._hold(self._environment_lock, timeout=self._lock_timeout):
+            yield
+
+    def open_journal(self) -> journal.Journal:
+        return journal.SqliteJournal(self._directory / "journal.sqlite", on_note=self._on_note)
+
+    def run_directory(self, run_id: str) -> Path:
+        runs = self._directory / "runs"
+        directory = runs / run_id
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for old in sorted(runs.iterdir(), key=_age)[:-KEPT_RUN_DIRECTORIES]:
+                shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            raise locks.state_error(directory, error) from error
+        return directory
+
+    def _lock(self, name: str, thing: str) -> locks.FileLock:
+        path = self._directory / "locks" / f"{name}.lock"
+        return locks.FileLock(path, thing, on_takeover=self._on_note)
+
+    @contextlib.contextmanager
+    def _hold(self, lock: locks.FileLock, *, timeout: float) -> Iterator[None]:
+        with lock.held(timeout=timeout, sleep=self._programs.interruption.sleep) as descriptor:
+            self._programs.hold(descriptor)
+            try:
+                yield
+            finally:
+                self._programs.release(descriptor)
+
+
+def prepare(directory: Path) -> None:
+    """Make a state directory, and refuse one that a newer toolkit has written.
+
+    Raises:
+        StateError: It cannot be written.
+        PreflightError: Its format is newer than this toolkit knows.
+    """
+    marker = directory / "format"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if not marker.exists():
+            draft = directory / f".format-{os.getpid()}"
+            draft.write_text(f"{FORMAT}\n")
+            draft.replace(marker)
+        written = marker.read_text().strip()
+    except OSError as error:
+        raise locks.state_error(directory, error) from error
+    if not written.isdecimal() or int(written) > FORMAT:
+        fault = errors.Fault(
+            thing=str(marker),
+            cause=f"It says format {written!r}; this version of the toolkit knows up to {FORMAT}.",
+            remedy="Update this checkout to the version that wrote it, or name another AIRFLOW_PLATFORM_STATE.",
+        )
+        raise errors.PreflightError("The state directory was written by a newer version.", [fault])
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
