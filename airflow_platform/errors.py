@@ -19,6 +19,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -131,6 +132,14 @@ class RefusedError(PlatformError):
 class StateError(PlatformError):
     """The toolkit's own files cannot be read or written: a full disk, a lost permission."""
 
+    @classmethod
+    def of(cls, path: Path, error: OSError) -> StateError:
+        """The error for a file of ours that the operating system would not let us have."""
+        return cls(
+            f"{path}: {error.strerror or error}.",
+            hint="Free some space or mend the permissions there, then run this again; nothing was lost.",
+        )
+
 
 class StepError(PlatformError):
     """A step's work said no: a component that never became healthy, a DAG that failed."""
@@ -180,4 +189,3 @@ class Interrupted(PlatformError):
     def code(self) -> int:
         """128 + the number of the signal, as shells have it."""
         return 128 + self.signal_number
-

@@ -8,12 +8,24 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
-"""A Kubernetes namespace is `<environment>-<tenant>` and holds 63 characters (RFC 1123 label)."""
+"""Names become parts of the Kubernetes namespace `<environment>-<tenant>`."""
+
+NAMESPACE_LENGTH = 63
+"""Characters of a Kubernetes namespace (RFC 1123 label)."""
 
 Name = Annotated[str, pydantic.StringConstraints(pattern=NAME_PATTERN)]
 Identifier = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_$]{0,254}$")]
 AirflowKey = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
 Port = Annotated[int, pydantic.Field(ge=1024, le=65535)]
+
+
+SNOWFLAKE_CONNECTION = "snowflake_default"
+"""The connection that the table `snowflake` becomes: the default of the provider's operators."""
+
+
+def _refuse_twice(what: str, names: list[str]) -> None:
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"two {what} {name}")
 
 
 class Spec(pydantic.BaseModel):
@@ -130,6 +142,15 @@ class Tenant(Spec):
     pools: tuple[Pool, ...] = ()
     """Airflow pools."""
 
+    @pydantic.model_validator(mode="after")
+    def _declared_once(self) -> Tenant:
+        _refuse_twice("connections are called", [each.id for each in self.connections])
+        _refuse_twice("pools are called", [each.name for each in self.pools])
+        _refuse_twice("variables are called", [*self.variables, *self.secret_variables])
+        if any(each.id == SNOWFLAKE_CONNECTION for each in self.connections):
+            raise ValueError(f"connection {SNOWFLAKE_CONNECTION} comes from the table snowflake")
+        return self
+
 
 class PortRange(Spec):
     """An inclusive range of TCP ports on 127.0.0.1."""
@@ -219,15 +240,24 @@ class Environment(Spec):
     def _distinct(cls, tenants: tuple[Tenant, ...]) -> tuple[Tenant, ...]:
         if not tenants:
             raise ValueError("declare at least one [[tenants]]")
-        names = [tenant.name for tenant in tenants]
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two tenants are called {name}")
+        _refuse_twice("tenants are called", [tenant.name for tenant in tenants])
         return tenants
 
     @pydantic.model_validator(mode="after")
     def _runtime_has_a_place(self) -> Environment:
         if self.runtime == "eks" and self.eks is None:
             raise ValueError("runtime eks needs a table [eks] with account, region and cluster")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _namespaces_fit(self) -> Environment:
+        for tenant in self.tenants:
+            namespace = f"{self.name}-{tenant.name}"
+            if len(namespace) > NAMESPACE_LENGTH:
+                raise ValueError(
+                    f"the namespace {namespace} has {len(namespace)} characters, and Kubernetes "
+                    f"takes {NAMESPACE_LENGTH}: shorten one of the names"
+                )
         return self
 
     def tenant(self, name: str) -> Tenant:

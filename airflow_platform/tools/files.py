@@ -1,0 +1,88 @@
+"""Files and directories that are there whole or not at all, with the mode and owner asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from airflow_platform import errors
+
+
+@contextlib.contextmanager
+def state_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system says into a `StateError` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        named = Path(error.filename) if isinstance(error.filename, str) else path
+        raise errors.StateError.of(named, error) from error
+
+
+def write(path: Path, content: str | bytes, *, mode: int = 0o600, owner: int | None = None) -> None:
+    """Replace a file in one step: a new file beside it, synced to disk, renamed over it.
+
+    The temporary file is made afresh and never followed through a link, and mode and owner are
+    set before it has its name, so that a directory which somebody else can write is no trap.
+
+    Raises:
+        StateError: A full disk, a lost permission; the old file is as it was.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with state_errors(path):
+        descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                if owner is not None:
+                    os.fchown(file.fileno(), owner, owner)
+                os.fsync(file.fileno())
+            os.replace(draft, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(draft)
+            raise
+
+
+def make_directory(path: Path, *, mode: int, owner: int | None = None, group: int | None = None) -> None:
+    """Make a directory, or mend the mode and owner of the one that is there.
+
+    Args:
+        path: The directory; its parents are made with mode 0755.
+        mode: Permission bits, exactly.
+        owner: User and group id; by default left as they are.
+        group: Group id, where it is another.
+
+    Raises:
+        StateError: It cannot be made, or is no directory.
+    """
+    with state_errors(path):
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=mode)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if owner is not None or group is not None:
+                group = owner if group is None else group
+                os.fchown(descriptor, -1 if owner is None else owner, -1 if group is None else group)
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
+
+
+def fits(path: Path, *, mode: int, owner: int | None = None, group: int | None = None) -> bool:
+    """Whether a file or directory is there with this mode, owner and group."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    group = owner if group is None else group
+    return (
+        found.st_mode & 0o7777 == mode
+        and (owner is None or found.st_uid == owner)
+        and (group is None or found.st_gid == group)
+    )

@@ -1,0 +1,107 @@
+"""Git, as far as serving DAGs from a commit needs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_platform import errors, programs
+
+TIMEOUT = 60.0
+"""Seconds for one call; local calls take milliseconds, a fetch of a large repository some seconds."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit, and the tree of one folder in it."""
+
+    sha: str
+    """40 hexadecimal digits."""
+    tree: str
+    """The Git tree of the folder: equal wherever the folder's content is; "" when it has none."""
+
+
+class NoCommit(errors.StepError):
+    """There is no repository, or nothing committed, or no such revision."""
+
+
+def resolve(runner: programs.Programs, checkout: Path, revision: str, folder: str) -> Commit:
+    """The commit that a revision names.
+
+    Raises:
+        NoCommit: No repository, an unborn branch, an unknown revision; says which and the remedy.
+    """
+    result = _git(
+        runner, checkout, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", f"{revision}:{folder}", check=False
+    )
+    lines = result.stdout.split()
+    if result.code == 0 and len(lines) == 2:  # noqa: PLR2004 - the two that were asked for.
+        return Commit(lines[0], lines[1])
+    return _explain(runner, checkout, revision, folder)
+
+
+def _explain(runner: programs.Programs, checkout: Path, revision: str, folder: str) -> Commit:
+    inside = _git(runner, checkout, "rev-parse", "--is-inside-work-tree", check=False)
+    if inside.code != 0 and any("dubious ownership" in line for line in inside.tail):
+        raise NoCommit(
+            f"{checkout} belongs to another user, so Git does not read it.",
+            hint=f"Run: git config --global --add safe.directory {checkout}",
+        )
+    if inside.code != 0:
+        raise NoCommit(
+            f"{checkout} is not a Git repository.",
+            hint="Clone the repository, or run `git init`, and commit the DAGs: tenants serve commits only.",
+        )
+    single = _git(runner, checkout, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False)
+    if single.code == 0:
+        raise NoCommit(
+            f"Commit {single.stdout.strip()[:12]} has no folder {folder}/.", hint=f"Commit DAGs under {folder}/."
+        )
+    if revision == "HEAD":
+        raise NoCommit("Nothing is committed yet (the branch is unborn).", hint="Commit, then run this again.")
+    raise NoCommit(f"There is no revision {revision!r} in {checkout}.", hint="Fetch it, or name another.")
+
+
+def uncommitted(runner: programs.Programs, checkout: Path, folder: str) -> tuple[str, ...]:
+    """Files under the folder that differ from the commit or are not in it."""
+    result = _git(runner, checkout, "status", "--porcelain", "--untracked-files=all", "--", folder)
+    return tuple(sorted(line[3:] for line in result.stdout.splitlines()))
+
+
+def branch(runner: programs.Programs, repository: Path, name: str) -> str:
+    """The commit that a branch of a bare repository points to; "" when it or the branch is not there."""
+    if not (repository / "HEAD").is_file():
+        return ""
+    result = _git(runner, repository, "rev-parse", "--verify", "--quiet", f"refs/heads/{name}^{{commit}}", check=False)
+    return result.stdout.strip() if result.code == 0 else ""
+
+
+def make_bare(runner: programs.Programs, repository: Path, name: str) -> None:
+    """Make a bare repository whose HEAD is the branch `name`; safe to repeat, readable for all users."""
+    _git(runner, Path("/"), "init", "--quiet", "--bare", "--shared=0644", f"--initial-branch={name}", str(repository))
+
+
+def fetch(runner: programs.Programs, repository: Path, checkout: Path, sha: str, name: str) -> None:
+    """Bring a commit into a bare repository and point a branch to it; shallow checkouts work, too."""
+    _git(
+        runner, repository, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow",
+        "--force", str(checkout), f"{sha}:refs/heads/{name}",
+    )  # fmt: skip
+
+
+def _git(
+    runner: programs.Programs, directory: Path, *arguments: str, check: bool = True
+) -> programs.Completed:
+    words = ["git", "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-C", str(directory), *arguments]
+    return runner.run(words, env=_environment(), timeout=TIMEOUT, check=check)
+
+
+def _environment() -> Mapping[str, str]:
+    """Ours, without the variables by which a Git hook or another tool would point us elsewhere."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key in _PASSED}
+    return {**kept, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+
+
+_PASSED = ("GIT_SSL_CAINFO", "GIT_SSH_COMMAND", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")
