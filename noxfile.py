@@ -1,0 +1,115 @@
+"""Every check of the repository. `scripts/nox` runs those that need no Docker and no Kubernetes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+from airflow_platform.tools import package_index
+
+HERE = Path(__file__).parent
+PYTHON_FILES = ("airflow_platform", "tests", "benchmarks", "dags", "images", "tasks.py", "noxfile.py")
+INPUTS = {
+    "bootstrap": ["requirements/bootstrap.in"],
+    "toolkit": ["pyproject.toml"],
+    "lint": ["requirements/lint.in"],
+    "tests": ["pyproject.toml", "requirements/tests.in", "--constraints=requirements/toolkit.lock"],
+}
+"""The locks, and what each is made from; the tests have the toolkit's own versions."""
+
+nox.needs_version = ">=2026.10"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_external_run = True
+nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "sandbox"]
+
+os.environ.update(package_index.uv_environment(os.environ))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Format and lint of Python, shell and YAML."""
+    _sync(session, "lint")
+    python = [name for name in PYTHON_FILES if (HERE / name).exists()]
+    fix = "--fix" in session.posargs
+    session.run("ruff", "format", *([] if fix else ["--check"]), *python)
+    session.run("ruff", "check", *(["--fix"] if fix else []), *python)
+    session.run("shellcheck", "--external-sources", "scripts/inv", "scripts/nox", ".ci/run")
+    session.run("yamllint", "--strict", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """`mypy --strict`."""
+    _sync(session, "tests")
+    session.run("mypy", "airflow_platform", "tests", *session.posargs)
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """The layers, and the one home of each library."""
+    _sync(session, "tests")
+    session.run("lint-imports", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The unit suite: seconds; no network, no Docker, no root."""
+    _sync(session, "tests")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Whether docs/reference.md says what the code says; `-- --write` writes it."""
+    _sync(session, "tests")
+    session.run("python", "docs/reference.py", *session.posargs)
+
+
+@nox.session
+def sandbox(session: nox.Session) -> None:
+    """The sandbox for real: Airflow, fakesnow, kills. Minutes."""
+    _sync(session, "tests")
+    session.run("pytest", "--timeout=900", "tests/contracts", "tests/e2e", *session.posargs)
+
+
+@nox.session(default=False)
+def benchmarks(session: nox.Session) -> None:
+    """Ratios against named references, from one run."""
+    _sync(session, "tests")
+    session.run("python", "benchmarks/cli.py", *session.posargs)
+
+
+@nox.session(default=False, venv_backend="none")
+def lock(session: nox.Session) -> None:
+    """Make all locks anew from their *.in files; `-- --upgrade` takes newer versions."""
+    for name in INPUTS:
+        _compile(session, f"requirements/{name}.lock", *INPUTS[name])
+    for source in sorted(HERE.glob("images/*/requirements.in")):
+        name = str(source.relative_to(HERE))
+        _compile(session, name.replace(".in", ".lock"), name)
+
+
+def _compile(session: nox.Session, lock: str, *inputs: str) -> None:
+    """One universal lock with hashes, without index addresses and without a path of this machine."""
+    # fmt: off
+    session.run(
+        "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes",
+        "--no-emit-index-url", "--no-emit-find-links", "--no-header",
+        "--output-file", lock, *inputs, *session.posargs,
+        external=True, env={"UV_INDEX_STRATEGY": "first-index"},
+    )
+    # fmt: on
+
+
+def _sync(session: nox.Session, lock: str) -> None:
+    """Bring the session's environment to what the lock says; nothing happens when it is there."""
+    wanted = (HERE / "requirements" / f"{lock}.lock").read_text()
+    stamp = Path(session.virtualenv.location) / ".synced.lock"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    stamp.unlink(missing_ok=True)
+    session.run_install("uv", "pip", "sync", "--quiet", "--require-hashes", f"requirements/{lock}.lock")
+    stamp.write_text(wanted)
