@@ -85,8 +85,8 @@ def benchmarks(session: nox.Session) -> None:
 @nox.session(default=False, venv_backend="none")
 def lock(session: nox.Session) -> None:
     """Make all locks anew from their *.in files; `-- --upgrade` takes newer versions."""
-    for name in INPUTS:
-        _compile(session, f"requirements/{name}.lock", *INPUTS[name])
+    for name, inputs in INPUTS.items():
+        _compile(session, f"requirements/{name}.lock", *inputs)
     for source in sorted(HERE.glob("images/*/requirements.in")):
         name = str(source.relative_to(HERE))
         _compile(session, name.replace(".in", ".lock"), name)

@@ -67,6 +67,11 @@ def task_named(name: str, *, group: str, help: Mapping[str, str]) -> Callable[[B
     return declare
 
 
+def wants_traceback(context: Any) -> bool:
+    """Whether `--traceback` was given; stock Invoke does not know it."""
+    return bool(context.config.get("traceback", False))
+
+
 def check_given(name: str, required: tuple[str, ...], values: Mapping[str, object]) -> None:
     """Refuse a call that lacks a required flag.
 

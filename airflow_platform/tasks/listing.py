@@ -34,7 +34,7 @@ Invoke has more, and shorter ones. Those are about its own runner of shell comma
 uses, and a mistyped flag must not turn out to be one of them.
 """
 
-_HEADING = "Usage: inv TASK [--flag=value …]"
+_HEADING = "Usage: inv TASK [--flag=value ...]"
 
 
 def print_overview(
@@ -61,8 +61,8 @@ def print_tasks(collection: invoke.collection.Collection) -> None:
 
 def print_task(context: invoke.parser.context.ParserContext, task: Any) -> None:
     """One task: usage with the flags that must be given, the docstring, all flags."""
-    required = " ".join(f"--{name.replace('_', '-')}=…" for name in getattr(task, "required", ()))
-    print(" ".join(f"Usage: inv {context.name} {required} [--flag=value …]".split()))
+    required = " ".join(f"--{name.replace('_', '-')}=..." for name in getattr(task, "required", ()))
+    print(" ".join(f"Usage: inv {context.name} {required} [--flag=value ...]".split()))
     print(f"\n{inspect.getdoc(task) or ''}\n")
     if flags := context.help_tuples():
         print("Flags:\n")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import logging
-import os
 import re
 import signal
 import sys
@@ -58,7 +57,9 @@ class PlatformProgram(invoke.program.Program):
             _flush()
         except BrokenPipeError:
             # The reader of our answer has seen enough: `inv env-list | head -1`.
-            _discard_output()
+            from airflow_platform.reporting import output
+
+            output.discard(sys.stdout)
             code = errors.ExitCode.DONE
         return int(code)
 
@@ -92,6 +93,7 @@ class PlatformProgram(invoke.program.Program):
         self.parse_tasks()
         self.parse_cleanup()
         self._check_tasks()
+        self.config.load_overrides({"traceback": self.args.traceback.value})
         self.execute()
 
     def core_args(self) -> list[invoke.parser.argument.Argument]:
@@ -185,7 +187,7 @@ class PlatformProgram(invoke.program.Program):
         if unknown := re.fullmatch(r"No idea what ['\"](.*)['\"] is!", str(error)):
             return self._unknown(unknown[1], task)
         if lacking := re.search(r"Flag <Argument: ([a-z-]+).*needed value", str(error)):
-            message = f"{task or 'inv'}: --{lacking[1]} needs a value: --{lacking[1]}=…"
+            message = f"{task or 'inv'}: --{lacking[1]} needs a value: --{lacking[1]}=..."
             return _with_environments(errors.UsageError(message))
         return errors.UsageError(str(error))
 
@@ -283,9 +285,3 @@ def _log_own_lines() -> None:
 def _flush() -> None:
     if sys.stdout is not None:
         sys.stdout.flush()
-
-
-def _discard_output() -> None:
-    """Let the flush at exit go nowhere instead of failing again."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
