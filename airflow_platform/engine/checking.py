@@ -4,47 +4,76 @@ from __future__ import annotations
 
 import concurrent.futures
 import traceback
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from airflow_platform import errors
-from airflow_platform.engine.report import Node, Outcome, StepReport
+from airflow_platform.engine.report import Node, Outcome, StepReport, faults_of, masked, refusal_of
 
 if TYPE_CHECKING:
     from airflow_platform.engine.perform import Performer
 
 
-@dataclass(frozen=True)
-class Found:
-    """What the check of one node said."""
+def check(performer: Performer) -> dict[Node, StepReport]:
+    """Run all checks at the same time.
 
-    faults: tuple[errors.Fault, ...]
-    traceback: str = ""
-    """Of a check that is itself broken."""
-
-    def report(self, node: Node) -> StepReport:
-        """The node's result: blocked by its own faults, or broken."""
-        outcome = Outcome.BROKEN if self.traceback else Outcome.BLOCKED
-        reason = "; ".join(f"{fault.thing}: {fault.cause}" for fault in self.faults)
-        return StepReport(node.step, outcome, reason, faults=self.faults, traceback=self.traceback)
-
-
-def check(performer: Performer, workers: int) -> dict[Node, Found]:
-    """Run all checks at the same time; returns the nodes that have faults, in the graph's order."""
-    nodes = [node for node in performer.graph.nodes if node.step not in performer.order.skip]
-    with concurrent.futures.ThreadPoolExecutor(workers, "check") as pool:
+    Returns:
+        The results of the nodes whose check said no (blocked) or is itself a defect (broken), in
+        the graph's order.
+    """
+    order = performer.order
+    nodes = [node for node in performer.graph.nodes if node.step not in order.skip]
+    with concurrent.futures.ThreadPoolExecutor(order.workers, "check") as pool:
         results = list(pool.map(lambda node: _check(performer, node), nodes))
-    return {node: found for node, found in zip(nodes, results, strict=True) if found.faults}
+    return {
+        node: masked(result, order.programs.mask)
+        for node, result in zip(nodes, results, strict=True)
+        if result is not None
+    }
 
 
-def _check(performer: Performer, node: Node) -> Found:
-    step = performer.graph.step(node)
+def rule_out(performer: Performer, said_no: Mapping[Node, StepReport]) -> dict[Node, StepReport]:
+    """The nodes that are not even tried: skipped on purpose, or blocked by a check.
+
+    A fault of the environment blocks everything, one of a tenant that tenant. When every selected
+    tenant is blocked there is nobody left to work for, so nothing is begun either.
+    """
+    order = performer.order
+    causes: dict[str | None, Node] = {}
+    for node in said_no:
+        causes.setdefault(node.tenant, node)
+    first = causes.get(None)
+    if first is None and order.tenants and all(each.name in causes for each in order.tenants):
+        first = next(iter(causes.values()))
+    results = {}
+    for node in performer.graph.nodes:
+        cause = causes.get(node.tenant) or first
+        if node.step in order.skip:
+            reason = order.skip[node.step]
+            results[node] = StepReport(node.step, Outcome.SKIPPED, reason)
+        elif node in said_no:
+            results[node] = said_no[node]
+        elif cause is not None:
+            results[node] = StepReport(node.step, Outcome.BLOCKED, f"the check of {cause} said no")
+    return results
+
+
+def _check(performer: Performer, node: Node) -> StepReport | None:
+    step: Any = performer.graph.step(node)
+    refusal = None
     try:
-        return Found(tuple(step.check(performer.context(node))))  # type: ignore[attr-defined]
+        faults = tuple(step.check(performer.context(node)))
     except errors.Interrupted:
-        return Found(())
+        return None
     except errors.PlatformError as error:
-        return Found(error.faults())
-    except Exception as error:  # A plugin's check may raise anything.
-        fault = errors.Fault(str(node), f"Its check is broken: {error!r}.", "Report this defect; --traceback shows it.")
-        return Found((fault,), traceback.format_exc())
+        faults, refusal = faults_of(error, node), refusal_of(error)
+    except BaseException as error:  # noqa: BLE001 - a plugin's check may raise anything.
+        fault = errors.Fault(
+            str(node), f"Its check is broken: {error!r}.", "Report this defect; --traceback shows it."
+        )
+        trace = traceback.format_exc()
+        return StepReport(node.step, Outcome.BROKEN, repr(error), 0.0, {}, (fault,), trace)
+    if not faults:
+        return None
+    reason = "; ".join(f"{fault.thing}: {fault.cause}" for fault in faults)
+    return StepReport(node.step, Outcome.BLOCKED, reason, faults=faults, refusal=refusal)

@@ -8,17 +8,20 @@ history and nothing else, and a damaged one is set aside with a line saying so.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from airflow_platform import errors
+from airflow_platform.engine import locks
 from airflow_platform.engine.report import Node, Outcome
 from airflow_platform.engine.step import Change
 
@@ -28,19 +31,36 @@ VERSION = 1
 KEPT_RUNS = 500
 """Runs whose entries are kept: some months of one a few times a day, a megabyte."""
 
+PATIENCE = 10.0
+"""Seconds to wait for another process that opens the journal or writes a line: it needs milliseconds."""
+
+_WORLD_SAYS_NO = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_AUTH,
+    }
+)
+"""SQLite's primary codes that say nothing about the file's content; all others mean damage."""
+
 _TABLES = """
 CREATE TABLE run (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     task TEXT NOT NULL, tenants TEXT NOT NULL, began TEXT NOT NULL, pid INTEGER NOT NULL,
     ended TEXT, exit_code INTEGER
 );
 CREATE TABLE step (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     run INTEGER NOT NULL REFERENCES run (id),
     name TEXT NOT NULL, tenant TEXT NOT NULL, change TEXT NOT NULL, began TEXT NOT NULL,
     ended TEXT, outcome TEXT, reason TEXT, seconds REAL
 );
-CREATE INDEX step_by_run ON step (run);
 """
 
 
@@ -87,9 +107,9 @@ class SqliteJournal:
         path: Path,
         *,
         on_note: Callable[[str], None],
-        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Open or make the journal.
+        """Open or make the journal; a damaged one is set aside, with a line to `on_note`.
 
         Raises:
             StateError: It cannot be written, or a newer version of the toolkit wrote it.
@@ -98,21 +118,25 @@ class SqliteJournal:
         self._now = now
         self._mutex = threading.Lock()
         self._run = 0
+        self._tenants: frozenset[str] = frozenset()
         self._entries: dict[Node, int] = {}
-        try:
-            self._database = self._open()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise self._error(error) from error
-            aside = path.with_name(f"{path.name}.damaged-{self._now():%Y%m%dT%H%M%S}")
-            on_note(f"The journal {path} is damaged ({error}); set aside as {aside.name}, a new one is begun.")
-            with _as_state_error(path):
-                os.replace(path, aside)
-                for suffix in ("-wal", "-shm"):
-                    path.with_name(path.name + suffix).unlink(missing_ok=True)
-            self._database = self._open()
+        with _alone(path.parent):
+            try:
+                self._database = _open(path)
+            except sqlite3.Error as error:
+                if _primary_code(error) in _WORLD_SAYS_NO:
+                    raise self._error(error) from error
+                aside = _set_aside(path, self._now())
+                on_note(
+                    f"The journal {path} is damaged ({error}): set aside as {aside.name}, a new one is begun."
+                )
+                try:
+                    self._database = _open(path)
+                except sqlite3.Error as again:
+                    raise self._error(again) from again
 
     def begin_run(self, task: str, tenants: Sequence[str]) -> str:
+        self._tenants = frozenset(tenants)
         with self._write() as database:
             cursor = database.execute(
                 "INSERT INTO run (task, tenants, began, pid) VALUES (?, ?, ?, ?)",
@@ -125,30 +149,39 @@ class SqliteJournal:
         return str(self._run)
 
     def unfinished(self) -> tuple[Unfinished, ...]:
-        """Unfinished steps of runs that are not running; each is told once."""
+        """Unfinished steps of runs that are over; each is told once.
+
+        This run holds the locks of its tenants, so a run that had one of them is over, whatever
+        its process id means by now. Of other runs the process id decides.
+        """
         with self._write() as database:
             rows = database.execute(
-                "SELECT step.id, run.id, run.pid, step.name, step.tenant, step.change, step.began"
+                "SELECT step.id, run.id, run.pid, run.tenants, step.name, step.tenant, step.change, step.began"
                 " FROM step JOIN run ON run.id = step.run"
                 " WHERE step.ended IS NULL AND run.ended IS NULL AND run.id != ?",
                 (self._run,),
             ).fetchall()
-            dead = [row for row in rows if not _alive(row[2])]
+            over = [
+                row
+                for row in rows
+                if self._tenants & set(str(row[3]).split(",")) or not locks.is_alive(row[2])
+            ]
             database.executemany(
                 "UPDATE step SET ended = ?, outcome = 'unknown' WHERE id = ?",
-                [(self._stamp(), row[0]) for row in dead],
+                [(self._stamp(), row[0]) for row in over],
             )
         return tuple(
-            Unfinished(run, Node(name, tenant or None), json.loads(change)["summary"], began)
-            for _, run, _, name, tenant, change, began in dead
+            Unfinished(run, Node(str(name), str(tenant) or None), _summary(change), str(began))
+            for _, run, _, _, name, tenant, change, began in over
         )
 
     def expected(self) -> Mapping[Node, float]:
         with self._write() as database:
             rows = database.execute(
-                "SELECT name, tenant, seconds FROM step WHERE outcome = 'changed' ORDER BY id"
+                "SELECT name, tenant, seconds, max(id) FROM step"
+                " WHERE outcome = 'changed' AND typeof(seconds) = 'real' GROUP BY name, tenant"
             ).fetchall()
-        return {Node(name, tenant or None): seconds for name, tenant, seconds in rows}
+        return {Node(str(name), str(tenant) or None): seconds for name, tenant, seconds, _ in rows}
 
     def begun(self, node: Node, change: Change) -> None:
         text = json.dumps(change.to_json(), sort_keys=True)
@@ -175,29 +208,6 @@ class SqliteJournal:
     def close(self) -> None:
         self._database.close()
 
-    def _open(self) -> sqlite3.Connection:
-        with _as_state_error(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(self._path, check_same_thread=False, timeout=10.0)
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")
-            (version,) = database.execute("PRAGMA user_version").fetchone()
-            if version > VERSION:
-                raise errors.StateError(
-                    f"{self._path} was written by a newer version of this toolkit "
-                    f"(format {version}; this one knows {VERSION}).",
-                    hint="Update the checkout, or remove the file: only history is lost.",
-                )
-            if version == 0:
-                database.executescript(f"BEGIN;{_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
-            else:
-                database.execute("SELECT max(id) FROM step").fetchone()
-        except BaseException:
-            database.close()
-            raise
-        return database
-
     @contextlib.contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
         try:
@@ -216,14 +226,89 @@ class SqliteJournal:
         return self._now().isoformat(timespec="milliseconds")
 
 
-def _alive(pid: int) -> bool:
+def _open(path: Path) -> sqlite3.Connection:
+    """Open and verify, so that whatever is wrong with the file is known before the run begins."""
+    database = sqlite3.connect(path, check_same_thread=False, timeout=PATIENCE)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        database.text_factory = lambda text: text.decode(errors="replace")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        _bring_up_to_date(database, path)
+        _verify(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _bring_up_to_date(database: sqlite3.Connection, path: Path) -> None:
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        raise errors.StateError(
+            f"{path} was written by a newer version of this toolkit "
+            f"(format {version}; this one knows {VERSION}).",
+            hint="Update the checkout, or remove the file: only history is lost.",
+        )
+    if version < VERSION:
+        database.executescript(f"BEGIN;{_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+
+
+def _verify(database: sqlite3.Connection) -> None:
+    (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+    database.execute("SELECT id, task, tenants, began, pid, ended, exit_code FROM run LIMIT 1").fetchall()
+    database.execute(
+        "SELECT id, run, name, tenant, change, began, ended, outcome, reason, seconds FROM step LIMIT 1"
+    ).fetchall()
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    if code == sqlite3.SQLITE_IOERR_SHORT_READ:
+        return sqlite3.SQLITE_CORRUPT
+    return int(code) & 0xFF
+
+
+def _set_aside(path: Path, now: datetime) -> Path:
+    """Rename a damaged journal; its log first, which would otherwise be replayed into the new one."""
+    aside = path.with_name(f"{path.name}.damaged-{now:%Y%m%dT%H%M%S}")
+    with _as_state_error(path):
+        for suffix in ("-wal", "-shm", ""):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + suffix).replace(aside.with_name(aside.name + suffix))
+    return aside
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """One process at a time makes, verifies or replaces the journal of a directory."""
+    deadline = time.monotonic() + PATIENCE
+    with _as_state_error(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise errors.StateError(
+                        f"Another process has been opening the journal in {directory} for {PATIENCE:g} s.",
+                        hint="Stop it if it hangs, then run this again.",
+                    ) from None
+                time.sleep(0.01)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _summary(change: object) -> str:
+    try:
+        return str(json.loads(str(change))["summary"])
+    except (ValueError, LookupError, TypeError):
+        return "do what can no longer be read"
 
 
 @contextlib.contextmanager
@@ -231,6 +316,4 @@ def _as_state_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise errors.StateError(
-            f"{path}: {error.strerror or error}.", hint="Free some space or mend the permissions there."
-        ) from error
+        raise locks.state_error(path, error) from error

@@ -17,13 +17,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
-from airflow_platform import errors
+from airflow_platform import errors, programs
 
 ORPHAN_PATIENCE = 12.0
 """Seconds to wait for the programs of a killed run to end: they had SIGTERM and 10 s of grace."""
+
+SIGNING = 1.0
+"""Seconds to wait for a note in a file that is locked: its holder writes it right after locking."""
 
 
 @dataclass(frozen=True)
@@ -38,28 +41,20 @@ class Holder:
     """The CI job's address, where there is one."""
 
     @classmethod
-    def me(cls) -> Holder:
+    def me(cls, now: datetime) -> Holder:
         """This process."""
         return cls(
             pid=os.getpid(),
             host=socket.gethostname(),
-            since=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            command=" ".join(["inv", *sys.argv[1:]]),
+            since=now.isoformat(timespec="seconds"),
+            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             job=os.environ.get("CI_JOB_URL", ""),
         )
 
     @property
     def alive(self) -> bool:
         """Whether that process still runs; one of another host is taken to."""
-        if self.host != socket.gethostname():
-            return True
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
+        return self.host != socket.gethostname() or is_alive(self.pid)
 
     def __str__(self) -> str:
         job = f" ({self.job})" if self.job else ""
@@ -69,56 +64,75 @@ class Holder:
 class FileLock:
     """An exclusive lock on a file, for one run; threads of one process share it."""
 
-    def __init__(self, path: Path, thing: str, *, on_takeover: Callable[[str], None]) -> None:
-        """Prepare; nothing is touched before `acquire`.
+    def __init__(
+        self,
+        path: Path,
+        thing: str,
+        *,
+        programs: programs.Programs,
+        on_note: Callable[[str], None],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Prepare; nothing is touched before it is held.
 
         Args:
             path: The lock file.
             thing: What the lock protects, for messages: "tenant analytics of sandbox".
-            on_takeover: Called with a line for people when a dead holder's lock is taken over.
+            programs: Inherit the lock while it is held; whose interruption ends a wait.
+            on_note: Called with a line for people when a dead holder is waited for or replaced.
+            now: The wall clock, for the note about the holder.
         """
         self._path = path
         self._thing = thing
-        self._on_takeover = on_takeover
+        self._programs = programs
+        self._on_note = on_note
+        self._now = now
         self._users = 0
         self._mutex = threading.Lock()
-        self.descriptor = -1
+        self._descriptor = -1
 
     @contextlib.contextmanager
-    def held(self, *, timeout: float = 0.0, sleep: Callable[[float], None] = time.sleep) -> Iterator[int]:
-        """Hold the lock; yields its descriptor, for programs to inherit.
+    def held(self, *, timeout: float = 0.0) -> Iterator[None]:
+        """Hold the lock; programs started meanwhile hold it, too.
 
         Args:
             timeout: Seconds to wait for a living holder.
-            sleep: How to wait; may raise to give up.
 
         Raises:
             BusyError: Somebody else holds it; says who, since when and where.
             StateError: The file cannot be written.
+            Interrupted: A signal came while waiting.
         """
         with self._mutex:
             if self._users == 0:
-                self.descriptor = self._acquire(timeout, sleep)
+                self._descriptor = self._acquire(timeout)
+                self._programs.hold(self._descriptor)
             self._users += 1
         try:
-            yield self.descriptor
+            yield
         finally:
             with self._mutex:
                 self._users -= 1
                 if self._users == 0:
                     self._release()
 
-    def _acquire(self, timeout: float, sleep: Callable[[float], None]) -> int:
+    def _acquire(self, timeout: float) -> int:
         started = time.monotonic()
-        while True:
-            descriptor = self._try()
-            if descriptor >= 0:
-                return self._sign(descriptor)
+        told = False
+        while (descriptor := self._try()) < 0:
             holder = read_holder(self._path)
-            patience = timeout if holder is None or holder.alive else max(timeout, ORPHAN_PATIENCE)
+            orphaned = holder is not None and not holder.alive
+            patience = max(timeout, ORPHAN_PATIENCE if orphaned else 0.0 if holder else SIGNING)
             if time.monotonic() - started >= patience:
                 raise self._busy(holder)
-            sleep(0.1)
+            if orphaned and not told:
+                told = True
+                self._on_note(
+                    f"The run that held the lock of {self._thing} is dead; waiting for its programs."
+                )
+            self._programs.interruption.sleep(0.1)
+        self._sign(descriptor)
+        return descriptor
 
     def _try(self) -> int:
         """The descriptor of the locked file, or -1 when somebody else has it."""
@@ -130,31 +144,36 @@ class FileLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Its last holder may have removed the file between our open and our lock.
-            same = os.fstat(descriptor).st_ino == os.stat(self._path).st_ino
+            if os.path.samestat(os.fstat(descriptor), self._path.stat()):
+                return descriptor
         except (BlockingIOError, FileNotFoundError):
-            same = False
-        if not same:
-            os.close(descriptor)
-            return -1
-        return descriptor
-
-    def _sign(self, descriptor: int) -> int:
-        left = read_holder(self._path)
-        if left is not None:
-            self._on_takeover(f"Took over the lock of {self._thing}: {left} has ended without releasing it.")
-        try:
-            os.truncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(asdict(Holder.me())).encode(), 0)
+            pass
         except OSError as error:
             os.close(descriptor)
             raise state_error(self._path, error) from error
-        return descriptor
+        os.close(descriptor)
+        return -1
+
+    def _sign(self, descriptor: int) -> None:
+        left = read_holder(self._path)
+        if left is not None:
+            self._on_note(f"Took over the lock of {self._thing}: {left} has ended without releasing it.")
+        try:
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(asdict(Holder.me(self._now()))).encode(), 0)
+        except OSError as error:
+            self._remove(descriptor)
+            raise state_error(self._path, error) from error
 
     def _release(self) -> None:
+        self._programs.release(self._descriptor)
+        self._remove(self._descriptor)
+        self._descriptor = -1
+
+    def _remove(self, descriptor: int) -> None:
         with contextlib.suppress(OSError):
             self._path.unlink()
-        os.close(self.descriptor)
-        self.descriptor = -1
+        os.close(descriptor)
 
     def _busy(self, holder: Holder | None) -> errors.BusyError:
         if holder is None:
@@ -174,9 +193,24 @@ class FileLock:
 def read_holder(path: Path) -> Holder | None:
     """Who the lock file says holds it; None when it says nothing readable."""
     try:
-        return Holder(**json.loads(path.read_text()))
+        holder = Holder(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
+    return holder if isinstance(holder.pid, int) else None
+
+
+def is_alive(pid: object) -> bool:
+    """Whether a process of this machine runs; one that has ended and was not reaped does not."""
+    if not isinstance(pid, int) or not 0 < pid < 2**31:
+        return False
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # Somebody else's, or a system without /proc.
+    return state != b"Z"
 
 
 def state_error(path: Path, error: OSError) -> errors.StateError:

@@ -7,18 +7,27 @@ import hashlib
 import json
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_platform import errors
 from airflow_platform.engine import journal
 from airflow_platform.engine.graph import Graph
-from airflow_platform.engine.report import Node, Outcome, StepReport
+from airflow_platform.engine.report import (
+    Node,
+    Outcome,
+    StepReport,
+    faults_of,
+    masked,
+    masked_json,
+    refusal_of,
+)
 from airflow_platform.engine.step import (
     Change,
     Context,
     EnvironmentContext,
+    Goal,
     NoChange,
     Outputs,
     OutputsUnknown,
@@ -43,27 +52,38 @@ class Performer:
         self._directory = directory
         self._tenants = {tenant.name: tenant for tenant in order.tenants}
         self._outputs: dict[Node, Outputs | None] = {}
+        self._begun: set[Node] = set()
 
     def perform(self, node: Node, tenants: frozenset[str]) -> StepReport:
-        """Bring one node to the goal; whatever happens becomes a result."""
+        """Bring one node to the goal; whatever happens becomes a result, without secrets."""
         began = time.monotonic()
-        self.order.reporter.started(node)
-        lock = self.order.store.environment_lock if self._locks(node) else contextlib.nullcontext
+        locked = node.tenant is None and not self.order.planning
+        lock = self.order.store.environment_lock if locked else contextlib.nullcontext
         try:
+            self.order.reporter.started(node)
             with lock():
                 outcome, reason, outputs = self._advance(node, tenants, began)
             self._outputs[node] = None if outcome is Outcome.PENDING else outputs
-            return StepReport(node.step, outcome, reason, time.monotonic() - began, outputs)
+            result = StepReport(node.step, outcome, reason, outputs=outputs)
         except errors.PlatformError as error:
-            faults = () if isinstance(error, errors.Interrupted) else error.faults()
-            named = tuple(errors.Fault(str(node), fault.cause, fault.remedy) for fault in faults)
-            return self._result(node, Outcome.FAILED, str(error.message), began, named)
-        except Exception as error:
-            fault = errors.Fault(str(node), f"This is a defect: {error!r}.", "Report it; --traceback shows where.")
-            return self._result(node, Outcome.BROKEN, repr(error), began, (fault,))
+            result = StepReport(
+                node.step,
+                Outcome.FAILED,
+                error.message,
+                faults=() if isinstance(error, errors.Interrupted) else faults_of(error, node),
+                traceback=traceback.format_exc(),
+                refusal=None if node in self._begun else refusal_of(error),
+            )
+        except BaseException as error:  # noqa: BLE001 - a plugin's step may raise anything.
+            fault = errors.Fault(
+                str(node), f"This is a defect: {error!r}.", "Report it; --traceback shows where."
+            )
+            trace = traceback.format_exc()
+            result = StepReport(node.step, Outcome.BROKEN, repr(error), 0.0, {}, (fault,), trace)
+        return masked(result, self.order.programs.mask, seconds=time.monotonic() - began)
 
     def context(self, node: Node, tenants: frozenset[str] | None = None) -> Context[Any]:
-        """All that a node's step may know."""
+        """All that a node's step may know; for a check, no outputs and every selected tenant."""
         common = {
             "environment": self.order.environment,
             "goal": self.order.goal,
@@ -76,74 +96,77 @@ class Performer:
         }
         if node.tenant is not None:
             return TenantContext(**common, tenant=self._tenants[node.tenant])
-        chosen = tuple(
-            tenant for tenant in self.order.tenants if tenants is None or tenant.name in tenants
-        )
         return EnvironmentContext(
-            **common, tenants=chosen, find_tenant_outputs=lambda step, tenant: self._find(node, step, tenant)
+            **common,
+            tenants=tuple(
+                tenant for tenant in self.order.tenants if tenants is None or tenant.name in tenants
+            ),
+            find_tenant_outputs=lambda step, tenant: self._find(node, step, tenant),
         )
 
     def _advance(self, node: Node, tenants: frozenset[str], began: float) -> tuple[Outcome, str, Outputs]:
         step: Any = self.graph.step(node)
         context = self.context(node, tenants)
         context.programs.interruption.raise_if_requested()
-        try:
-            observed = step.observe(context)
-            planned = observed if isinstance(observed, Unknown) else step.plan(context, observed)
-        except OutputsUnknown as error:
-            planned = Unknown(error.step)
+        planned = _decide(step, context)
         if isinstance(planned, NoChange):
-            return Outcome.UNCHANGED, planned.reason, planned.outputs
+            return Outcome.UNCHANGED, planned.reason, _outputs(planned.outputs)
         if isinstance(planned, Unknown):
             if not self.order.planning:
-                raise errors.StepError(f"It still asks for step {planned.until}, which has run.")
+                raise RuntimeError(f"it is still unknown until {planned.until} has run")
             return Outcome.PENDING, f"known after {planned.until} has run", {}
         if self.order.planning:
             return Outcome.PENDING, planned.summary, {}
         return Outcome.CHANGED, planned.summary, self._apply(node, step, context, planned, began)
 
-    def _apply(
-        self, node: Node, step: Any, context: Context[Any], change: Change, began: float
-    ) -> Outputs:
+    def _apply(self, node: Node, step: Any, context: Context[Any], change: Change, began: float) -> Outputs:
         assert self._journal is not None
-        json.dumps(change.to_json())
+        mask = self.order.programs.mask
+        shown = Change(**masked_json(change.to_json(), mask))
+        json.dumps(shown.to_json())
         self._verify_artifacts(change)
-        self._journal.begun(node, change)
+        self._journal.begun(node, shown)
+        self._begun.add(node)
         try:
-            outputs: Outputs = step.apply(context, change)
+            outputs = _outputs(step.apply(context, change))
         except BaseException as error:
-            outcome = Outcome.FAILED if isinstance(error, errors.PlatformError) else Outcome.BROKEN
+            ours = not isinstance(error, errors.PlatformError)
+            outcome = Outcome.BROKEN if ours else Outcome.FAILED
+            seconds = time.monotonic() - began
             with contextlib.suppress(errors.StateError):  # The first error is the one to show.
-                self._journal.ended(node, outcome, self.order.programs.mask(str(error)), time.monotonic() - began)
+                self._journal.ended(node, outcome, mask(str(error)), seconds)
             raise
-        self._journal.ended(node, Outcome.CHANGED, change.summary, time.monotonic() - began)
+        self._journal.ended(node, Outcome.CHANGED, shown.summary, time.monotonic() - began)
         return outputs
 
     def _verify_artifacts(self, change: Change) -> None:
         for name, expected in change.artifacts.items():
-            found = hashlib.sha256((self._directory / name).read_bytes()).hexdigest()
-            if found != expected:
+            try:
+                with (self._directory / name).open("rb") as file:
+                    found = f"SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
+            except OSError as error:
+                found = error.strerror or str(error)
+            if found != f"SHA-256 {expected}":
                 raise errors.StepError(
-                    f"{name} is not the file that was planned with (SHA-256 {found}, planned {expected}).",
+                    f"{name} is not the file that was planned with: {found}, planned {expected}.",
                     hint="Something else writes into the run's directory; run this again.",
                 )
 
     def _find(self, node: Node, step: str, tenant: str | None) -> Outputs:
         if step not in self.graph.ancestors[node.step]:
             raise KeyError(f"{node.step} reads the outputs of {step}, which it does not require")
-        scope = self.graph.steps[step].scope
-        outputs = self._outputs.get(Node(step, tenant if scope is Scope.TENANT else None))
+        other = Node(step, tenant if self.graph.steps[step].scope is Scope.TENANT else None)
+        if self.order.goal is Goal.ABSENT:
+            raise KeyError(f"{node} reads the outputs of {other}, which on the way down ends later")
+        if step in self.order.skip:
+            reason = self.order.skip[step]
+            raise errors.StepError(f"It needs the outputs of step {step}, left out: {reason}.")
+        if other not in self._outputs:
+            raise KeyError(f"{node} reads the outputs of {other}, which has not succeeded")
+        outputs = self._outputs[other]
         if outputs is None:
             raise OutputsUnknown(step)
         return outputs
-
-    def _result(
-        self, node: Node, outcome: Outcome, reason: str, began: float, faults: tuple[errors.Fault, ...]
-    ) -> StepReport:
-        mask = self.order.programs.mask
-        shown = tuple(errors.Fault(mask(f.thing), mask(f.cause), mask(f.remedy)) for f in faults)
-        trace = mask(traceback.format_exc())
-        return StepReport(node.step, outcome, mask(reason), time.monotonic() - began, {}, shown, trace)
 
     def _progress_of(self, node: Node) -> Callable[[str], None]:
         def progress(text: str) -> None:
@@ -151,6 +174,21 @@ class Performer:
 
         return progress
 
-    def _locks(self, node: Node) -> bool:
-        return node.tenant is None and not self.order.planning
 
+def _decide(step: Any, context: Context[Any]) -> Change | NoChange | Unknown:
+    try:
+        observed = step.observe(context)
+        planned = observed if isinstance(observed, Unknown) else step.plan(context, observed)
+    except OutputsUnknown as error:
+        return Unknown(error.step)
+    if not isinstance(planned, (Change, NoChange, Unknown)):
+        raise TypeError(f"plan returned {planned!r}, which is neither Change nor NoChange")
+    return planned
+
+
+def _outputs(returned: Any) -> Outputs:
+    """What a step returned, if it can be handed on and shown."""
+    if not isinstance(returned, Mapping):
+        raise TypeError(f"outputs must be a mapping, not {returned!r}")
+    json.dumps(dict(returned))
+    return returned

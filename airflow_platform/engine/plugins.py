@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
+from collections import Counter
 from collections.abc import Sequence
 
 from airflow_platform import errors
@@ -11,51 +12,60 @@ from airflow_platform.engine.step import EnvironmentStep, Step, TenantStep
 
 GROUP = "airflow_platform.steps"
 
+_Entries = Sequence[importlib.metadata.EntryPoint]
+
 
 def load(names: Sequence[str]) -> tuple[Step, ...]:
     """The steps of these entry-point names, each made without arguments.
 
     Raises:
-        ConfigurationError: None, or more than one, has that name; it cannot be imported; it is no step.
+        ConfigurationError: None, or more than one, has such a name; one cannot be imported, or is
+            no step. Carries the faults of all names.
     """
     if not names:
         return ()
-    found = importlib.metadata.entry_points(group=GROUP)
-    return tuple(_load(name, [entry for entry in found if entry.name == name], found.names) for name in names)
+    found = tuple(importlib.metadata.entry_points(group=GROUP))
+    steps: list[Step] = []
+    faults: list[errors.Fault] = []
+    for name, times in Counter(names).items():
+        loaded = _load(name, found) if times == 1 else _fault(name, "It is named twice.", "Name it once.")
+        if isinstance(loaded, errors.Fault):
+            faults.append(loaded)
+        else:
+            steps.append(loaded)
+    if faults:
+        raise errors.ConfigurationError("Steps of other packages cannot be used.", faults)
+    return tuple(steps)
 
 
-def _load(name: str, entries: Sequence[importlib.metadata.EntryPoint], known: set[str]) -> Step:
-    if len(entries) > 1:
-        raise errors.ConfigurationError(
-            f"Two packages bring a step {name}: {' and '.join(map(_origin, entries))}.",
-            (),
-            hint="Uninstall one of them.",
-        )
+def _load(name: str, found: _Entries) -> Step | errors.Fault:
+    entries = [entry for entry in found if entry.name == name]
     if not entries:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]}?" if near else "Install the package that brings it."
-        raise errors.ConfigurationError(f"No installed package brings a step {name}.", (), hint=hint)
+        near = difflib.get_close_matches(name, {entry.name for entry in found}, n=1)
+        remedy = f"Did you mean {near[0]}?" if near else "Install the package that brings it."
+        return _fault(name, "No installed package brings it.", remedy)
+    if len(entries) > 1:
+        both = " and ".join(sorted(map(_origin, entries)))
+        return _fault(name, f"Two packages bring it: {both}.", "Uninstall one of them.")
     try:
         kind = entries[0].load()
-    except Exception as error:
-        raise errors.ConfigurationError(
-            f"Step {name} of {_origin(entries[0])} cannot be imported: {error!r}.",
-            (),
-            hint="Mend or remove that package.",
-        ) from error
-    if not (isinstance(kind, type) and issubclass(kind, (EnvironmentStep, TenantStep))):
-        raise errors.ConfigurationError(
-            f"{_origin(entries[0])} is not a class derived from EnvironmentStep or TenantStep.",
-            (),
-            hint="See docs/plugins.md.",
-        )
-    if kind.name != name:
-        raise errors.ConfigurationError(
-            f"The step of {_origin(entries[0])} calls itself {kind.name}, its entry point {name}.",
-            (),
-            hint="Give both the same name.",
-        )
-    return kind()
+        is_step = isinstance(kind, type) and issubclass(kind, (EnvironmentStep, TenantStep))
+        step = kind() if is_step else None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - another package's code may raise anything.
+        cause = f"{_origin(entries[0])} cannot be loaded: {error!r}."
+        return _fault(name, cause, "Mend or remove that package.")
+    if step is None:
+        cause = f"{_origin(entries[0])} is not a class derived from EnvironmentStep or TenantStep."
+        return _fault(name, cause, "See docs/plugins.md.")
+    if getattr(step, "name", None) != name:
+        cause = f"{_origin(entries[0])} calls itself {getattr(step, 'name', 'nothing')}, not {name}."
+        return _fault(name, cause, "Give the step and its entry point the same name.")
+    assert isinstance(step, Step)
+    return step
+
+
+def _fault(name: str, cause: str, remedy: str) -> errors.Fault:
+    return errors.Fault(f"step {name}", cause, remedy)
 
 
 def _origin(entry: importlib.metadata.EntryPoint) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from airflow_platform.engine.step import Json, Outputs
-from airflow_platform.errors import ExitCode, Fault
+from airflow_platform.errors import ExitCode, Fault, PlatformError
 
 SCHEMA = "https://airflow-platform.invalid/report/1"
 """Names the envelope's version; docs/report.schema.json is that schema."""
@@ -61,7 +62,9 @@ class StepReport:
     outputs: Outputs = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     traceback: str = ""
-    """Only for `broken`, or with `--traceback`; shown by reporters, not in the envelope."""
+    """Of what was raised; `--traceback` shows it, the envelope does not."""
+    refusal: ExitCode | None = None
+    """`BUSY` or `REFUSED` when that ended it before it touched anything."""
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -140,47 +143,97 @@ class Reporter(Protocol):
 
 
 class OneAtATime:
-    """Passes a reporter's verbs on, one call at a time, whichever threads they come from."""
+    """Passes a reporter's verbs on, one call at a time, whichever threads they come from.
+
+    A reporter that cannot write any more (a closed pipe, a terminal that is gone) is not called
+    again: the work goes on, and the exit code still tells.
+    """
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
         self._lock = threading.RLock()
+        self._gone = False
 
     def begin(self, nodes: Sequence[Node], expected: Mapping[Node, float]) -> None:
-        with self._lock:
-            self._reporter.begin(nodes, expected)
+        self._tell(lambda: self._reporter.begin(nodes, expected))
 
     def note(self, text: str) -> None:
-        with self._lock:
-            self._reporter.note(text)
+        self._tell(lambda: self._reporter.note(text))
 
     def started(self, node: Node) -> None:
-        with self._lock:
-            self._reporter.started(node)
+        self._tell(lambda: self._reporter.started(node))
 
     def progress(self, node: Node, text: str) -> None:
-        with self._lock:
-            self._reporter.progress(node, text)
+        self._tell(lambda: self._reporter.progress(node, text))
 
     def ended(self, node: Node, result: StepReport) -> None:
-        with self._lock:
-            self._reporter.ended(node, result)
+        self._tell(lambda: self._reporter.ended(node, result))
 
     def end(self) -> None:
+        self._tell(self._reporter.end)
+
+    def _tell(self, verb: Callable[[], None]) -> None:
         with self._lock:
-            self._reporter.end()
+            if self._gone:
+                return
+            try:
+                verb()
+            except OSError:
+                self._gone = True
 
 
-def exit_code_of(outcomes: Sequence[Outcome], *, checks_failed: bool) -> ExitCode:
-    """The exit code of a run that was neither interrupted nor refused.
+def faults_of(error: PlatformError, node: Node) -> tuple[Fault, ...]:
+    """What an error says, as faults of a node; at least one."""
+    found = error.faults() or (Fault("", error.message, error.hint),)
+    unnamed = ("", type(error).__name__)
+    return tuple(
+        Fault(str(node) if fault.thing in unnamed else f"{node}: {fault.thing}", fault.cause, fault.remedy)
+        for fault in found
+    )
+
+
+def refusal_of(error: PlatformError) -> ExitCode | None:
+    """The exit code that outlives the step, when the error is about who may work here."""
+    return error.exit_code if error.exit_code in (ExitCode.BUSY, ExitCode.REFUSED) else None
+
+
+def masked(result: StepReport, mask: Callable[[str], str], *, seconds: float | None = None) -> StepReport:
+    """The result without secrets, and with the time that it took."""
+    return dataclasses.replace(
+        result,
+        reason=mask(result.reason),
+        seconds=result.seconds if seconds is None else seconds,
+        outputs=masked_json(result.outputs, mask),
+        faults=tuple(Fault(mask(f.thing), mask(f.cause), mask(f.remedy)) for f in result.faults),
+        traceback=mask(result.traceback),
+    )
+
+
+def masked_json(value: Json, mask: Callable[[str], str]) -> Json:
+    """A serialisable value, every text in it masked."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, Mapping):
+        return {masked_json(key, mask): masked_json(item, mask) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [masked_json(item, mask) for item in value]
+    return value
+
+
+def exit_code_of(results: Sequence[StepReport], *, checks_failed: bool) -> ExitCode:
+    """The exit code of a run that was not interrupted.
 
     A failed or broken step is 1. A run in which a check said no is 1 when anything was changed,
-    else 4. With `--plan`, pending steps are 3.
+    else 4. Where nothing was changed and the only fault is that somebody else is at work, or that
+    we may not, it is 5 or 6. With `--plan`, pending steps are 3.
     """
-    if any(outcome in (Outcome.FAILED, Outcome.BROKEN) for outcome in outcomes):
+    outcomes = {result.status for result in results}
+    refusals = {result.refusal for result in results if result.faults}
+    refusal = refusals.pop() if len(refusals) == 1 else None
+    if refusal is not None and Outcome.CHANGED not in outcomes:
+        return refusal
+    if outcomes & {Outcome.FAILED, Outcome.BROKEN}:
         return ExitCode.FAILED
     if checks_failed:
         return ExitCode.FAILED if Outcome.CHANGED in outcomes else ExitCode.PREFLIGHT
-    if Outcome.PENDING in outcomes:
-        return ExitCode.DIFFERENCES
-    return ExitCode.DONE
+    return ExitCode.DIFFERENCES if Outcome.PENDING in outcomes else ExitCode.DONE

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic
 
-from airflow_platform import programs
+from airflow_platform import errors, programs
 from airflow_platform.engine import checking, graph, journal, perform, signals, store, walk
 from airflow_platform.engine.report import (
     Node,
@@ -57,8 +57,10 @@ def execute(order: Order[EnvironmentT, TenantT]) -> Report:
 
     Raises:
         ConfigurationError: The steps do not fit together.
+        PreflightError: A newer version of the toolkit has written the state.
         BusyError: Somebody else holds the lock of a selected tenant.
         StateError: Lock or journal cannot be written.
+        Interrupted: A signal came before the first step.
     """
     order = dataclasses.replace(order, reporter=OneAtATime(order.reporter))
     names = [tenant.name for tenant in order.tenants]
@@ -67,16 +69,23 @@ def execute(order: Order[EnvironmentT, TenantT]) -> Report:
         order.reporter.begin(arranged.nodes, opened.journal.expected() if opened.journal else {})
         try:
             performer = perform.Performer(order, arranged, opened.journal, opened.directory)
-            faults = checking.check(performer, order.workers)
-            results = walk.walk(
-                arranged, performer.perform, _ruled_out(order, arranged, faults), order=order
-            )
-            report = _summarise(order, arranged, results, faults)
+            said_no = checking.check(performer)
+            ruled_out = checking.rule_out(performer, said_no)
+            results = walk.walk(arranged, performer.perform, ruled_out, order=order)
+            report = _summarise(order, arranged, results, checks_failed=bool(said_no))
+            _end_run(order, opened.journal, report.exit_code)
         finally:
             order.reporter.end()
-        if opened.journal:
-            opened.journal.end_run(report.exit_code)
     return report
+
+
+def _end_run(order: Order[Any, Any], opened: journal.Journal | None, exit_code: int) -> None:
+    """Close the run; when that fails only history is lost, so the report still stands."""
+    if opened is not None:
+        try:
+            opened.end_run(exit_code)
+        except errors.StateError as error:
+            order.reporter.note(str(error))
 
 
 @dataclass(frozen=True)
@@ -102,51 +111,38 @@ def _opened(order: Order[EnvironmentT, TenantT], names: Sequence[str]) -> Iterat
         yield _Opened(opened, order.store.run_directory(run_id))
 
 
-def _ruled_out(
-    order: Order[EnvironmentT, TenantT], arranged: graph.Graph, faults: Mapping[Node, checking.Found]
-) -> dict[Node, StepReport]:
-    """The nodes that are not even tried: skipped on purpose, or blocked by a check."""
-    results = {
-        node: StepReport(node.step, Outcome.SKIPPED, order.skip[node.step])
-        for node in arranged.nodes
-        if node.step in order.skip
-    }
-    stopped = {node.tenant: node for node in faults}
-    for node in arranged.nodes:
-        if node in faults:
-            results[node] = faults[node].report(node)
-        elif stopped and (None in stopped or node.tenant in stopped):
-            cause = stopped.get(None) or stopped[node.tenant]
-            results[node] = StepReport(node.step, Outcome.BLOCKED, f"the check of {cause} said no")
-    return results
-
-
 def _summarise(
     order: Order[EnvironmentT, TenantT],
     arranged: graph.Graph,
     results: Mapping[Node, StepReport],
-    checked: Mapping[Node, checking.Found],
+    *,
+    checks_failed: bool,
 ) -> Report:
-    outcomes = [result.status for result in results.values()]
-    code = int(exit_code_of(outcomes, checks_failed=bool(checked)))
+    everything = [results[node] for node in arranged.nodes]
+    code = int(exit_code_of(everything, checks_failed=checks_failed))
+    faults = [fault for result in everything for fault in result.faults]
+    status = _status(order, everything)
     if order.programs.interruption.requested:
-        code = order.programs.interruption.error().code
+        error = order.programs.interruption.error()
+        code, status = error.code, "interrupted"
+        faults.append(errors.Fault(order.task, error.message, error.hint))
     mine = functools.partial(_steps_of, arranged.nodes, results)
-    tenants = tuple(
-        TenantReport(
-            tenant.name, _status(order, mine(tenant.name)), mine(tenant.name), _published(arranged, mine(tenant.name))
-        )
-        for tenant in order.tenants
-    )
-    everything = [result for node in arranged.nodes for result in [results[node]]]
     return Report(
         task=order.task,
         environment=order.environment.name,
-        status=_status(order, everything),
+        status=status,
         exit_code=code,
-        faults=tuple(fault for result in everything for fault in result.faults),
+        faults=tuple(faults),
         steps=mine(None),
-        tenants=tenants,
+        tenants=tuple(
+            TenantReport(
+                tenant.name,
+                _status(order, mine(tenant.name)),
+                mine(tenant.name),
+                _published(arranged, mine(tenant.name)),
+            )
+            for tenant in order.tenants
+        ),
     )
 
 
@@ -159,11 +155,9 @@ def _steps_of(
 def _status(order: Order[Any, Any], results: Sequence[StepReport]) -> str:
     """The worst outcome's word, or the word for being where it should be."""
     found = {result.status for result in results}
-    if order.programs.interruption.requested:
-        return "interrupted"
     for outcome in (Outcome.BROKEN, Outcome.FAILED, Outcome.BLOCKED, Outcome.PENDING):
         if outcome in found:
-            return str(outcome.value)
+            return "interrupted" if order.programs.interruption.requested else str(outcome.value)
     return order.reached
 
 
@@ -174,4 +168,3 @@ def _published(arranged: graph.Graph, results: Sequence[StepReport]) -> dict[str
         for key in arranged.steps[result.name].publishes
         if key in result.outputs
     }
-

@@ -122,22 +122,27 @@ class Context(Generic[EnvironmentT]):
 
         Raises:
             OutputsUnknown: With `--plan`, when that step has not run.
-            KeyError: This step does not require that one: a defect, not a fault.
+            KeyError: This step does not require that one, or reads it in `check` or on the way down,
+                when it has not run: a defect, not a fault.
+            StepError: That step was left out on purpose.
         """
         return self.find_outputs(step)
 
     def wait_for(
         self, what: str, poll: Callable[[], str], *, timeout: float, every: float = 0.25, hint: str = ""
     ) -> None:
-        """Call `poll` until it returns "" (done); anything else is what is still missing.
+        """Call `poll` until it returns "" (done); anything else is what is still missing, and is shown.
 
         Raises:
             StepError: It is not done after `timeout` seconds; says what was missing last.
             Interrupted: A signal ended the run.
         """
         deadline = self.clock() + timeout
+        shown = ""
         while missing := poll():
-            self.progress(missing)
+            if missing != shown:
+                self.progress(missing)
+                shown = missing
             if self.clock() > deadline:
                 raise errors.StepError(
                     f"Waited {timeout:g} s for {what}; still missing: {missing}.", hint=hint
@@ -154,7 +159,7 @@ class EnvironmentContext(Context[EnvironmentT], Generic[EnvironmentT, TenantT]):
     find_tenant_outputs: Callable[[str, str], Outputs] = lambda step, tenant: {}
 
     def tenant_outputs(self, step: str, tenant: str) -> Outputs:
-        """The outputs of a required tenant step, for one of `tenants`."""
+        """The outputs of a required tenant step, for one of `tenants`; raises what `outputs` raises."""
         return self.find_tenant_outputs(step, tenant)
 
 
@@ -194,9 +199,7 @@ class EnvironmentStep(Step, Generic[EnvironmentT, TenantT]):
         """Read what exists. Its type is the step's own; `plan` receives it."""
         raise NotImplementedError
 
-    def plan(
-        self, context: EnvironmentContext[EnvironmentT, TenantT], observed: Any
-    ) -> Change | NoChange:
+    def plan(self, context: EnvironmentContext[EnvironmentT, TenantT], observed: Any) -> Change | NoChange:
         """Compare; touch nothing."""
         raise NotImplementedError
 

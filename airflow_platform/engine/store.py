@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -32,7 +33,7 @@ class Store(Protocol):
         """The journal, opened."""
 
     def run_directory(self, run_id: str) -> Path:
-        """A directory for a run's artifacts, made."""
+        """A new, empty directory for a run's artifacts."""
 
 
 class LocalStore:
@@ -46,6 +47,7 @@ class LocalStore:
         lock_timeout: float,
         programs: programs.Programs,
         on_note: Callable[[str], None],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Prepare; nothing is touched yet.
 
@@ -54,13 +56,15 @@ class LocalStore:
             environment: Its name, for messages.
             lock_timeout: Seconds to wait for the environment's lock.
             programs: Inherit the locks; whose interruption ends a wait.
-            on_note: Called with lines for people.
+            on_note: Called with lines for people, from several threads.
+            now: The wall clock, for what people read; nothing is decided by it.
         """
         self._directory = directory
         self._environment = environment
         self._lock_timeout = lock_timeout
         self._programs = programs
         self._on_note = on_note
+        self._now = now
         self._environment_lock = self._lock("environment", f"environment {environment}")
 
     @contextlib.contextmanager
@@ -69,23 +73,27 @@ class LocalStore:
         with contextlib.ExitStack() as stack:
             for tenant in sorted(tenants):
                 lock = self._lock(f"tenant-{tenant}", f"tenant {tenant} of {self._environment}")
-                stack.enter_context(self._hold(lock, timeout=0.0))
+                stack.enter_context(lock.held())
             yield
 
-    @contextlib.contextmanager
-    def environment_lock(self) -> Iterator[None]:
-        with self._hold(self._environment_lock, timeout=self._lock_timeout):
-            yield
+    def environment_lock(self) -> contextlib.AbstractContextManager[None]:
+        return self._environment_lock.held(timeout=self._lock_timeout)
 
     def open_journal(self) -> journal.Journal:
-        return journal.SqliteJournal(self._directory / "journal.sqlite", on_note=self._on_note)
+        path = self._directory / "journal.sqlite"
+        return journal.SqliteJournal(path, on_note=self._on_note, now=self._now)
 
     def run_directory(self, run_id: str) -> Path:
         runs = self._directory / "runs"
         directory = runs / run_id
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for old in sorted(runs.iterdir(), key=_age)[:-KEPT_RUN_DIRECTORIES]:
+            runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                directory.mkdir(mode=0o700)
+            except FileExistsError:  # A journal that was lost counted to this number before.
+                directory = Path(tempfile.mkdtemp(prefix=f"{run_id}-", dir=runs))
+            others = sorted((each for each in runs.iterdir() if each != directory), key=_age)
+            for old in others[: 1 - KEPT_RUN_DIRECTORIES]:
                 shutil.rmtree(old, ignore_errors=True)
         except OSError as error:
             raise locks.state_error(directory, error) from error
@@ -93,16 +101,7 @@ class LocalStore:
 
     def _lock(self, name: str, thing: str) -> locks.FileLock:
         path = self._directory / "locks" / f"{name}.lock"
-        return locks.FileLock(path, thing, on_takeover=self._on_note)
-
-    @contextlib.contextmanager
-    def _hold(self, lock: locks.FileLock, *, timeout: float) -> Iterator[None]:
-        with lock.held(timeout=timeout, sleep=self._programs.interruption.sleep) as descriptor:
-            self._programs.hold(descriptor)
-            try:
-                yield
-            finally:
-                self._programs.release(descriptor)
+        return locks.FileLock(path, thing, programs=self._programs, on_note=self._on_note, now=self._now)
 
 
 def prepare(directory: Path) -> None:
@@ -115,11 +114,12 @@ def prepare(directory: Path) -> None:
     marker = directory / "format"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if not marker.exists():
-            draft = directory / f".format-{os.getpid()}"
-            draft.write_text(f"{FORMAT}\n")
-            draft.replace(marker)
-        written = marker.read_text().strip()
+        # A machine that lost power may have kept the name and not the content.
+        if not marker.exists() or not marker.stat().st_size:
+            with tempfile.NamedTemporaryFile("w", dir=directory, prefix=".format-", delete=False) as draft:
+                draft.write(f"{FORMAT}\n")
+            Path(draft.name).replace(marker)
+        written = marker.read_text(errors="replace").strip()
     except OSError as error:
         raise locks.state_error(directory, error) from error
     if not written.isdecimal() or int(written) > FORMAT:

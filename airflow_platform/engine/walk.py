@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_platform.engine.graph import Graph
 from airflow_platform.engine.report import Node, Outcome, StepReport
-from airflow_platform.engine.step import Goal
 
 if TYPE_CHECKING:
     from airflow_platform.engine.run import Order
@@ -59,14 +58,17 @@ def walk(
 def _admit(
     graph: Graph, node: Node, results: Mapping[Node, StepReport], order: Order[Any, Any]
 ) -> tuple[frozenset[str], str]:
-    """The tenants whose results a node receives, and why it must not begin ("" when it may)."""
+    """The tenants that a node works for, and why it must not begin ("" when it may)."""
     everyone = frozenset(tenant.name for tenant in order.tenants)
     if order.programs.interruption.requested:
         return everyone, "the run was interrupted"
-    bad = [need for need in sorted(graph.needs[node], key=str) if not results[need].status.good]
+    needs = [need for need in graph.nodes if need in graph.needs[node]]
+    bad = [need for need in needs if not results[need].status.good]
+    if not bad:
+        return everyone, ""
     lost = {need.tenant for need in bad}
-    succeeded = everyone - {tenant for tenant in lost if tenant is not None}
-    is_fan_in = node.tenant is None and order.goal is Goal.PRESENT
-    if bad and not (is_fan_in and None not in lost and succeeded):
-        return succeeded, f"{bad[0]} {results[bad[0]].status.value}"
-    return succeeded, ""
+    succeeded = everyone.difference(tenant for tenant in lost if tenant is not None)
+    if graph.gathers(node) and None not in lost and succeeded:
+        return succeeded, ""
+    cause = next((need for need in bad if results[need].status is not Outcome.BLOCKED), bad[0])
+    return succeeded, f"{cause} {results[cause].status.value}"
