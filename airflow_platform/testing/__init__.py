@@ -1,0 +1,6 @@
+"""HOW TO TEST IT: doubles that refuse what they were not told about, for authors of steps and DAGs.
+
+`reporters` records a run, `stores` keeps locks and journal in memory, `steps` plays steps on a
+small world, `runs` runs steps, `specs` makes environments and tenants. docs/plugins.md shows them
+in use. May import: `engine`, `config` and below.
+"""

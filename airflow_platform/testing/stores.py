@@ -1,0 +1,166 @@
+"""A store in memory: locks, journal and history as the real one has them, gone with the test."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from airflow_platform import errors
+from airflow_platform.engine.journal import Unfinished
+from airflow_platform.engine.report import Node, Outcome
+from airflow_platform.engine.step import Change
+
+
+@dataclass
+class Entry:
+    """One step in a journal; `outcome` is None until it has ended."""
+
+    node: Node
+    change: str
+    """As JSON."""
+    outcome: str | None = None
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class Run:
+    """One run in a journal; `exit_code` is None until it has ended."""
+
+    task: str
+    tenants: tuple[str, ...]
+    entries: list[Entry] = field(default_factory=list)
+    exit_code: int | None = None
+    closed: bool = False
+
+
+class MemoryJournal:
+    """A journal in a list; passes the same contract tests as `engine.journal.SqliteJournal`."""
+
+    def __init__(self, history: list[Run]) -> None:
+        """Continue a history; tests read it."""
+        self.history = history
+        self._run: Run | None = None
+        self._mutex = threading.Lock()
+
+    def begin_run(self, task: str, tenants: Sequence[str]) -> str:
+        assert self._run is None, "this journal has begun a run already"
+        with self._mutex:
+            self._run = Run(task, tuple(tenants))
+            self.history.append(self._run)
+            return str(len(self.history))
+
+    def unfinished(self) -> tuple[Unfinished, ...]:
+        found = []
+        for number, run in enumerate(self.history, 1):
+            over = run.closed or set(run.tenants) & set(self._current().tenants)
+            if run is self._run or run.exit_code is not None or not over:
+                continue
+            for entry in run.entries:
+                if entry.outcome is None:
+                    entry.outcome = "unknown"
+                    found.append(Unfinished(number, entry.node, json.loads(entry.change)["summary"], "then"))
+        return tuple(found)
+
+    def expected(self) -> Mapping[Node, float]:
+        changed = Outcome.CHANGED.value
+        return {
+            entry.node: entry.seconds
+            for run in self.history
+            for entry in run.entries
+            if entry.outcome == changed
+        }
+
+    def begun(self, node: Node, change: Change) -> None:
+        with self._mutex:
+            entries = self._current().entries
+            assert all(entry.node != node for entry in entries), f"{node} was begun already"
+            entries.append(Entry(node, json.dumps(change.to_json(), sort_keys=True)))
+
+    def ended(self, node: Node, outcome: Outcome, reason: str, seconds: float) -> None:
+        with self._mutex:
+            (entry,) = (entry for entry in self._current().entries if entry.node == node)
+            assert entry.outcome is None, f"{node} has ended already"
+            entry.outcome, entry.reason, entry.seconds = outcome.value, reason, seconds
+
+    def end_run(self, exit_code: int) -> None:
+        self._current().exit_code = exit_code
+
+    def close(self) -> None:
+        if self._run is not None:
+            self._run.closed = True
+
+    def _current(self) -> Run:
+        assert self._run is not None, "no run has begun"
+        assert not self._run.closed, "this journal is closed"
+        return self._run
+
+
+class MemoryStore:
+    """Locks and journal in memory; passes the same contract tests as `engine.store.LocalStore`.
+
+    `held` names the locks that are held now, `history` is what the journals wrote.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """A store whose runs put their artifacts under `directory`."""
+        self.directory = directory
+        self.history: list[Run] = []
+        self.held: set[str] = set()
+        self._mutex = threading.Lock()
+        self._users = 0
+
+    @contextlib.contextmanager
+    def tenant_locks(self, tenants: Sequence[str]) -> Iterator[None]:
+        with self._mutex:
+            for tenant in sorted(tenants):
+                if tenant in self.held:
+                    raise errors.BusyError(
+                        f"The lock of tenant {tenant} is held.", hint="Wait for it, then run this again."
+                    )
+            self.held.update(tenants)
+        try:
+            yield
+        finally:
+            self.held.difference_update(tenants)
+
+    @contextlib.contextmanager
+    def environment_lock(self) -> Iterator[None]:
+        with self._mutex:
+            self._users += 1
+            self.held.add("environment")
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._users -= 1
+                if not self._users:
+                    self.held.discard("environment")
+
+    def open_journal(self) -> MemoryJournal:
+        return MemoryJournal(self.history)
+
+    def run_directory(self, run_id: str) -> Path:
+        directory = self.directory / "runs" / run_id
+        directory.mkdir(mode=0o700, parents=True)
+        return directory
+
+
+class RefusingStore:
+    """A store for `--plan`: it must never be asked for anything."""
+
+    def tenant_locks(self, tenants: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+        raise AssertionError(f"asked for the locks of {', '.join(tenants)}")
+
+    def environment_lock(self) -> contextlib.AbstractContextManager[None]:
+        raise AssertionError("asked for the environment's lock")
+
+    def open_journal(self) -> MemoryJournal:
+        raise AssertionError("asked for a journal")
+
+    def run_directory(self, run_id: str) -> Path:
+        raise AssertionError(f"asked for a directory of run {run_id}")
