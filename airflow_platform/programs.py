@@ -11,7 +11,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
-import io
 import os
 import queue
 import selectors
@@ -147,10 +146,10 @@ class Programs:
         words = [str(word) for word in argv]
         child = self._start(words, env, cwd, user, hint)
         try:
-            reading = _Reading(child, self.mask, on_line)
-            reading.feed(stdin)
+            reading = _Reading(child, self.mask, on_line, stdin)
             ended = reading.until_end(timeout, grace, self.interruption)
         finally:
+            _end_now(child)
             with self._lock:
                 self._running.pop(child.pid, None)
         self.interruption.raise_if_requested()
@@ -177,20 +176,23 @@ class Programs:
     ) -> subprocess.Popen[bytes]:
         environment = {**(os.environ if env is None else env), **self._marker}
         require(words[0], environment.get("PATH"), hint)
-        start: Callable[[], subprocess.Popen[bytes]] = lambda: subprocess.Popen(
-            [*_parent_death_prefix(), *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            cwd=cwd,
-            start_new_session=True,
-            pass_fds=tuple(self._held),
-            umask=0o022 if user is None else 0o077,
-            user=user,
-            group=user,
-            extra_groups=None if user is None else [],
-        )
+
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                [*_parent_death_prefix(), *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                cwd=cwd,
+                start_new_session=True,
+                pass_fds=tuple(self._held),
+                umask=0o022 if user is None else 0o077,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
+            )
+
         child = _spawner().call(start)
         with self._lock:
             self._running[child.pid] = child
@@ -209,9 +211,7 @@ def require(program: str, path: str | None = None, hint: str = "") -> str:
     return found
 
 
-def start_detached(
-    argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: Path
-) -> int:
+def start_detached(argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: Path) -> int:
     """Start a program that outlives this one: own session, no inherited descriptor, output to `log`.
 
     Returns:
@@ -253,15 +253,17 @@ def replace_with(argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Pat
 
 
 class _Reading:
-    """Reads both outputs of a child until it ends, in one loop that also keeps the deadline."""
+    """Feeds a child and reads both its outputs until it ends, in one loop that also keeps the deadline."""
 
     def __init__(
         self,
         child: subprocess.Popen[bytes],
         mask: secrets.Mask,
         on_line: Callable[[str], None] | None,
+        text: str,
     ) -> None:
         self._child = child
+        self._input = memoryview(text.encode())
         self._mask = mask
         self._on_line = on_line
         self._chunks: list[bytes] = []
@@ -272,22 +274,17 @@ class _Reading:
     def stdout(self) -> str:
         return b"".join(self._chunks).decode(errors="replace")
 
-    def feed(self, text: str) -> None:
-        """Write the child's standard input and close it; a child that does not read it is no error."""
-        assert self._child.stdin is not None
-        with contextlib.suppress(BrokenPipeError), self._child.stdin as pipe:
-            pipe.write(text.encode())
-
     def until_end(self, timeout: float, grace: float, interruption: Interruption) -> bool:
         """Read until both outputs are closed and the child is reaped; False when the deadline passed."""
         deadline = time.monotonic() + timeout
         stopped_at: float | None = None
         in_time = True
         with selectors.DefaultSelector() as selector:
-            for stream in (self._child.stdout, self._child.stderr):
+            for stream in (self._child.stdin, self._child.stdout, self._child.stderr):
                 assert stream is not None
                 os.set_blocking(stream.fileno(), False)
-                selector.register(stream, selectors.EVENT_READ)
+                event = selectors.EVENT_WRITE if stream is self._child.stdin else selectors.EVENT_READ
+                selector.register(stream, event)
             while not self._finished(selector):
                 now = time.monotonic()
                 if stopped_at is None and (interruption.requested or now > deadline):
@@ -300,23 +297,30 @@ class _Reading:
         return in_time
 
     def _finished(self, selector: selectors.BaseSelector) -> bool:
-        for key, _ in selector.select(timeout=0.05) if selector.get_map() else ():
-            stream = key.fileobj
-            assert isinstance(stream, io.IOBase)
-            if not self._take(key.fd):
-                selector.unregister(stream)
-                stream.close()
+        for key, event in selector.select(timeout=0.05) if selector.get_map() else ():
+            more = self._give(key.fd) if event == selectors.EVENT_WRITE else self._take(key.fd)
+            if not more:
+                _close(selector, key)
         if self._child.poll() is None:
             if not selector.get_map():
                 time.sleep(0.01)
             return False
         for key in list(selector.get_map().values()):  # A grandchild may keep a pipe open for ever.
-            self._take(key.fd)
-            stream = key.fileobj
-            assert isinstance(stream, io.IOBase)
-            selector.unregister(stream)
-            stream.close()
+            if key.events == selectors.EVENT_READ:
+                self._take(key.fd)
+            _close(selector, key)
         return True
+
+    def _give(self, descriptor: int) -> bool:
+        """Write what fits; False when all is written, or the child does not want it, which is no error."""
+        try:
+            while self._input:
+                self._input = self._input[os.write(descriptor, self._input) :]
+        except BlockingIOError:
+            return True
+        except BrokenPipeError:
+            pass
+        return False
 
     def _take(self, descriptor: int) -> bool:
         """Take what is there; False at the end of the stream."""
@@ -384,6 +388,23 @@ def _parent_death_prefix() -> tuple[str, ...]:
 def _signal_group(group: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
+
+
+def _close(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+    assert not isinstance(key.fileobj, int)
+    selector.unregister(key.fileobj)
+    key.fileobj.close()  # type: ignore[attr-defined]
+
+
+def _end_now(child: subprocess.Popen[bytes]) -> None:
+    """Leave nothing running and nothing open when reading was cut short by an exception."""
+    if child.poll() is None:
+        _signal_group(child.pid, signal.SIGKILL)
+        child.wait()
+    for stream in (child.stdin, child.stdout, child.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
 
 
 def _descriptor(stream: IO[bytes] | None) -> int:

@@ -2,7 +2,7 @@
 # Sourced by the doors, which set `door` to their own path. Makes sure that .venv in the checkout is
 # what requirements/toolkit.lock says, and sets `checkout` and `python`. Nearly always there is
 # nothing to do, and that costs three processes of about a millisecond; see install.sh for the rest.
-checkout=$(cd -P -- "${door%/*}/.." && pwd -P)
+checkout=$(CDPATH='' cd -P -- "${door%/*}/.." && pwd -P)
 lock=$checkout/requirements/toolkit.lock
 venv=$checkout/.venv
 python=$venv/bin/python

@@ -56,8 +56,8 @@ find_cache() {
   else
     cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/airflow-platform
   fi
-  mkdir -p "$cache/uv" || fail "$cache cannot be written. Set AIRFLOW_PLATFORM_CACHE to a directory that can."
-  cache=$(cd -- "$cache" && pwd -P)
+  mkdir -p "$cache/uv" 2>/dev/null || fail "$cache cannot be written. Set AIRFLOW_PLATFORM_CACHE to a directory that can."
+  cache=$(CDPATH='' cd -- "$cache" && pwd -P)
 }
 
 # Runs a program; on failure says what could not be done, the cause, and what to do. On a terminal
@@ -70,7 +70,7 @@ attempt() {
     "$@" >&2 && return
   else
     output=$("$@" 2>&1) && return
-    cause=$(printf '%s\n' "$output" | sed -n '/[^ ]/{s/^ *//;s/Caused by: //;h;};${x;p;}')
+    cause=$(printf '%s\n' "$output" | sed -n '/[^ ]/{s/^ *//;s/^[Cc]aused* *b*y*: //;s/^[Ee][Rr][Rr][Oo][Rr]: //;s/\.$//;h;};${x;p;}')
   fi
   rm -rf "$broken"
   fail "$aim failed${cause:+: $cause}. Check the network; behind a company mirror set PIP_INDEX_URL" \
@@ -102,7 +102,7 @@ find_uv() {
 
 # Runs uv with pip's index and certificate settings, away from the settings of the caller's project.
 run_uv() (
-  cd -- "$checkout"
+  CDPATH='' cd -- "$checkout" || exit
   eval "$("$base" -I "$checkout/airflow_platform/tools/package_index.py")"
   quiet=--quiet
   [ -t 2 ] && quiet=

@@ -43,7 +43,6 @@ class PlatformProgram(invoke.program.Program):
 
     def __init__(self, namespace: invoke.collection.Collection) -> None:
         super().__init__(
-            version=_version(),
             namespace=namespace,
             name="airflow-platform",
             binary="inv",
@@ -132,6 +131,10 @@ class PlatformProgram(invoke.program.Program):
     def print_help(self) -> None:
         """What `inv --help`, and `inv` alone, prints."""
         listing.print_overview(self.initial_context, self.collection)
+
+    def print_version(self) -> None:
+        """What `inv --version` prints."""
+        print(f"{self.name} {_version()}")
 
     def list_tasks(self) -> None:
         """What `inv --list` prints."""

@@ -1,0 +1,59 @@
+"""What every unit test gets: a home, state and cache of its own, a plain terminal, and no network."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+REAL = {"e2e", "contracts", "cloud", "cluster"}
+"""Folders whose tests run the real thing and see to their own isolation."""
+
+_LEFT_ALONE = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "PYTHONPATH",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTEST_CURRENT_TEST",
+)
+
+
+@pytest.fixture(autouse=True)
+def isolation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Take away what a developer's machine would bring into a unit test."""
+    if REAL & set(request.path.parts):
+        return
+    monkeypatch = request.getfixturevalue("monkeypatch")
+    import os
+
+    for name in os.environ:
+        if name not in _LEFT_ALONE:
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("AIRFLOW_PLATFORM_STATE", str(home / "state"))
+    monkeypatch.setenv("AIRFLOW_PLATFORM_CACHE", str(home / "cache"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    monkeypatch.setattr(socket.socket, "connect", _connect)
+
+
+_real_connect = socket.socket.connect
+
+
+def _connect(self: socket.socket, address: object) -> None:
+    """Only this machine may be reached."""
+    here = not isinstance(address, tuple) or str(address[0]) in ("127.0.0.1", "::1", "localhost")
+    if not here:
+        raise AssertionError(f"a unit test tried to reach {address}")
+    _real_connect(self, address)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def checkout() -> Path:
+    """The repository's root."""
+    return Path(__file__).parents[1]
