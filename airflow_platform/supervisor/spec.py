@@ -55,6 +55,10 @@ class Component:
     generation: str = ""
     """Any text; another one restarts the component."""
 
+    def __post_init__(self) -> None:
+        """Make 25 and 25.0 the same definition, before and after it was a document."""
+        object.__setattr__(self, "stop_timeout", float(self.stop_timeout))
+
     @classmethod
     def from_json(cls, document: Any) -> Component:
         """The component that a document describes.
@@ -188,7 +192,8 @@ def write_atomically(path: Path, text: str) -> None:
     """
     new = path.with_name(path.name + ".new")
     try:
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        new.unlink(missing_ok=True)  # Left by a writer that was killed.
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

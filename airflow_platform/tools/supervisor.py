@@ -85,6 +85,7 @@ def start(run_directory: Path, *, python: Path, timeout: float, sleep: Sleep = t
     while True:
         found = status(run_directory)
         if found is not None and found.spec_digest:
+            _reap_loser(started, found.pid, deadline)
             return found
         if started and (code := _exit_code(started)) is not None:
             if code != ALREADY_RUNNING:
@@ -189,10 +190,17 @@ def _exit_code(pid: int) -> int | None:
     return None
 
 
-def _reap(guardian: int, deadline: float) -> None:
-    """Leave no zombie: the guardian of a supervisor that this very process started is its child."""
+def _reap_loser(started: int, winner: int, deadline: float) -> None:
+    """Of two starts at once one supervisor finds the lock held; leave no zombie of it."""
+    found = linux.process(winner)
+    if started and found is not None and started not in (winner, found.parent):
+        _reap(started, deadline)
+
+
+def _reap(pid: int, deadline: float) -> None:
+    """Leave no zombie of a guardian, or a supervisor, that is about to end; if it is our child at all."""
     with contextlib.suppress(ChildProcessError):
-        while guardian > 1 and not os.waitpid(guardian, os.WNOHANG)[0]:
+        while pid > 1 and not os.waitpid(pid, os.WNOHANG)[0]:
             if time.monotonic() > deadline:
                 return
             time.sleep(_LOOK_EVERY / 10)

@@ -1,0 +1,83 @@
+import os
+import signal
+import time
+
+from airflow_platform.tools import supervisor
+
+
+def test_a_lost_sigterm_is_sent_again(run):
+    code = """
+count = 0
+def note(*_):
+    global count
+    count += 1
+    if count == 2:
+        sys.exit(3)
+signal.signal(signal.SIGTERM, note)
+tell("ready")
+while True:
+    signal.pause()
+"""
+    run.start(run.component("a", code))
+    run.told("a", "ready")
+
+    run.stop()
+
+    assert run.of("a").last_exit == "exited 3"
+
+
+def test_what_ignores_sigterm_is_killed_and_all_are_stopped_at_once(run, stubborn):
+    names = ("a", "b", "c")
+    run.start(*(run.component(name, stubborn, stop_timeout=1.0) for name in names))
+    for name in names:
+        run.told(name, "ready")
+    begin = time.monotonic()
+
+    run.stop()
+
+    assert 1.0 <= time.monotonic() - begin < 2.5
+    assert [run.of(name).last_exit for name in names] == ["signal 9"] * 3
+    assert run.alive() == ()
+
+
+def test_children_that_outlive_their_leader_are_killed_in_time(run, stubborn):
+    code = f"spawn({stubborn!r}, cwd='.'); wait_for('ready'); tell('leader'); time.sleep(600)"
+    run.start(run.component("a", code, stop_timeout=1.0))
+    run.told("a", "leader")
+
+    run.stop()
+
+    assert run.of("a").last_exit == "signal 15"
+    assert run.alive() == ()
+
+
+def test_strays_in_a_session_of_their_own_are_ended_too(run):
+    code = "spawn(\"tell('stray', os.getpid()); time.sleep(600)\", start_new_session=True); time.sleep(600)"
+    run.start(run.component("a", code))
+    run.told("a", "stray")
+
+    run.stop()
+
+    assert run.alive() == ()
+
+
+def test_a_component_that_waits_to_be_restarted_stops_at_once(run):
+    run.start(run.component("a", "sys.exit(1)"))
+    run.wait_until(lambda: run.of("a").state == "waiting", "it waits")
+    begin = time.monotonic()
+
+    run.stop()
+
+    assert time.monotonic() - begin < 1
+    assert run.of("a").state == "stopped"
+
+
+def test_a_suspended_component_is_killed(run):
+    status = run.start(run.component("a", stop_timeout=0.5))
+    run.told("a", "ready")
+    os.kill(status.components[0].pid, signal.SIGSTOP)
+
+    run.stop()
+
+    assert run.of("a").last_exit in {"signal 9", "signal 15"}
+    assert not supervisor.is_held(run.directory)

@@ -1,0 +1,125 @@
+import dataclasses
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from airflow_platform.tools import processes
+
+STUBBORN = (
+    "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
+)
+
+
+@pytest.fixture
+def owner():
+    return f"test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def start():
+    started = []
+
+    def start_one(owner, *argv, **more):
+        environment = {"AIRFLOW_PLATFORM_OWNER": owner}
+        child = subprocess.Popen(argv or ["/bin/sleep", "600"], env=environment, **more)
+        started.append(child)
+        return child
+
+    yield start_one
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+def test_the_processes_of_an_owner_are_found_and_no_others(start, owner):
+    ours, _longer, _other = start(owner), start(owner + "x"), start("other")
+
+    (found,) = processes.owned(owner)
+
+    assert (found.pid, found.user, found.command) == (ours.pid, os.getuid(), "/bin/sleep 600")
+
+
+def test_a_zombie_is_no_process(start, owner):
+    child = start(owner, "/bin/true")
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+    assert processes.owned(owner) == ()
+
+
+def test_the_processes_of_a_user_are_found(start, owner):
+    if os.geteuid() != 0:
+        assert all(one.user != 61_236 for one in processes.owned(owner, user=61_236))
+        return
+    child = start("other", user=61_236)
+
+    assert child.pid in {one.pid for one in processes.owned(owner, user=61_236)}
+
+
+@pytest.mark.parametrize("user", [0, os.getuid()])
+def test_a_user_that_is_no_tenants_is_refused(owner, user):
+    with pytest.raises(ValueError, match="not a tenant's own"):
+        processes.owned(owner, user=user)
+
+
+def test_processes_are_ended_the_stubborn_ones_too(start, owner):
+    polite = start(owner)
+    stubborn = start(owner, sys.executable, "-S", "-c", STUBBORN, stdout=subprocess.PIPE)
+    assert stubborn.stdout.readline() == b"ready\n"
+
+    assert processes.end(processes.owned(owner), grace=0.3) == ()
+
+    assert (polite.wait(1), stubborn.wait(1)) == (-signal.SIGTERM, -signal.SIGKILL)
+    assert processes.owned(owner) == ()
+
+
+def test_a_later_process_with_the_same_id_is_left_alone(start, owner):
+    child = start(owner)
+    (found,) = processes.owned(owner)
+
+    earlier = dataclasses.replace(found, started=found.started - 1)
+
+    assert processes.end([earlier], grace=0.1) == ()
+    assert child.poll() is None
+
+
+def test_what_has_ended_already_is_no_fault(start, owner):
+    child = start(owner)
+    found = processes.owned(owner)
+    child.kill()
+    child.wait()
+
+    assert processes.end(found, grace=0.1) == ()
+
+
+@pytest.mark.parametrize(
+    ("family", "address"),
+    [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::1")],
+)
+def test_a_listener_is_named_with_its_process(family, address):
+    try:
+        server = socket.create_server((address, 0), family=family)
+    except OSError as error:
+        assert family == socket.AF_INET6, error  # noqa: PT017 - a machine without IPv6 has no such listeners.
+        assert all(":" not in one.address for one in processes.listeners())
+        return
+    with server:
+        port = server.getsockname()[1]
+        name = Path("/proc/self/comm").read_text().strip()
+
+        assert processes.listening(port) == (processes.Listener(address, port, os.getpid(), name),)
+        assert processes.listening(port)[0] in processes.listeners()
+        assert str(processes.listening(port)[0]) == f"process {os.getpid()} ({name}) on {address}"
+    assert processes.listening(port) == ()
+
+
+def test_a_bound_port_that_does_not_listen_is_no_listener():
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+
+        assert processes.listening(bound.getsockname()[1]) == ()
