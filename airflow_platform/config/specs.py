@@ -269,6 +269,12 @@ class Environment(Spec):
         return {tenant.name: tenant for tenant in self.tenants}[name]
 
 
+def undeclared(name: str) -> Tenant:
+    """A spec for a tenant that was found but is declared nowhere: only its name means something."""
+    nothing = Snowflake(database="UNDECLARED", warehouse="UNDECLARED", role="UNDECLARED")
+    return Tenant(name=name, description="not declared", snowflake=nothing)
+
+
 def is_name(text: str) -> bool:
     """Whether a text can name an environment or a tenant."""
     return re.match(NAME_PATTERN, text) is not None

@@ -4,4 +4,19 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-namespace = Collection()
+from airflow_platform.tasks import environments, tenants
+
+TASKS = (
+    environments.env_list,
+    environments.env_show,
+    environments.doctor,
+    environments.cache_prune,
+    tenants.tenant_up,
+    tenants.tenant_status,
+    tenants.tenant_logs,
+    tenants.tenant_restart,
+    tenants.tenant_down,
+    tenants.airflow,
+)
+
+namespace = Collection(*TASKS)

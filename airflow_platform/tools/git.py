@@ -79,8 +79,8 @@ def branch(runner: programs.Programs, repository: Path, name: str) -> str:
 
 
 def make_bare(runner: programs.Programs, repository: Path, name: str) -> None:
-    """Make a bare repository whose HEAD is the branch `name`; safe to repeat, readable for all users."""
-    _git(runner, Path("/"), "init", "--quiet", "--bare", "--shared=0644", f"--initial-branch={name}", str(repository))
+    """Make a bare repository whose HEAD is the branch `name`; safe to repeat."""
+    _git(runner, Path("/"), "init", "--quiet", "--bare", f"--initial-branch={name}", str(repository))
 
 
 def fetch(runner: programs.Programs, repository: Path, checkout: Path, sha: str, name: str) -> None:

@@ -1,0 +1,111 @@
+"""The processes of one tenant of the `process` runtime, as its supervisor is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from airflow_platform.config import paths, specs
+from airflow_platform.manifests import airflow
+from airflow_platform.supervisor.spec import Component, Spec
+
+AIRFLOW_COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+"""Every process that makes an Airflow, the order in which people know them."""
+
+SNOWFLAKE = "fakesnow"
+"""The process that stands for Snowflake."""
+
+IDLE_WORKER = r"LocalExecutor.*(<idle>|idle)"
+"""The title of a LocalExecutor worker without a task; one whose scheduler was killed never ends."""
+
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "api-server": ("api-server",),
+    # Logs are read by the api-server from the disk: no need for two more servers and ports.
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+}
+
+_OWN_SETTINGS = {
+    "AIRFLOW__CORE__PARALLELISM": ("scheduler",),
+    "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": ("dag-processor",),
+}
+"""Settings that only some components read: a change of one restarts no others."""
+
+
+def supervised(
+    tenant: specs.Tenant,
+    dags: specs.Dags,
+    at: airflow.Installation,
+    *,
+    user: int | None,
+    snowflake: Component | None,
+    generations: Mapping[str, str],
+) -> Spec:
+    """All processes of a tenant.
+
+    Args:
+        tenant: Whose.
+        dags: What it serves.
+        at: Where it is.
+        user: The user id that they run as; None: ours.
+        snowflake: The tenant's fakesnow, unless it uses an account.
+        generations: By component: another text restarts it.
+    """
+    components = [_component(name, tenant, dags, at) for name in AIRFLOW_COMPONENTS]
+    everything = [snowflake, *components] if snowflake else components
+    return Spec(
+        owner=str(at.place.directory),
+        user=user,
+        components=tuple(replace(each, generation=generations.get(each.name, "")) for each in everything),
+    )
+
+
+def fakesnow(
+    tenant: specs.Tenant, at: airflow.Installation, *, port: int, python: Path, server: Path
+) -> Component:
+    """The tenant's fakesnow: a server on 127.0.0.1 over TLS that asks for the tenant's password."""
+    place = at.place
+    arguments = {
+        "--port": port,
+        "--database-directory": place.snowflake,
+        "--certificate": place.certificates / "server.pem",
+        "--key": place.certificates / "server.key",
+        "--password-file": place.snowflake_password,
+        "--database": tenant.snowflake.database,
+        "--schema": tenant.snowflake.default_schema,
+    }
+    words = [str(word) for pair in arguments.items() for word in pair]
+    return Component(
+        name=SNOWFLAKE,
+        argv=(str(python), str(server), *words),
+        directory=str(place.snowflake),
+        log=str(place.log(SNOWFLAKE)),
+        environment={
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(place.snowflake),
+            "LANG": "C.UTF-8",
+            "USER": "airflow",
+        },
+        stop_timeout=10.0,
+    )
+
+
+def server_program() -> Path:
+    """fakesnow's server program, in this checkout."""
+    return paths.CHECKOUT / "images" / "fakesnow" / "server.py"
+
+
+def _component(name: str, tenant: specs.Tenant, dags: specs.Dags, at: airflow.Installation) -> Component:
+    settings = airflow.environment(tenant, dags, at)
+    foreign = {key for key, readers in _OWN_SETTINGS.items() if name not in readers}
+    return Component(
+        name=name,
+        argv=(str(at.programs / "airflow"), *_ARGUMENTS[name]),
+        directory=str(at.place.home),
+        log=str(at.place.log(name)),
+        environment={key: value for key, value in settings.items() if key not in foreign},
+        secret_environment=airflow.secret_environment(at.place),
+        idle_title=IDLE_WORKER if name == "scheduler" else "",
+    )

@@ -1,0 +1,167 @@
+"""The `process` runtime: plain processes on this machine, one small supervisor a tenant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from airflow_platform import errors, programs
+from airflow_platform.config import paths, places, specs
+from airflow_platform.engine import plugins, step, store
+from airflow_platform.manifests import airflow as manifest
+from airflow_platform.manifests import processes as manifests
+from airflow_platform.runtimes import runtime
+from airflow_platform.steps import (
+    components,
+    dag_repository,
+    keys,
+    packages,
+    served_dags,
+    settings,
+    smoke,
+    template,
+    tenant_certificates,
+    tenant_database,
+    tenant_directory,
+    tenant_ports,
+)
+from airflow_platform.supervisor.spec import OWNER_VARIABLE
+from airflow_platform.tools import processes, supervisor, users
+
+VERIFY_AIRFLOW = (
+    "import airflow.executors.local_executor, airflow.providers.celery.executors.celery_executor,"
+    " airflow.providers.cncf.kubernetes.executors.kubernetes_executor,"
+    " airflow.providers.snowflake.hooks.snowflake, airflow.providers.git.bundles.git,"
+    " airflow.providers.postgres.hooks.postgres, airflow.providers.amazon.aws.hooks.s3,"
+    " airflow.providers.fab.auth_manager.fab_auth_manager"
+)
+"""A lock can resolve and yet not import (celery 5.7 did not): each executor and provider is imported once."""
+
+VERIFY_SNOWFLAKE = "import fakesnow.server, snowflake.connector"
+
+
+class ProcessRuntime:
+    """Tenants as plain processes."""
+
+    name = "process"
+
+    def __init__(self, environment: specs.Environment) -> None:
+        self._environment = environment
+        self._place = places.EnvironmentPlace(paths.state(environment.name))
+
+    def steps_up(self, options: runtime.Up) -> Sequence[step.Step]:
+        place, settings_ = self._place, self._environment.process
+        built_in: tuple[step.Step, ...] = (
+            packages.AirflowPackages(
+                lock=_lock("airflow"),
+                cache=paths.cache(),
+                ready=_ready(settings_.packages),
+                verify=VERIFY_AIRFLOW,
+            ),
+            packages.SnowflakePackages(
+                lock=_lock("fakesnow"),
+                cache=paths.cache(),
+                ready=_ready(settings_.snowflake_packages),
+                verify=VERIFY_SNOWFLAKE,
+            ),
+            template.DatabaseTemplate(ready_cache=place.directory / "templates"),
+            dag_repository.DagRepository(place, checkout=paths.CHECKOUT),
+            tenant_directory.TenantDirectory(place),
+            keys.Keys(place),
+            tenant_ports.TenantPorts(place),
+            tenant_certificates.TenantCertificates(place),
+            tenant_database.TenantDatabase(place),
+            tenant_database.GitConfiguration(place),
+            components.Components(place),
+            settings.Settings(place),
+            served_dags.ServedDags(place),
+            smoke.Smoke(place),
+        )
+        asked = (components.Restart(place, components=options.restart),) if options.restart else ()
+        return (*built_in, *asked, *plugins.load(self._environment.steps))
+
+    def steps_down(self) -> Sequence[step.Step]:
+        """The steps that have something to undo; what they require on the way up is left out."""
+        place = self._place
+        return (
+            dag_repository.DagRepository(place, checkout=paths.CHECKOUT),
+            tenant_directory.TenantDirectory(place),
+            components.ComponentsDown(place),
+        )
+
+    def store(
+        self, runner: programs.Programs, *, lock_timeout: float, on_note: Callable[[str], None]
+    ) -> store.Store:
+        return store.LocalStore(
+            self._place.directory,
+            self._environment.name,
+            lock_timeout=lock_timeout,
+            programs=runner,
+            on_note=on_note,
+        )
+
+    def component_names(self) -> tuple[str, ...]:
+        return (*manifests.AIRFLOW_COMPONENTS, manifests.SNOWFLAKE)
+
+    def tenants_found(self) -> tuple[str, ...]:
+        return self._place.found()
+
+    def is_running(self, tenant: str) -> bool:
+        place = self._place.tenant(tenant)
+        return supervisor.is_held(place.run) or bool(processes.owned(str(place.directory)))
+
+    def components(self, tenant: str) -> tuple[runtime.Component, ...]:
+        status = supervisor.status(self._place.tenant(tenant).run)
+        if status is None:
+            return ()
+        return tuple(
+            runtime.Component(each.name, each.state, each.restarts, each.last_exit)
+            for each in status.components
+        )
+
+    def logs(self, tenant: str) -> Mapping[str, Path]:
+        place = self._place.tenant(tenant)
+        return {
+            **{name: place.log(name) for name in self.component_names()},
+            "supervisor": place.run / "supervisor.log",
+        }
+
+    def run_airflow(self, tenant: specs.Tenant, arguments: Sequence[str]) -> int:
+        place = self._place.tenant(tenant.name)
+        spec = supervisor.read_spec(place.run)
+        if spec is None:
+            raise errors.UsageError(
+                f"Tenant {tenant.name} was never up.",
+                hint=f"Run: inv tenant-up --env={self._environment.name}",
+            )
+        api_server = next(each for each in spec.components if each.name == manifests.AIRFLOW_COMPONENTS[0])
+        hidden = {key: Path(path).read_text() for key, path in manifest.secret_environment(place).items()}
+        environment = {
+            **api_server.environment,
+            **hidden,
+            OWNER_VARIABLE: spec.owner,
+            "TERM": os.environ.get("TERM", "dumb"),
+        }
+        return programs.replace_with(
+            [api_server.argv[0], *arguments],
+            env=environment,
+            cwd=place.home,
+            user=users.of_tenant(place.directory),
+        )
+
+    def isolation(self) -> str:
+        if users.of_tenant(self._place.directory) is None:
+            return (
+                "Tenants run as one user: own keys, ports and databases guard against mistakes, but a DAG's "
+                "author can read the other tenants' files. Run as root for a user id a tenant."
+            )
+        return "Each tenant runs as a user id of its own, and reads nothing of the others."
+
+
+def _lock(image: str) -> Path:
+    return paths.CHECKOUT / "images" / image / "requirements.lock"
+
+
+def _ready(path: str | None) -> Path | None:
+    return None if path is None else paths.CHECKOUT / path

@@ -1,0 +1,69 @@
+"""The contract of a runtime: which steps, which store, and answers about its tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from airflow_platform import programs
+from airflow_platform.config import specs
+from airflow_platform.engine import step, store
+
+
+@dataclass(frozen=True)
+class Component:
+    """One process or container of a tenant."""
+
+    name: str
+    state: str
+    """running, waiting (to be started again), stopped."""
+    restarts: int
+    last_exit: str
+
+
+@dataclass(frozen=True)
+class Up:
+    """Options of going up."""
+
+    restart: tuple[str, ...] = ()
+    """Components that are to be restarted."""
+
+
+class Runtime(Protocol):
+    """Where tenants run."""
+
+    name: str
+
+    def steps_up(self, options: Up) -> Sequence[step.Step]:
+        """What brings tenants up."""
+
+    def steps_down(self) -> Sequence[step.Step]:
+        """What takes them down; those that keep data are skipped unless data is to be deleted."""
+
+    def store(
+        self, runner: programs.Programs, *, lock_timeout: float, on_note: Callable[[str], None]
+    ) -> store.Store:
+        """Its locks and journal."""
+
+    def component_names(self) -> tuple[str, ...]:
+        """All components that a tenant can have."""
+
+    def tenants_found(self) -> tuple[str, ...]:
+        """Tenants that exist, declared or not."""
+
+    def is_running(self, tenant: str) -> bool:
+        """Whether anything of a tenant runs."""
+
+    def components(self, tenant: str) -> tuple[Component, ...]:
+        """A tenant's components as they are now; none when it is down."""
+
+    def logs(self, tenant: str) -> Mapping[str, Path]:
+        """The log of each component."""
+
+    def run_airflow(self, tenant: specs.Tenant, arguments: Sequence[str]) -> int:
+        """Run Airflow's own CLI inside a tenant, on this terminal; its exit code."""
+
+    def isolation(self) -> str:
+        """What keeps tenants apart here, in one sentence for people."""

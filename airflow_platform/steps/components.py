@@ -1,0 +1,318 @@
+"""A tenant's components: under a supervisor, healthy, and warm."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_platform import errors, secrets
+from airflow_platform.config import places
+from airflow_platform.engine import step
+from airflow_platform.manifests import airflow as manifest
+from airflow_platform.manifests import processes as manifests
+from airflow_platform.steps.contexts import TenantContext, TenantStep
+from airflow_platform.supervisor.spec import Component, Spec, Status
+from airflow_platform.tools import airflow, airflow_session, files, ports, processes, supervisor, users
+
+START_TIMEOUT = 60.0
+"""Seconds until the supervisor has started every process once; they need not be healthy yet."""
+
+STOP_TIMEOUT = 60.0
+"""Seconds until all have stopped: the longest `stop_timeout` of a component is 25."""
+
+HOPELESS = 3
+"""Restarts after which waiting longer is of no use: the component says in its log why."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What should run, what does, and what is still missing for `healthy` ("" for nothing)."""
+
+    wanted: Spec | None
+    status: Status | None
+    missing: str
+
+
+class Components(TenantStep):
+    """Outputs: `url`, `user`, `password_file`, `start` (which start of the components this is)."""
+
+    name = "components"
+    requires = (
+        "airflow-packages",
+        "snowflake-packages",
+        "ports",
+        "keys",
+        "certificates",
+        "database",
+        "git-configuration",
+        "dag-repository",
+    )
+    publishes = ("url", "user", "password_file")
+
+    def __init__(self, place: places.EnvironmentPlace) -> None:
+        self._place = place
+
+    def observe(self, context: TenantContext) -> Observed:
+        place = self._place.tenant(context.tenant.name)
+        status = supervisor.status(place.run)
+        return Observed(self._wanted(context), status, _missing(place, _url(context), status))
+
+    def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
+        assert observed.wanted is not None
+        if observed.status is None:
+            names = ", ".join(each.name for each in observed.wanted.components)
+            return step.Change(f"start {names}")
+        if summary := _differences(observed.wanted, observed.status):
+            return step.Change(summary)
+        if observed.missing:
+            return step.Change(f"wait until healthy ({observed.missing})")
+        return step.NoChange("all components are healthy", self._outputs(context, observed.status))
+
+    def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
+        place = self._place.tenant(context.tenant.name)
+        sleep = context.programs.interruption.sleep
+        supervisor.write_spec(place.run, self._wanted(context))
+        if supervisor.status(place.run) is None:
+            # What a killed supervisor left behind would hold ports and the database.
+            processes.end(processes.owned(str(place.directory)), grace=10.0, sleep=sleep)
+            status = supervisor.start(
+                place.run, python=Path(sys.executable), timeout=START_TIMEOUT, sleep=sleep
+            )
+        else:
+            status = supervisor.reload(place.run, START_TIMEOUT, sleep=sleep)
+        client = _client(place, _url(context))
+        context.wait_for(
+            f"tenant {context.tenant.name} to be healthy",
+            lambda: _missing(place, _url(context), supervisor.status(place.run)),
+            timeout=context.environment.process.start_timeout,
+            hint=f"Look into its logs: inv tenant-logs --env={context.environment.name} "
+            f"--tenant={context.tenant.name}",
+        )
+        context.progress("warming the execution API")
+        client.warm_up()
+        return self._outputs(context, supervisor.status(place.run) or status)
+
+    def _wanted(self, context: TenantContext) -> Spec:
+        at = _installation(context, self._place)
+        tenant = context.tenant
+        return manifests.supervised(
+            tenant,
+            context.environment.dags,
+            at,
+            user=users.of_tenant(at.place.directory),
+            snowflake=_fakesnow(context, at),
+            generations=_generations(context, at.place),
+        )
+
+    def _outputs(self, context: TenantContext, status: Status) -> step.Outputs:
+        place = self._place.tenant(context.tenant.name)
+        return {
+            "url": _url(context),
+            "user": manifest.ADMIN,
+            "password_file": str(place.admin_password),
+            "start": step.digest([[each.name, each.pid, each.started_at] for each in status.components]),
+        }
+
+
+class ComponentsDown(TenantStep):
+    """Stops everything of a tenant, and looks whether it is gone. Outputs: `left`, what it saw."""
+
+    name = "components"
+    requires = ("directory",)
+    publishes = ("left",)
+
+    def __init__(self, place: places.EnvironmentPlace) -> None:
+        self._place = place
+
+    def observe(self, context: TenantContext) -> Observed:
+        place = self._place.tenant(context.tenant.name)
+        return Observed(None, supervisor.status(place.run), _left(place))
+
+    def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
+        if not observed.missing:
+            return step.NoChange("nothing of it runs", _LEFT_NOTHING)
+        running = observed.status.components if observed.status else ()
+        return step.Change(
+            f"stop {len(running)} processes" if running else f"end what is left: {observed.missing}"
+        )
+
+    def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
+        place = self._place.tenant(context.tenant.name)
+        sleep = context.programs.interruption.sleep
+        context.progress("stopping")
+        supervisor.stop(place.run, STOP_TIMEOUT, sleep=sleep)
+        user = users.of_tenant(place.directory)
+        processes.end(processes.owned(str(place.directory), user=user), grace=10.0, sleep=sleep)
+        context.wait_for("everything to be gone", lambda: _left(place), timeout=15.0)
+        return _LEFT_NOTHING
+
+
+class Restart(TenantStep):
+    """Asks for a restart of components; `Components` then makes it."""
+
+    name = "restart"
+    requires = ("directory",)
+    required_by = ("components",)
+
+    def __init__(self, place: places.EnvironmentPlace, *, components: Iterable[str]) -> None:
+        """Make the step.
+
+        Args:
+            place: Where the environment's files are.
+            components: Names of those that are to restart.
+        """
+        self._place = place
+        self._components = tuple(components)
+
+    def observe(self, context: TenantContext) -> None:
+        """Nothing to read: whoever asks for a restart gets one."""
+
+    def plan(self, context: TenantContext, observed: None) -> step.Change | step.NoChange:
+        return step.Change(f"ask for a restart of {', '.join(self._components)}")
+
+    def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
+        place = self._place.tenant(context.tenant.name)
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat()
+        asked = {**_asked(place), **dict.fromkeys(self._components, now)}
+        files.write(place.run / "restarts.json", json.dumps(asked), mode=0o600)
+        return {}
+
+
+_LEFT_NOTHING = {"left": "no process, port, socket or lock (looked)"}
+
+
+def _installation(context: TenantContext, place: places.EnvironmentPlace) -> manifest.Installation:
+    return manifest.Installation(
+        place=place.tenant(context.tenant.name),
+        port=context.outputs("ports")["airflow"],
+        programs=Path(context.outputs("airflow-packages")["programs"]),
+        repository=Path(context.outputs("dag-repository")["repository"]),
+    )
+
+
+def _fakesnow(context: TenantContext, at: manifest.Installation) -> Component | None:
+    if context.tenant.snowflake.account is not None:
+        return None
+    return manifests.fakesnow(
+        context.tenant,
+        at,
+        port=context.outputs("ports")["snowflake"],
+        python=Path(context.outputs("snowflake-packages")["python"]),
+        server=manifests.server_program(),
+    )
+
+
+def _generations(context: TenantContext, place: places.TenantPlace) -> dict[str, str]:
+    """What makes a component restart besides its settings: its keys, and being asked to."""
+    keys = context.outputs("keys")["fingerprint"]
+    certificate = context.outputs("certificates")["fingerprint"]
+    asked = _asked(place)
+    names = (*manifests.AIRFLOW_COMPONENTS, manifests.SNOWFLAKE)
+    return {name: step.digest([keys, certificate, asked.get(name, "")]) for name in names}
+
+
+def _asked(place: places.TenantPlace) -> dict[str, str]:
+    try:
+        found = json.loads((place.run / "restarts.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _url(context: TenantContext) -> str:
+    return f"http://127.0.0.1:{context.outputs('ports')['airflow']}"
+
+
+def _client(place: places.TenantPlace, url: str) -> airflow.Airflow:
+    password = secrets.Secret(place.admin_password.read_text())
+    return airflow.Airflow(url, manifest.ADMIN, password)
+
+
+def _differences(wanted: Spec, status: Status) -> str:
+    """Which components start, stop or restart, for people; "" when none does."""
+    running = {each.name: each.digest for each in status.components}
+    names = [each.name for each in wanted.components]
+    parts = {
+        "restart": [
+            c.name for c in wanted.components if running.get(c.name, "") not in ("", wanted.digest_of(c))
+        ],
+        "start": [name for name in names if name not in running],
+        "stop": [name for name in running if name not in names],
+    }
+    return "; ".join(f"{verb} {', '.join(found)}" for verb, found in parts.items() if found)
+
+
+def _missing(place: places.TenantPlace, url: str, status: Status | None) -> str:
+    """What keeps the tenant from being healthy, in the order in which it comes about; "" for nothing.
+
+    Raises:
+        StepError: A component ends again and again: waiting is of no use.
+    """
+    if status is None:
+        return "the supervisor"
+    for each in status.components:
+        if each.state != "running":
+            _give_up_on(place, each.name, each.restarts, each.last_exit)
+            return f"{each.name} ({each.last_exit or each.state})"
+    client = _client(place, url)
+    try:
+        health = client.health()
+        if not health.healthy:
+            parts = {
+                "scheduler": health.scheduler,
+                "dag-processor": health.dag_processor,
+                "triggerer": health.triggerer,
+            }
+            late = [name for name, part in parts.items() if part.status != "healthy"]
+            return f"a heartbeat of {', '.join(late) or 'the metadata database'}"
+        return _late_jobs(client, status)
+    except airflow_session.NotReachable:
+        return "an answer of the api-server"
+    finally:
+        client.session.close()
+
+
+def _late_jobs(client: airflow.Airflow, status: Status) -> str:
+    """Components whose heartbeat is from before their last start.
+
+    Airflow calls a heartbeat of 30 s ago healthy, also that of a process which has gone since.
+    """
+    jobs = client.jobs()
+    late = [
+        each.name
+        for each in status.components
+        if each.name in airflow.JOB_TYPES
+        and (each.name not in jobs or jobs[each.name].started.timestamp() < each.started_at)
+    ]
+    return f"a heartbeat of this start of {', '.join(late)}" if late else ""
+
+
+def _give_up_on(place: places.TenantPlace, component: str, restarts: int, last_exit: str) -> None:
+    if restarts < HOPELESS:
+        return
+    log = place.log(component)
+    lines = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
+    shown = "".join(f"\n    {line}" for line in lines)
+    raise errors.StepError(
+        f"{component} ended {restarts} times ({last_exit}); the last lines of {log}:{shown}",
+        hint="It is tried again and again. Mend the cause, or stop the tenant with tenant-down.",
+    )
+
+
+def _left(place: places.TenantPlace) -> str:
+    """What is still there of a tenant that should be down; "" for nothing. It really looks."""
+    if supervisor.is_held(place.run):
+        return "the supervisor's lock"
+    user = users.of_tenant(place.directory)
+    if left := processes.owned(str(place.directory), user=user):
+        return f"process {left[0].pid} ({left[0].command})"
+    try:
+        taken = json.loads(place.ports.read_text()).values()
+    except (OSError, ValueError):
+        return ""
+    mine = [port for port in taken if processes.listening(port) and not ports.is_free(port)]
+    return f"port {mine[0]}, taken by {processes.listening(mine[0])[0]}" if mine else ""

@@ -1,0 +1,101 @@
+"""A tenant's keys and passwords: made once, kept for ever, in files that only the tenant can read."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets as random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_platform import errors
+from airflow_platform.config import places
+from airflow_platform.engine import step
+from airflow_platform.manifests import airflow
+from airflow_platform.steps.contexts import TenantContext, TenantStep
+from airflow_platform.tools import files, users
+
+MODE = 0o600
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Files that are missing, and files whose mode or owner is wrong."""
+
+    missing: tuple[str, ...]
+    open: tuple[str, ...]
+
+
+class Keys(TenantStep):
+    """Outputs: `fingerprint` of all keys: another one means that components must restart."""
+
+    name = "keys"
+    requires = ("directory",)
+
+    def __init__(self, place: places.EnvironmentPlace) -> None:
+        self._place = place
+
+    def check(self, context: TenantContext) -> Iterable[errors.Fault]:
+        place = self._place.tenant(context.tenant.name)
+        if place.database.exists() and not (place.keys / "fernet_key").exists():
+            yield errors.Fault(
+                str(place.keys / "fernet_key"),
+                "It is gone, and the metadata database was encrypted with it: a new key could not read that.",
+                "Put the file back from a backup, or begin anew: `inv tenant-down --delete-data`.",
+            )
+
+    def observe(self, context: TenantContext) -> Observed:
+        place = self._place.tenant(context.tenant.name)
+        owner = users.of_tenant(place.directory)
+        names = [path for path in _files(place) if not path.is_file() or path.stat().st_size == 0]
+        wrong = [
+            path
+            for path in _files(place)
+            if path not in names and not files.fits(path, mode=MODE, owner=owner)
+        ]
+        if place.passwords not in names and _passwords(place) != place.passwords.read_text():
+            names.append(place.passwords)
+        return Observed(tuple(path.name for path in names), tuple(path.name for path in wrong))
+
+    def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
+        place = self._place.tenant(context.tenant.name)
+        if not observed.missing and not observed.open:
+            return step.NoChange("keys are there, kept as they are", _outputs(place))
+        parts = [f"make {', '.join(observed.missing)}"] if observed.missing else []
+        parts += [f"close {', '.join(observed.open)} to others"] if observed.open else []
+        return step.Change("; ".join(parts), {"missing": list(observed.missing)})
+
+    def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
+        place = self._place.tenant(context.tenant.name)
+        owner = users.of_tenant(place.directory)
+        for path in _files(place):
+            made = path.name in change.details["missing"]
+            content = _make(path.name, place) if made else path.read_text()
+            files.write(path, content, mode=MODE, owner=owner)
+        return _outputs(place)
+
+
+def _files(place: places.TenantPlace) -> tuple[Path, ...]:
+    """In the order in which they are made: the password file holds the admin's password."""
+    names = ("fernet_key", "api_secret_key", "jwt_secret", "admin_password", "snowflake_password")
+    return (*(place.keys / name for name in names), place.passwords)
+
+
+def _make(name: str, place: places.TenantPlace) -> str:
+    if name == place.passwords.name:
+        return _passwords(place)
+    if name == "fernet_key":
+        return base64.urlsafe_b64encode(random.token_bytes(32)).decode()
+    return random.token_urlsafe(64 if name == "jwt_secret" else 32)
+
+
+def _passwords(place: places.TenantPlace) -> str:
+    """What Airflow's SimpleAuthManager reads: a password a user."""
+    if not place.admin_password.is_file():
+        return ""
+    return json.dumps({airflow.ADMIN: place.admin_password.read_text()})
+
+
+def _outputs(place: places.TenantPlace) -> step.Outputs:
+    return {"fingerprint": step.digest([path.read_text() for path in _files(place)])}

@@ -1,0 +1,171 @@
+"""Installed packages: one virtual environment a lock, shared by all tenants, in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_platform import errors
+
+from airflow_platform.engine import locks, step
+from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
+from airflow_platform.tools import files, interpreters, package_index, users, uv
+
+SPACE_NEEDED = 3 * 1024**3
+"""Bytes: Airflow with its providers takes 1 GB, uv's cache 0.8 GB, and a margin."""
+
+BUILD_TIMEOUT = 1800.0
+"""Seconds to wait for another run that builds the same environment."""
+
+LOWEST, BELOW = (3, 11), (3, 14)
+"""Python versions for which the locks hold; `versions.toml` says the same, a test compares."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Where the packages belong, and whether they are there."""
+
+    directory: Path
+    interpreter: interpreters.Interpreter | None
+    complete: bool
+
+
+class Packages(EnvironmentStep):
+    """A virtual environment with exactly what a lock says.
+
+    Outputs: `python` and `programs` (its interpreter and its directory of programs), `directory`
+    (of the cache entry, for what is derived from these packages), `digest`.
+    """
+
+    def __init__(self, *, lock: Path, cache: Path, ready: Path | None, verify: str) -> None:
+        """Make the step.
+
+        Args:
+            lock: The hashed requirements.
+            cache: The toolkit's cache.
+            ready: A virtual environment to use instead, built by somebody else.
+            verify: Python code that must run in the finished environment.
+        """
+        self._lock = lock
+        self._cache = cache
+        self._ready = ready
+        self._verify = verify
+
+    def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
+        if self._ready is not None:
+            yield from self._check_ready(self._ready)
+            return
+        observed = self.observe(context)
+        if observed.complete:
+            return
+        if fault := uv.missing_uv():
+            yield fault
+        nearest = next(path for path in (self._cache, *self._cache.parents) if path.exists())
+        if (free := shutil.disk_usage(nearest).free) < SPACE_NEEDED:
+            yield errors.Fault(
+                f"disk space for {self._cache}",
+                f"{free / 1024**3:.1f} GB are free; the packages need {SPACE_NEEDED / 1024**3:.0f} GB.",
+                "Free some space, run `inv cache-prune`, or set AIRFLOW_PLATFORM_CACHE to a larger disk.",
+            )
+        if os.geteuid() == 0 and (closed := users.can_reach(nearest)):
+            yield errors.Fault(
+                f"cache {self._cache}",
+                f"Tenants run as users of their own, and those cannot enter {closed}.",
+                f"Run `chmod o+x {closed}`, or set AIRFLOW_PLATFORM_CACHE to a place that all users can enter.",
+            )
+
+    def observe(self, context: EnvironmentContext) -> Observed:
+        if self._ready is not None:
+            return Observed(self._ready, None, complete=True)
+        interpreter = interpreters.find(
+            context.programs, lowest=LOWEST, below=BELOW, for_all_users=os.geteuid() == 0
+        )
+        digest = hashlib.sha256(f"{interpreter.tag}\n{self._verify}\n".encode() + self._lock.read_bytes())
+        directory = self._cache / self.name / digest.hexdigest()[:16]
+        return Observed(directory, interpreter, (directory / "complete").is_file())
+
+    def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
+        if context.goal is step.Goal.ABSENT:
+            return step.NoChange("packages stay in the cache; `inv cache-prune` empties it")
+        outputs = self._outputs(observed)
+        if self._ready is not None:
+            return step.NoChange(f"the environment's file names {self._ready}", outputs)
+        if observed.complete:
+            return step.NoChange(f"lock {observed.directory.name} is installed", outputs)
+        assert observed.interpreter is not None
+        count = self._lock.read_text().count("==")
+        return step.Change(
+            f"install {count} packages for Python {'.'.join(map(str, observed.interpreter.version))}",
+            {"outputs": outputs, "python": str(observed.interpreter.path)},
+        )
+
+    def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
+        outputs: dict[str, Any] = change.details["outputs"]
+        directory = Path(outputs["directory"])
+        files.make_directory(directory.parent, mode=0o755)
+        lock = locks.FileLock(
+            directory.with_suffix(".lock"),
+            str(directory),
+            programs=context.programs,
+            on_note=context.progress,
+        )
+        with lock.held(timeout=BUILD_TIMEOUT):
+            if not (directory / "complete").is_file():
+                self._build(context, directory, Path(change.details["python"]))
+        return outputs
+
+    def _build(self, context: EnvironmentContext, directory: Path, python: Path) -> None:
+        files.make_directory(directory, mode=0o755)
+        context.progress(f"installing from {self._lock.parent.name}/{self._lock.name}")
+        uv.install(
+            context.programs,
+            directory / "venv",
+            python=python,
+            lock=self._lock,
+            cache=self._cache / "uv",
+            environment=package_index.uv_environment(os.environ),
+            progress=context.progress,
+        )
+        context.progress("importing what will be used")
+        environment = {**os.environ, "AIRFLOW_HOME": str(directory / "verify"), "PYTHONPATH": ""}
+        context.programs.run(
+            [directory / "venv/bin/python", "-c", self._verify], env=environment, timeout=300,
+            hint=f"The lock {self._lock} does not hold together; rebuild it with `nox -s lock`.",
+        )  # fmt: skip
+        shutil.rmtree(directory / "verify", ignore_errors=True)
+        files.write(directory / "complete", self._lock.name + "\n", mode=0o644)
+
+    def _outputs(self, observed: Observed) -> dict[str, Any]:
+        environment = observed.directory if self._ready else observed.directory / "venv"
+        return {
+            "python": str(environment / "bin/python"),
+            "programs": str(environment / "bin"),
+            "directory": str(observed.directory),
+            "ready": self._ready is not None,
+            "digest": step.digest(str(observed.directory)),
+        }
+
+    def _check_ready(self, ready: Path) -> Iterable[errors.Fault]:
+        if not os.access(ready / "bin/python", os.X_OK):
+            yield errors.Fault(
+                str(ready),
+                "The environment's file names it as a virtual environment, but it has no bin/python.",
+                "Mend the path under [process] in the environment's file, or remove that key.",
+            )
+
+
+class AirflowPackages(Packages):
+    """Airflow with its providers, for the components."""
+
+    name = "airflow-packages"
+
+
+class SnowflakePackages(Packages):
+    """fakesnow, which stands for Snowflake."""
+
+    name = "snowflake-packages"

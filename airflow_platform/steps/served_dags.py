@@ -1,0 +1,116 @@
+"""The proof that a tenant serves the wanted DAG commit, every file of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from airflow_platform import errors, secrets
+from airflow_platform.config import places
+from airflow_platform.engine import step
+from airflow_platform.manifests import airflow as manifest
+from airflow_platform.steps.contexts import TenantContext, TenantStep
+from airflow_platform.tools import airflow, airflow_answers, metadata_database
+
+TIMEOUT = 120.0
+"""Seconds until the commit is served; a few after the components are healthy."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The commit of the bundle, the DAGs parsed from another, and files that cannot be imported."""
+
+    commit: str
+    behind: tuple[str, ...]
+    failures: tuple[str, ...]
+    dags: int
+
+
+class ServedDags(TenantStep):
+    """Outputs: `dag_commit`, `dag_version` (the tree of the folder), `dags` (how many)."""
+
+    name = "dags"
+    requires = ("components", "dag-repository", "settings")
+    publishes = ("dag_commit", "dag_version", "dags")
+
+    def __init__(self, place: places.EnvironmentPlace) -> None:
+        self._place = place
+
+    def observe(self, context: TenantContext) -> Observed:
+        client = self._client(context)
+        try:
+            return self._look(context, client)
+        finally:
+            client.session.close()
+
+    def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
+        wanted = context.outputs("dag-repository")["commit"]
+        if observed.commit == wanted and observed.dags and not observed.behind and not observed.failures:
+            return step.NoChange(
+                f"{observed.dags} DAGs of commit {wanted[:12]}", self._outputs(context, observed.dags)
+            )
+        now = observed.commit[:12] or "none yet"
+        return step.Change(f"serve commit {wanted[:12]} (now {now})")
+
+    def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
+        wanted = context.outputs("dag-repository")["commit"]
+        client = self._client(context)
+        asked: set[str] = set()
+        try:
+            context.wait_for(
+                f"commit {wanted[:12]} to be served",
+                lambda: self._behind(context, client, wanted, asked),
+                timeout=TIMEOUT,
+                hint="Look into the dag-processor's log: inv tenant-logs --component=dag-processor.",
+            )
+            return self._outputs(context, self._look(context, client).dags)
+        finally:
+            client.session.close()
+
+    def _behind(self, context: TenantContext, client: airflow.Airflow, wanted: str, asked: set[str]) -> str:
+        """What is still behind; "" when all is served.
+
+        Airflow parses an unchanged file again only after minutes, so those are asked for.
+
+        Raises:
+            StepError: A file of that commit cannot be imported: waiting is of no use.
+        """
+        observed = self._look(context, client)
+        if observed.commit != wanted:
+            return f"the bundle is at {observed.commit[:12] or 'no commit'}"
+        if observed.failures:
+            raise errors.StepError(
+                f"{len(observed.failures)} DAG file{'s' * (len(observed.failures) > 1)} of commit {wanted[:12]} "
+                f"cannot be imported: {'; '.join(observed.failures)}.",
+                hint="Mend and commit, then run this again; the tenant serves its other DAGs.",
+            )
+        for dag in (dag for dag in observed.behind if dag not in asked):
+            client.reparse(dag)
+            asked.add(dag)
+        if observed.behind:
+            return f"{len(observed.behind)} DAGs are parsed again"
+        return "" if observed.dags else "no DAG is parsed yet"
+
+    def _look(self, context: TenantContext, client: airflow.Airflow) -> Observed:
+        wanted = context.outputs("dag-repository")["commit"]
+        database = self._place.tenant(context.tenant.name).database
+        dags = [dag for dag in client.dags() if not dag.stale and dag.bundle == manifest.BUNDLE]
+        return Observed(
+            commit=metadata_database.bundle_version(database, manifest.BUNDLE),
+            behind=tuple(dag.id for dag in dags if dag.version != wanted and not dag.has_import_errors),
+            failures=_told(client.import_failures()),
+            dags=len(dags),
+        )
+
+    def _client(self, context: TenantContext) -> airflow.Airflow:
+        reached = context.outputs("components")
+        password = secrets.Secret(self._place.tenant(context.tenant.name).admin_password.read_text())
+        return airflow.Airflow(reached["url"], reached["user"], password)
+
+    def _outputs(self, context: TenantContext, dags: int) -> step.Outputs:
+        repository = context.outputs("dag-repository")
+        return {"dag_commit": repository["commit"], "dag_version": repository["tree"], "dags": dags}
+
+
+def _told(failures: Sequence[airflow_answers.ImportFailure]) -> tuple[str, ...]:
+    return tuple(sorted(f"{each.file}: {each.reason}" for each in failures))

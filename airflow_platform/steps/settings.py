@@ -1,0 +1,182 @@
+"""Connections, variables and pools of a tenant, written through Airflow's API."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from airflow_platform import errors, secrets
+from airflow_platform.config import places, references
+from airflow_platform.engine import step
+from airflow_platform.manifests import objects as manifest
+from airflow_platform.steps.contexts import TenantContext, TenantStep
+from airflow_platform.tools import airflow, airflow_objects, files
+
+Entry = airflow_objects.Connection | airflow_objects.Variable | airflow_objects.Pool
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Keys such as `connection/orders_api`: what differs or is missing, and what is ours but not wanted."""
+
+    write: tuple[str, ...]
+    delete: tuple[str, ...]
+
+
+class Settings(TenantStep):
+    """Outputs: `digest` of all that is wanted, without revealing it.
+
+    Airflow never shows a secret again. So that a changed one is noticed, its digest is kept, keyed
+    with a key of the tenant's. What people added by hand is left alone.
+    """
+
+    name = "settings"
+    requires = ("components", "keys", "ports")
+
+    def __init__(self, place: places.EnvironmentPlace) -> None:
+        self._place = place
+
+    def check(self, context: TenantContext) -> Iterable[errors.Fault]:
+        for reference in manifest.references(context.tenant):
+            try:
+                context.programs.mask.add(references.resolve(reference))
+            except errors.PreflightError as error:
+                yield from error.faults()
+
+    def observe(self, context: TenantContext) -> Observed:
+        wanted = self._wanted(context)
+        kept = self._kept(context)
+        with self._client(context) as client:
+            found = _found(airflow_objects.Objects(client.session))
+        write = [
+            key
+            for key, entry in wanted.items()
+            if key not in found
+            or airflow_objects.differences(entry, found[key])
+            or kept.get(key) != self._digest(context, entry)
+        ]
+        return Observed(tuple(write), tuple(key for key in kept if key not in wanted))
+
+    def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
+        outputs = {"digest": self._total(context)}
+        if not observed.write and not observed.delete:
+            return step.NoChange("connections, variables and pools are as declared", outputs)
+        parts = [f"write {', '.join(observed.write)}"] if observed.write else []
+        parts += [f"delete {', '.join(observed.delete)}"] if observed.delete else []
+        details = {"write": list(observed.write), "delete": list(observed.delete), "outputs": outputs}
+        return step.Change("; ".join(parts), details)
+
+    def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
+        wanted = self._wanted(context)
+        kept = self._kept(context)
+        # Before anything is written, so that what a killed run wrote is known to be ours.
+        self._keep(context, {**dict.fromkeys(wanted, ""), **kept})
+        with self._client(context) as client:
+            objects = airflow_objects.Objects(client.session)
+            for key in change.details["write"]:
+                context.progress(f"writing {key}")
+                _put(objects, wanted[key])
+            for key in change.details["delete"]:
+                _delete(objects, key)
+        self._keep(context, {key: self._digest(context, entry) for key, entry in wanted.items()})
+        outputs: step.Outputs = change.details["outputs"]
+        return outputs
+
+    def _wanted(self, context: TenantContext) -> dict[str, Entry]:
+        tenant, place = context.tenant, self._place.tenant(context.tenant.name)
+        password = secrets.Secret(place.snowflake_password.read_text())
+        local = manifest.LocalSnowflake(context.outputs("ports")["snowflake"], password)
+        context.programs.mask.add(password)
+        entries: tuple[Entry, ...] = (
+            *manifest.connections(tenant, references.resolve, local),
+            *manifest.variables(tenant, references.resolve),
+            *manifest.pools(tenant),
+        )
+        return {_key(entry): entry for entry in entries}
+
+    def _client(self, context: TenantContext) -> _Client:
+        reached = context.outputs("components")
+        password = secrets.Secret(self._place.tenant(context.tenant.name).admin_password.read_text())
+        return _Client(airflow.Airflow(reached["url"], reached["user"], password))
+
+    def _kept(self, context: TenantContext) -> dict[str, str]:
+        try:
+            found = json.loads(self._place.tenant(context.tenant.name).settings.read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _keep(self, context: TenantContext, digests: Mapping[str, str]) -> None:
+        path = self._place.tenant(context.tenant.name).settings
+        files.write(path, json.dumps(digests, indent=1, sort_keys=True) + "\n", mode=0o600)
+
+    def _digest(self, context: TenantContext, entry: Entry) -> str:
+        key = (self._place.tenant(context.tenant.name).keys / "api_secret_key").read_bytes()
+        text = json.dumps(
+            {each.name: _plain(getattr(entry, each.name)) for each in fields(entry)}, sort_keys=True
+        )
+        return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:32]
+
+    def _total(self, context: TenantContext) -> str:
+        wanted = self._wanted(context)
+        return step.digest({key: self._digest(context, entry) for key, entry in wanted.items()})
+
+
+class _Client:
+    """An api-server's client that is closed at the end of a `with`."""
+
+    def __init__(self, client: airflow.Airflow) -> None:
+        self._client = client
+
+    def __enter__(self) -> airflow.Airflow:
+        return self._client
+
+    def __exit__(self, *exception: object) -> None:
+        self._client.session.close()
+
+
+def _key(entry: Entry) -> str:
+    match entry:
+        case airflow_objects.Connection():
+            return f"connection/{entry.id}"
+        case airflow_objects.Variable():
+            return f"variable/{entry.key}"
+        case _:
+            return f"pool/{entry.name}"
+
+
+def _found(objects: airflow_objects.Objects) -> dict[str, Entry]:
+    entries: tuple[Entry, ...] = (*objects.connections(), *objects.variables(), *objects.pools())
+    return {_key(entry): entry for entry in entries}
+
+
+def _put(objects: airflow_objects.Objects, entry: Entry) -> None:
+    match entry:
+        case airflow_objects.Connection():
+            objects.put_connection(entry)
+        case airflow_objects.Variable():
+            objects.put_variable(entry)
+        case _:
+            objects.put_pool(entry)
+
+
+def _delete(objects: airflow_objects.Objects, key: str) -> None:
+    kind, name = key.split("/", 1)
+    {
+        "connection": objects.delete_connection,
+        "variable": objects.delete_variable,
+        "pool": objects.delete_pool,
+    }[kind](name)
+
+
+def _plain(value: Any) -> Any:
+    """The value with secrets in the open, for a keyed digest and nothing else."""
+    if isinstance(value, secrets.Secret):
+        return value.reveal()
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,91 @@
+"""The certificates with which a tenant's local services prove who they are."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_platform.config import places
+from airflow_platform.engine import step
+from airflow_platform.steps.contexts import TenantContext, TenantStep
+from airflow_platform.tools import certificates, files, users
+
+RENEW_BEFORE = datetime.timedelta(days=30)
+"""Certificates that end sooner are renewed, so that a tenant which runs for a month never meets the end."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is wrong with the certificates that are there, and their files' digest."""
+
+    faults: tuple[str, ...]
+    fingerprint: str
+
+
+class TenantCertificates(TenantStep):
+    """Outputs: `fingerprint`: another one means that components must restart."""
+
+    name = "certificates"
+    requires = ("directory",)
+
+    def __init__(self, place: places.EnvironmentPlace) -> None:
+        self._place = place
+
+    def observe(self, context: TenantContext) -> Observed:
+        directory = self._place.tenant(context.tenant.name).certificates
+        fingerprint = _fingerprint(directory)
+        if fingerprint and fingerprint == _checked(directory):
+            return Observed((), fingerprint)
+        found = certificates.faults(directory, now=_now(), days=RENEW_BEFORE.days)
+        return Observed(found, fingerprint)
+
+    def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
+        if not observed.faults and observed.fingerprint:
+            return step.NoChange("certificates are valid", {"fingerprint": observed.fingerprint})
+        missing = all(fault.endswith("is missing") for fault in observed.faults)
+        why = "" if missing else f": {'; '.join(observed.faults)}"
+        return step.Change(f"make certificates of its own authority{why}")
+
+    def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
+        place = self._place.tenant(context.tenant.name)
+        directory, now = place.certificates, _now()
+        certificates.create(directory, tenant=context.tenant.name, now=now)
+        user = users.of_tenant(place.directory)
+        key = directory / certificates.KEY
+        files.write(key, key.read_bytes(), mode=0o600, owner=user)
+        fingerprint = _fingerprint(directory)
+        until = now + datetime.timedelta(days=certificates.DAYS) - RENEW_BEFORE
+        checked = {"fingerprint": fingerprint, "until": until.isoformat()}
+        files.write(directory / "checked.json", json.dumps(checked), mode=0o600)
+        return {"fingerprint": fingerprint}
+
+
+def _fingerprint(directory: Path) -> str:
+    """A digest of all files; "" when one is missing."""
+    digest = hashlib.sha256()
+    try:
+        for name in certificates.FILES:
+            digest.update((directory / name).read_bytes())
+    except OSError:
+        return ""
+    return digest.hexdigest()[:16]
+
+
+def _checked(directory: Path) -> str:
+    """The fingerprint of the files that were made and are still long enough valid.
+
+    Reading certificates takes 0.1 s; knowing that nobody touched them since takes nothing.
+    """
+    try:
+        checked = json.loads((directory / "checked.json").read_text())
+        until = datetime.datetime.fromisoformat(checked["until"])
+        return str(checked["fingerprint"]) if _now() < until else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.timezone.utc)

@@ -1,0 +1,128 @@
+"""A tenant's metadata database: copied from the template, migrated when Airflow changes, never downgraded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_platform import errors
+from airflow_platform.config import places
+from airflow_platform.engine import step
+from airflow_platform.manifests import airflow
+from airflow_platform.steps.contexts import TenantContext, TenantStep
+from airflow_platform.tools import files, metadata_database, supervisor, users
+
+TIMEOUT = 1800.0
+"""Seconds for the migration of a used database; an empty one takes 10."""
+
+STOP_TIMEOUT = 60.0
+"""Seconds for the components to stop before a migration."""
+
+GIT_CONFIG = "[safe]\n\tdirectory = {repository}\n"
+"""The repository is the toolkit's user's; Git reads it for the tenant's only when told that this is meant."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Revisions: the database's ("" when there is none), the template's, and all that are known."""
+
+    revision: str
+    wanted: str
+    known: tuple[str, ...]
+
+
+class TenantDatabase(TenantStep):
+    """Outputs: `revision`."""
+
+    name = "database"
+    requires = ("directory", "keys", "airflow-packages", "database-template", "dag-repository")
+
+    def __init__(self, place: places.EnvironmentPlace) -> None:
+        self._place = place
+
+    def observe(self, context: TenantContext) -> Observed:
+        template = context.outputs("database-template")
+        place = self._place.tenant(context.tenant.name)
+        return Observed(
+            metadata_database.revision(place.database), template["revision"], tuple(template["known"])
+        )
+
+    def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
+        outputs = {"revision": observed.wanted}
+        if not observed.revision:
+            return step.Change(
+                f"copy the template at revision {observed.wanted}", {"outputs": outputs, "do": "copy"}
+            )
+        if observed.revision == observed.wanted:
+            return step.NoChange(f"it is at revision {observed.wanted}", outputs)
+        if observed.revision not in observed.known:
+            raise errors.StepError(
+                f"The metadata database is at revision {observed.revision}, which this Airflow does not know: "
+                "a newer Airflow has migrated it.",
+                hint="Go back to the newer Airflow in versions.toml; databases are never downgraded.",
+            )
+        return step.Change(
+            f"back up, then migrate from revision {observed.revision} to {observed.wanted}",
+            {"outputs": outputs, "do": "migrate", "from": observed.revision},
+        )
+
+    def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
+        place = self._place.tenant(context.tenant.name)
+        owner = users.of_tenant(place.directory)
+        if change.details["do"] == "migrate":
+            self._migrate(context, place, owner, change.details["from"])
+        else:
+            template = Path(context.outputs("database-template")["database"])
+            metadata_database.copy(template, place.database, owner=owner)
+        outputs: step.Outputs = change.details["outputs"]
+        return outputs
+
+    def _migrate(
+        self, context: TenantContext, place: places.TenantPlace, owner: int | None, revision: str
+    ) -> None:
+        context.progress("stopping the components")
+        supervisor.stop(place.run, STOP_TIMEOUT, sleep=context.programs.interruption.sleep)
+        metadata_database.copy(place.database, place.backups / f"airflow-{revision}.db")
+        programs = Path(context.outputs("airflow-packages")["programs"])
+        context.progress("airflow db migrate")
+        context.programs.run(
+            [programs / "airflow", "db", "migrate"],
+            env=airflow.migration_environment(place.home, programs),
+            cwd=place.home,
+            timeout=TIMEOUT,
+            user=owner,
+            hint=f"A copy from before is in {place.backups}.",
+        )
+
+
+class GitConfiguration(TenantStep):
+    """The tenant's Git settings: that it may read the toolkit's repository."""
+
+    name = "git-configuration"
+    requires = ("directory", "dag-repository")
+
+    def __init__(self, place: places.EnvironmentPlace) -> None:
+        self._place = place
+
+    def observe(self, context: TenantContext) -> bool:
+        """Whether the file says what it must."""
+        path, content = self._wanted(context)
+        try:
+            return path.read_text() == content
+        except OSError:
+            return False
+
+    def plan(self, context: TenantContext, observed: bool) -> step.Change | step.NoChange:  # noqa: FBT001
+        if observed:
+            return step.NoChange("it may read the repository")
+        return step.Change("let Git read the repository for the tenant")
+
+    def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
+        path, content = self._wanted(context)
+        place = self._place.tenant(context.tenant.name)
+        files.write(path, content, mode=0o600, owner=users.of_tenant(place.directory))
+        return {}
+
+    def _wanted(self, context: TenantContext) -> tuple[Path, str]:
+        place = self._place.tenant(context.tenant.name)
+        return place.home / ".gitconfig", GIT_CONFIG.format(repository=self._place.repository)

@@ -1,0 +1,102 @@
+"""A tenant's directories and, as root, the user id that they belong to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_platform import errors
+from airflow_platform.config import places
+from airflow_platform.engine import step
+from airflow_platform.steps.contexts import TenantContext, TenantStep
+from airflow_platform.tools import files, users
+
+
+@dataclass(frozen=True)
+class _Directory:
+    path: Path
+    mode: int
+    owner: int | None
+    group: int | None
+
+
+class TenantDirectory(TenantStep):
+    """Outputs: `user` (the tenant's user id, or null without root)."""
+
+    name = "directory"
+    keeps_data = True
+
+    def __init__(self, place: places.EnvironmentPlace) -> None:
+        self._place = place
+
+    def check(self, context: TenantContext) -> Iterable[errors.Fault]:
+        directory = self._place.tenant(context.tenant.name).directory
+        nearest = next(path for path in (directory, *directory.parents) if path.exists())
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            yield errors.Fault(
+                str(directory),
+                f"{nearest} cannot be written.",
+                "Mend its permissions, or set AIRFLOW_PLATFORM_STATE.",
+            )
+        if users.of_tenant(directory) is None or context.goal is step.Goal.ABSENT:
+            return
+        if closed := users.can_reach(self._place.directory if self._place.directory.exists() else nearest):
+            yield errors.Fault(
+                str(self._place.directory),
+                f"Tenants run as users of their own, and those cannot enter {closed}.",
+                f"Run `chmod o+x {closed}`, or set AIRFLOW_PLATFORM_STATE to a place that all users can enter.",
+            )
+
+    def observe(self, context: TenantContext) -> tuple[str, ...]:
+        """What is missing or has another mode or owner; on the way down what is there."""
+        place = self._place.tenant(context.tenant.name)
+        if context.goal is step.Goal.ABSENT:
+            return (str(place.directory),) if place.directory.exists() else ()
+        wanted = _layout(place)
+        return tuple(
+            str(each.path)
+            for each in wanted
+            if not files.fits(each.path, mode=each.mode, owner=each.owner, group=each.group)
+        )
+
+    def plan(self, context: TenantContext, observed: tuple[str, ...]) -> step.Change | step.NoChange:
+        directory = self._place.tenant(context.tenant.name).directory
+        if context.goal is step.Goal.ABSENT:
+            return step.Change(f"delete {directory}") if observed else step.NoChange("it is not there")
+        outputs = {"user": users.of_tenant(directory)}
+        if not observed:
+            return step.NoChange("directories are there", outputs)
+        whose = f" for user id {outputs['user']}" if outputs["user"] else ""
+        verb = "make" if str(directory) in observed else "mend"
+        return step.Change(f"{verb} {directory}{whose}", {"outputs": outputs})
+
+    def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
+        place = self._place.tenant(context.tenant.name)
+        if context.goal is step.Goal.ABSENT:
+            with files.state_errors(place.directory):
+                shutil.rmtree(place.directory)
+            return {}
+        for each in _layout(place):
+            files.make_directory(each.path, mode=each.mode, owner=each.owner, group=each.group)
+        outputs: step.Outputs = change.details["outputs"]
+        return outputs
+
+
+def _layout(place: places.TenantPlace) -> tuple[_Directory, ...]:
+    """Root keeps what it reads back; its group may pass through; `home` and `snowflake` are the tenant's."""
+    user = users.of_tenant(place.directory)
+    root = None if user is None else 0
+    shared = 0o700 if user is None else 0o710
+    return (
+        _Directory(place.directory, shared, root, user),
+        _Directory(place.keys, shared, root, user),
+        _Directory(place.certificates, 0o700 if user is None else 0o750, root, user),
+        _Directory(place.logs, 0o700, root, root),
+        _Directory(place.run, 0o700, root, root),
+        _Directory(place.backups, 0o700, root, root),
+        _Directory(place.home, 0o700, user, user),
+        _Directory(place.snowflake, 0o700, user, user),
+    )

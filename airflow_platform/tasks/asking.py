@@ -1,0 +1,261 @@
+"""Answers: what is declared, how tenants are, what their logs say, what would stop a run."""
+
+from __future__ import annotations
+
+import difflib
+import platform
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow_platform import errors, programs
+from airflow_platform.config import load, paths, specs, versions
+from airflow_platform.engine.report import Outcome, Report, TenantReport
+from airflow_platform.reporting import document, output, tables
+from airflow_platform.runtimes import choosing as runtimes
+from airflow_platform.runtimes import runtime as contract
+from airflow_platform.tasks import running
+from airflow_platform.tools import logs as log_files
+
+
+def environments(*, as_json: bool) -> int:
+    """Answer `env-list`."""
+    found = [load.environment(name) for name in load.names()]
+    rows = [
+        (each.name, each.runtime, each.protected, ", ".join(t.name for t in each.tenants), each.description)
+        for each in found
+    ]
+    headings = ("environment", "runtime", "protected", "tenants", "description")
+    return _answer_table("env-list", None, headings, rows, as_json=as_json)
+
+
+def environment(name: str, *, as_json: bool) -> int:
+    """Answer `env-show`."""
+    spec = load.environment(name)
+    rows = list(_settings(spec.model_dump(mode="json", by_alias=True), spec))
+    return _answer_table("env-show", name, ("setting", "value", "from"), rows, as_json=as_json)
+
+
+def doctor(call: running.Call) -> int:
+    """Answer `doctor`: the facts, then every fault with its remedy."""
+    report, runtime = running.examined(call)
+    facts = {
+        "environment": f"{call.environment} ({runtime.name})",
+        "toolkit": f"Python {platform.python_version()}, {sys.prefix}",
+        "Airflow": f"{versions.read().airflow}, from images/airflow/requirements.lock",
+        "state": str(paths.state(call.environment)),
+        "cache": str(paths.cache()),
+        "free space": f"{shutil.disk_usage(_existing(paths.cache())).free / 1024**3:.1f} GB",
+        "isolation": runtime.isolation(),
+    }
+    if not call.json:
+        tables.write_details(facts)
+    return running.finish(call, _with(report, data=facts))
+
+
+def status(call: running.Call) -> int:
+    """Answer `tenant-status`: 0 healthy and as declared, 1 not healthy, 3 different from the spec."""
+    spec = call.spec()
+    runtime = runtimes.of(spec)
+    report = running.planned(call)
+    rows = [_row(runtime, tenant) for tenant in report.tenants]
+    left = [] if call.tenants else [name for name in _undeclared(spec, runtime) if runtime.is_running(name)]
+    rows += [(name, "running, not declared", "", _count(runtime, name), "", "not declared") for name in left]
+    unhealthy = any(row[1] != "healthy" for row in rows)
+    code = 1 if unhealthy else 3 if report.exit_code or left else 0
+    headings = ("tenant", "status", "url", "components", "dag commit", "differs")
+    tenants = tuple(
+        TenantReport(tenant.name, str(row[1]), tenant.steps, tenant.outputs)
+        for tenant, row in zip(report.tenants, rows, strict=False)
+    )
+    words = {0: "healthy", 1: "not healthy", 3: "differs"}
+    answer = _with(report, status=words[code], exit_code=code, tenants=tenants, data=_objects(headings, rows))
+    if call.json:
+        document.write(answer)
+    else:
+        tables.write(headings, rows)
+    return code
+
+
+def logs(env: str, tenant: str, chosen: Sequence[str], *, lines: str, follow: bool) -> int:
+    """Answer `tenant-logs`."""
+    spec = load.environment(env)
+    runtime = runtimes.of(spec)
+    if tenant not in runtime.tenants_found():
+        load.select(spec, (tenant,))
+        raise errors.UsageError(f"Tenant {tenant} was never up.", hint=f"Run: inv tenant-up --env={env}")
+    found = runtime.logs(tenant)
+    _require_known(chosen, tuple(found))
+    wanted = {name: path for name, path in found.items() if not chosen or name in chosen}
+    if not lines.isdecimal():
+        raise errors.UsageError(f"--lines={lines} is no number of lines.", hint="For example --lines=100.")
+    for line in log_files.last(wanted, int(lines)):
+        _print_line(line, wanted)
+    if follow:
+        interruption = programs.Interruption()
+        from airflow_platform.engine import signals
+
+        with signals.handled(interruption):
+            for line in log_files.follow(wanted, lambda: interruption.sleep(0.3)):
+                _print_line(line, wanted)
+    return 0
+
+
+def airflow(env: str, tenant: str, arguments: str) -> int:
+    """Run `airflow`."""
+    spec = load.environment(env)
+    runtime = runtimes.of(spec)
+    (chosen,) = load.select(spec, (tenant,))
+    try:
+        words = shlex.split(arguments)
+    except ValueError as error:
+        raise errors.UsageError(
+            f"--args cannot be split into words: {error}.", hint="Close the quotes."
+        ) from None
+    return runtime.run_airflow(chosen, words)
+
+
+def components_of(spec: specs.Environment, chosen: Sequence[str]) -> tuple[str, ...]:
+    """The components that are meant: the chosen ones, or all."""
+    known = runtimes.of(spec).component_names()
+    _require_known(chosen, known)
+    return tuple(chosen) or known
+
+
+def leaving(call: running.Call, confirmed: Sequence[str]) -> tuple[specs.Tenant, ...]:
+    """The tenants to take down: also those that are no longer declared.
+
+    Raises:
+        UsageError: None is known by that name.
+        RefusedError: The environment is protected, and this was not confirmed.
+    """
+    spec = call.spec()
+    runtime = runtimes.of(spec)
+    undeclared = _undeclared(spec, runtime)
+    if spec.protected and not call.plan:
+        _require_confirmation(spec, call.tenants, confirmed)
+    named = [name for name in call.tenants if name not in undeclared]
+    declared = load.select(spec, named) if named or not call.tenants else ()
+    others = [name for name in undeclared if not call.tenants or name in call.tenants]
+    return (*declared, *(specs.undeclared(name) for name in others))
+
+
+def prune_cache(*, as_json: bool) -> int:
+    """Delete what the cache holds; the next tenant-up installs it again."""
+    cache = paths.cache()
+    before = shutil.disk_usage(_existing(cache)).free
+    removed = sorted(path.name for path in cache.iterdir()) if cache.is_dir() else []
+    used = [name for name in load.names() for name in _running_tenants(name)]
+    if used:
+        raise errors.BusyError(
+            f"Tenants of this checkout run from the cache: {', '.join(used)}.",
+            hint="Take them down first: inv tenant-down.",
+        )
+    for name in removed:
+        shutil.rmtree(cache / name, ignore_errors=True)
+    freed = shutil.disk_usage(_existing(cache)).free - before
+    rows = [(str(cache), ", ".join(removed) or "nothing", f"{max(freed, 0) / 1024**3:.1f} GB")]
+    return _answer_table("cache-prune", None, ("cache", "deleted", "freed"), rows, as_json=as_json)
+
+
+def _running_tenants(environment: str) -> list[str]:
+    spec = load.environment(environment)
+    try:
+        runtime = runtimes.of(spec)
+    except errors.UsageError:
+        return []
+    return [f"{environment}/{name}" for name in runtime.tenants_found() if runtime.is_running(name)]
+
+
+def _require_confirmation(spec: specs.Environment, tenants: Sequence[str], confirmed: Sequence[str]) -> None:
+    lacking = [f"{spec.name}/{name}" for name in tenants if f"{spec.name}/{name}" not in confirmed]
+    if not tenants or lacking:
+        example = lacking[0] if lacking else f"{spec.name}/{spec.tenants[0].name}"
+        raise errors.RefusedError(
+            f"Environment {spec.name} is protected.",
+            hint=f"Name what you mean: --tenant={example.split('/')[1]} --confirm={example}",
+        )
+
+
+def _undeclared(spec: specs.Environment, runtime: contract.Runtime) -> list[str]:
+    declared = {tenant.name for tenant in spec.tenants}
+    return [name for name in runtime.tenants_found() if name not in declared]
+
+
+def _require_known(chosen: Sequence[str], known: Sequence[str]) -> None:
+    for name in chosen:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]}? " if near else ""
+            raise errors.UsageError(
+                f"There is no component {name!r}.", hint=f"{hint}Known: {', '.join(known)}."
+            )
+
+
+def _row(runtime: contract.Runtime, tenant: TenantReport) -> tuple[str, str, str, str, str, str]:
+    pending = [each for each in tenant.steps if each.status is not Outcome.UNCHANGED]
+    unwell = any(each.name == "components" for each in pending) or not runtime.components(tenant.name)
+    differs = "; ".join(f"{each.name}: {each.reason}" for each in pending[:2])
+    state = "healthy"
+    if unwell:
+        state = "unhealthy" if runtime.is_running(tenant.name) else "stopped"
+    outputs = tenant.outputs
+    commit = str(outputs.get("dag_commit", ""))[:12]
+    return (tenant.name, state, str(outputs.get("url", "")), _count(runtime, tenant.name), commit, differs)
+
+
+def _count(runtime: contract.Runtime, tenant: str) -> str:
+    """`5/5`, and how often they were restarted."""
+    found = runtime.components(tenant)
+    running_ = sum(each.state == "running" for each in found)
+    restarts = sum(each.restarts for each in found)
+    return f"{running_}/{len(found)}" + (f", {restarts} restarts" if restarts else "") if found else "0"
+
+
+def _print_line(line: log_files.Line, wanted: Mapping[str, Path]) -> None:
+    start = f"{line.source:<{max(map(len, wanted))}} | " if len(wanted) > 1 else ""
+    output.answer(f"{start}{line.text}\n")
+
+
+def _settings(value: Any, spec: Any, prefix: str = "") -> Any:
+    """Rows `setting, value, from` of a spec, leaf by leaf."""
+    fields = {field.alias or name: name for name, field in type(spec).model_fields.items()}
+    for key, inner in value.items():
+        attribute = getattr(spec, fields[key])
+        origin = "file" if fields[key] in spec.model_fields_set else "default"
+        named = f"{prefix}{key}"
+        if isinstance(attribute, specs.Spec):
+            yield from _settings(inner, attribute, f"{named}.")
+        elif isinstance(attribute, tuple) and attribute and isinstance(attribute[0], specs.Spec):
+            for each, dumped in zip(attribute, inner, strict=True):
+                label = getattr(each, "name", None) or getattr(each, "id", "")
+                yield from _settings(dumped, each, f"{named}[{label}].")
+        else:
+            yield (named, inner if inner not in (None, "", [], {}) else "-", origin)
+
+
+def _answer_table(
+    task: str, env: str | None, headings: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool
+) -> int:
+    if as_json:
+        document.write(Report(task, env, "answered", 0, data=_objects(headings, rows)))
+    else:
+        tables.write(headings, rows)
+    return 0
+
+
+def _objects(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(headings, row, strict=True)) for row in rows]
+
+
+def _with(report: Report, **changes: Any) -> Report:
+    import dataclasses
+
+    return dataclasses.replace(report, **changes)
+
+
+def _existing(path: Path) -> Path:
+    return next(each for each in (path, *path.parents) if each.exists())

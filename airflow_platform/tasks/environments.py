@@ -1,0 +1,52 @@
+"""Tasks about environments: what is declared, and what would stop a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_platform.tasks.declaring import task_named
+
+GROUP = "environments"
+
+ENV = "The environment: the name of a file in environments/."
+JSON = "Print one JSON document on standard output."
+
+
+@task_named("env-list", group=GROUP, help={"json": JSON})
+def env_list(context: Any, json: bool = False) -> int:
+    """List the environments that are declared, with their tenants."""
+    from airflow_platform.tasks import asking
+
+    return asking.environments(as_json=json)
+
+
+@task_named("env-show", group=GROUP, help={"env": ENV, "json": JSON})
+def env_show(context: Any, env: str, json: bool = False) -> int:
+    """Show all settings of an environment, and which of them are defaults."""
+    from airflow_platform.tasks import asking
+
+    return asking.environment(env, as_json=json)
+
+
+@task_named(
+    "doctor",
+    group=GROUP,
+    help={
+        "env": ENV,
+        "tenant": "One tenant; may be repeated. By default all that are declared.",
+        "json": JSON,
+    },
+)
+def doctor(context: Any, env: str, tenant: tuple[str, ...] = (), json: bool = False) -> int:
+    """Find everything that would stop a run, all at once, each with its remedy."""
+    from airflow_platform.tasks import asking, running
+
+    return asking.doctor(running.Call("doctor", env, tenant, json=json))
+
+
+@task_named("cache-prune", group=GROUP, help={"json": JSON})
+def cache_prune(context: Any, json: bool = False) -> int:
+    """Delete installed packages that no checkout on this machine needs now, and downloads."""
+    from airflow_platform.tasks import asking
+
+    return asking.prune_cache(as_json=json)

@@ -1,0 +1,150 @@
+"""The wiring of a run: spec, runtime, reporter, engine, summary."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_platform import errors, programs
+from airflow_platform.config import load, specs
+from airflow_platform.engine import examine, run, step
+from airflow_platform.reporting import choosing as reporters
+from airflow_platform.reporting import document, summary
+from airflow_platform.runtimes import choosing as runtimes
+from airflow_platform.runtimes import runtime as contract
+
+if TYPE_CHECKING:
+    from airflow_platform.engine.report import Report
+
+LOCK_TIMEOUT = "60"
+"""Seconds to wait for the environment's lock: a first run holds it for the minute that packages take."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """What a command line says, apart from what it is about."""
+
+    task: str
+    environment: str
+    tenants: tuple[str, ...] = ()
+    plan: bool = False
+    json: bool = False
+    tracebacks: bool = False
+    lock_timeout: str = LOCK_TIMEOUT
+
+    def spec(self) -> specs.Environment:
+        """The environment that it names."""
+        return load.environment(self.environment)
+
+
+def up(call: Call, *, restart: tuple[str, ...] = ()) -> int:
+    """Bring tenants up; the exit code."""
+    spec = call.spec()
+    runtime = runtimes.of(spec)
+    order = _order(call, spec, runtime, load.select(spec, call.tenants), step.Goal.PRESENT)
+    steps = runtime.steps_up(contract.Up(restart=restart))
+    report = run.execute(dataclasses.replace(order, steps=steps, reached="healthy"))
+    return _tell(call, report, _next_commands(report))
+
+
+def down(call: Call, *, tenants: Sequence[specs.Tenant], delete_data: bool) -> int:
+    """Take tenants down; the exit code."""
+    spec = call.spec()
+    runtime = runtimes.of(spec)
+    order = _order(call, spec, runtime, tenants, step.Goal.ABSENT)
+    steps = runtime.steps_down()
+    reason = "data is kept; --delete-data deletes it"
+    kept = {} if delete_data else {each.name: reason for each in steps if each.keeps_data}
+    reached = "deleted" if delete_data else "stopped"
+    report = run.execute(dataclasses.replace(order, steps=steps, reached=reached, skip=kept))
+    again = f"inv tenant-up --env={spec.name}"
+    return _tell(
+        call, report, () if delete_data or report.exit_code else (f"{again}   # up again, with its data",)
+    )
+
+
+def examined(call: Call) -> tuple[Report, contract.Runtime]:
+    """Every check of bringing tenants up, and nothing else."""
+    spec = call.spec()
+    runtime = runtimes.of(spec)
+    order = _order(call, spec, runtime, load.select(spec, call.tenants), step.Goal.PRESENT)
+    steps = runtime.steps_up(contract.Up())
+    return examine.examine(dataclasses.replace(order, steps=steps)), runtime
+
+
+def planned(call: Call) -> Report:
+    """What bringing tenants up would change; nobody is told."""
+    spec = call.spec()
+    runtime = runtimes.of(spec)
+    order = _order(call, spec, runtime, load.select(spec, call.tenants), step.Goal.PRESENT)
+    steps = runtime.steps_up(contract.Up())
+    silent = dataclasses.replace(order, steps=steps, planning=True, reporter=_Silent(), reached="healthy")
+    return run.execute(silent)
+
+
+def finish(call: Call, report: Report) -> int:
+    """Tell a report as the call asks for it; the exit code."""
+    return _tell(call, report, ())
+
+
+def _order(
+    call: Call,
+    spec: specs.Environment,
+    runtime: contract.Runtime,
+    tenants: Sequence[specs.Tenant],
+    goal: step.Goal,
+) -> run.Order[specs.Environment, specs.Tenant]:
+    reporter = reporters.choose(sys.stderr, os.environ, json=call.json)
+    runner = programs.Programs(marker={"AIRFLOW_PLATFORM_RUN": f"{spec.name}-{os.getpid()}"})
+    return run.Order(
+        task=call.task,
+        environment=spec,
+        tenants=tenants,
+        goal=goal,
+        steps=(),
+        store=runtime.store(runner, lock_timeout=_seconds(call.lock_timeout), on_note=reporter.note),
+        reporter=reporter,
+        programs=runner,
+        planning=call.plan,
+        workers=max(4, 2 * (os.cpu_count() or 1)),
+    )
+
+
+def _tell(call: Call, report: Report, next_commands: Sequence[str]) -> int:
+    if call.json:
+        document.write(report)
+    summary.show(report, next_commands=next_commands, tracebacks=call.tracebacks)
+    return report.exit_code
+
+
+def _next_commands(report: Report) -> tuple[str, ...]:
+    if report.exit_code:
+        return ()
+    where = f"--env={report.environment}"
+    first = report.tenants[0].name if report.tenants else "TENANT"
+    return (
+        f"inv tenant-status {where}",
+        f"inv tenant-logs {where} --tenant={first} --component=scheduler --follow",
+        f'inv airflow {where} --tenant={first} --args="dags list"',
+        f"inv tenant-down {where}",
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise errors.UsageError(f"--lock-timeout={text} is no number of seconds.", hint="For example 60.")
+    return seconds
+
+
+class _Silent:
+    """A reporter for runs whose report is an answer, not news."""
+
+    def __getattr__(self, verb: str) -> Any:
+        return lambda *arguments: None

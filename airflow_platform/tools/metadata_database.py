@@ -1,0 +1,95 @@
+"""Airflow's metadata database in SQLite: its revision, copies of it, and which revisions there are."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+import tempfile
+from pathlib import Path
+
+from airflow_platform import errors
+from airflow_platform.tools import files
+
+_REVISION = re.compile(r"""^revision(?::\s*str)?\s*=\s*["']([0-9a-f]+)["']""", re.MULTILINE)
+
+
+def revision(database: Path) -> str:
+    """The revision of Alembic at which a database is; "" when there is none, or no database.
+
+    Raises:
+        StateError: The file is no SQLite database, or is damaged.
+    """
+    if not database.is_file() or database.stat().st_size == 0:
+        return ""
+    try:
+        with contextlib.closing(_open(database)) as connection:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return ""
+        raise _damaged(database, error) from error
+    except sqlite3.DatabaseError as error:
+        raise _damaged(database, error) from error
+    return str(row[0]) if row else ""
+
+
+def bundle_version(database: Path, bundle: str) -> str:
+    """The version of a DAG bundle that the dag-processor serves now; "" when it has none yet.
+
+    Airflow has no public endpoint for it; the table is what its own components go by.
+    """
+    try:
+        with contextlib.closing(_open(database)) as connection:
+            row = connection.execute("SELECT version FROM dag_bundle WHERE name = ?", (bundle,)).fetchone()
+    except sqlite3.DatabaseError as error:
+        raise _damaged(database, error) from error
+    return str(row[0] or "") if row else ""
+
+
+def known_revisions(environment: Path) -> tuple[str, ...]:
+    """All revisions that the Airflow of a virtual environment knows."""
+    found = environment.glob("lib/python3.*/site-packages/airflow/migrations/versions/*.py")
+    return tuple(sorted({match for path in found for match in _REVISION.findall(path.read_text())}))
+
+
+def copy(source: Path, target: Path, *, owner: int | None = None) -> None:
+    """A consistent copy, even of a database in use: whole or not at all, mode 0600.
+
+    Raises:
+        StateError: It cannot be read or written; the target is as it was.
+    """
+    with files.state_errors(target):
+        descriptor, draft = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with (
+                contextlib.closing(_open(source)) as origin,
+                contextlib.closing(sqlite3.connect(draft)) as copied,
+            ):
+                origin.backup(copied)
+            if owner is not None:
+                os.fchown(descriptor, owner, owner)
+            os.fsync(descriptor)
+            os.replace(draft, target)
+        except sqlite3.Error as error:
+            Path(draft).unlink(missing_ok=True)
+            raise errors.StateError(
+                f"{target} cannot be written: {error}.", hint="Free some space there."
+            ) from error
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+
+
+def _open(database: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+
+
+def _damaged(database: Path, error: Exception) -> errors.StateError:
+    return errors.StateError(
+        f"The metadata database {database} cannot be read: {error}.",
+        hint="Put a backup in its place, or run tenant-down with --delete-data to begin anew.",
+    )
