@@ -113,7 +113,7 @@ class BoardReporter:
             sign, colour, state, seconds, text = symbols.waiting, "", "waiting", "", ""
         line = rich.text.Text("  ")
         line.append(f"{sign} {entry.node.step:<{width}}  {state:<9}", style=colour)
-        line.append(f"  {seconds:>8}  {text}")
+        line.append(f"  {seconds:>10}  {text}")
         return self._fitted(line)
 
     def _fitted(self, line: rich.text.Text) -> rich.text.Text:

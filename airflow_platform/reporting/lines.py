@@ -84,7 +84,7 @@ class LinesReporter:
         tenant, step = self._widths
         name = f"{node.tenant or '':<{tenant}}  " if tenant else ""
         painted = self._look.paint(f"{state:<9}", colour)
-        self._write(f"{name}{node.step:<{step}}  {painted}  {duration(seconds):>8}  {text}".rstrip())
+        self._write(f"{name}{node.step:<{step}}  {painted}  {duration(seconds):>10}  {text}".rstrip())
 
     def _write(self, text: str) -> None:
         self._stream.write(f"{text}\n")

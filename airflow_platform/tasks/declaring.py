@@ -32,6 +32,14 @@ class Declared(invoke.tasks.Task):  # type: ignore[type-arg]
     required: tuple[str, ...]
     """Parameters without a default: each must be given, as a flag."""
 
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Any]:
+        """Invoke's, which empties `help` the first time and then has none for the second."""
+        kept = dict(self.help)
+        try:
+            return super().get_arguments(ignore_unknown_help)
+        finally:
+            self.help = kept
+
 
 def task_named(name: str, *, group: str, help: Mapping[str, str]) -> Callable[[Body], Declared]:
     """Declare a task.

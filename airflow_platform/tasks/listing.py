@@ -42,7 +42,7 @@ def print_overview(
 ) -> None:
     """Usage, the flags of `inv` itself, and all tasks."""
     print(f"{_HEADING}\n\nFlags of inv itself:\n")
-    _print_columns(core.help_tuples())
+    _print_columns(_flags(core))
     print_tasks(collection)
 
 
@@ -64,9 +64,23 @@ def print_task(context: invoke.parser.context.ParserContext, task: Any) -> None:
     required = " ".join(f"--{name.replace('_', '-')}=..." for name in getattr(task, "required", ()))
     print(" ".join(f"Usage: inv {context.name} {required} [--flag=value ...]".split()))
     print(f"\n{inspect.getdoc(task) or ''}\n")
-    if flags := context.help_tuples():
+    if flags := _flags(context):
         print("Flags:\n")
         _print_columns(flags)
+
+
+def _flags(context: invoke.parser.context.ParserContext) -> list[tuple[str, str | None]]:
+    """Each flag as one types it, with its help; in the order of their names."""
+    rows = []
+    for argument in sorted(context.args.values(), key=lambda argument: str(argument.name)):
+        long, *short = argument.names
+        spelling = ", ".join([*(f"-{letter}" for letter in short), f"--{long}"])
+        if argument.takes_value and not argument.optional:
+            spelling += "=..."
+        if argument.kind is bool and argument.default is True:
+            spelling = f"--[no-]{long}"
+        rows.append((spelling, argument.help))
+    return rows
 
 
 def _print_columns(rows: Sequence[tuple[str, str | None]], width: int = 0) -> None:

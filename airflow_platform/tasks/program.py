@@ -30,7 +30,9 @@ from airflow_platform.tasks import declaring, listing
 if TYPE_CHECKING:
     import invoke.collection
 
-ENVIRONMENTS = Path(__file__).parents[2] / "environments"
+_CHECKOUT = Path(__file__).parents[2]
+
+ENVIRONMENTS = _CHECKOUT / "environments"
 """Where environments are declared; only the names are read here, for messages."""
 
 _DEFECT = (
@@ -56,10 +58,12 @@ class PlatformProgram(invoke.program.Program):
             _flush()
         except BrokenPipeError:
             # The reader of our answer has seen enough: `inv env-list | head -1`.
-            from airflow_platform.reporting import output
-
-            output.discard(sys.stdout)
+            _give_up_output()
             code = errors.ExitCode.DONE
+        except OSError as error:
+            _give_up_output()
+            hint = "The answer is not complete: send it to another place and run this again."
+            code = self._refuse(errors.StateError(f"Standard output: {error.strerror}.", hint=hint))
         return int(code)
 
     def _carry_out(self, argv: list[str]) -> int:
@@ -234,7 +238,7 @@ def _print_completion_script(shell: str, names: list[str]) -> None:
 def _version() -> str:
     import tomllib
 
-    project = tomllib.loads((ENVIRONMENTS.parent / "pyproject.toml").read_text())
+    project = tomllib.loads((_CHECKOUT / "pyproject.toml").read_text())
     return str(project["project"]["version"])
 
 
@@ -248,7 +252,7 @@ def _as_error(error: Exception) -> errors.PlatformError:
 
 
 def _nearest(token: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(token.partition("=")[0], list(names), n=1)
+    near = difflib.get_close_matches(token.partition("=")[0], list(names), n=1, cutoff=0.7)
     return f" Did you mean {near[0]}?" if near else ""
 
 
@@ -283,6 +287,12 @@ def _log_own_lines() -> None:
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     logger.addHandler(logging.StreamHandler())
+
+
+def _give_up_output() -> None:
+    from airflow_platform.reporting import output
+
+    output.discard(sys.stdout)
 
 
 def _flush() -> None:
