@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from airflow_platform import errors, programs
+from airflow_platform import errors, programs, secrets
 from airflow_platform.config import paths, places, specs
 from airflow_platform.engine import plugins, step, store
 from airflow_platform.manifests import airflow as manifest
@@ -27,7 +28,7 @@ from airflow_platform.steps import (
     tenant_ports,
 )
 from airflow_platform.supervisor.spec import OWNER_VARIABLE
-from airflow_platform.tools import processes, supervisor, users
+from airflow_platform.tools import airflow, health, metadata_database, processes, supervisor, users
 
 VERIFY_AIRFLOW = (
     "import airflow.executors.local_executor, airflow.providers.celery.executors.celery_executor,"
@@ -119,6 +120,28 @@ class ProcessRuntime:
             runtime.Component(each.name, each.state, each.restarts, each.last_exit)
             for each in status.components
         )
+
+    def url(self, tenant: str) -> str:
+        try:
+            port = json.loads(self._place.tenant(tenant).ports.read_text())["airflow"]
+        except (OSError, ValueError, KeyError):
+            return ""
+        return f"http://127.0.0.1:{port}"
+
+    def dag_commit(self, tenant: str) -> str:
+        database = self._place.tenant(tenant).database
+        return metadata_database.bundle_version(database, manifest.BUNDLE) if database.exists() else ""
+
+    def unwell(self, tenant: str) -> str:
+        place = self._place.tenant(tenant)
+        status, url = supervisor.status(place.run), self.url(tenant)
+        if status is None or not url:
+            return "it is down"
+        client = airflow.Airflow(url, manifest.ADMIN, secrets.Secret(place.admin_password.read_text()))
+        try:
+            return health.missing(status, client)
+        finally:
+            client.session.close()
 
     def logs(self, tenant: str) -> Mapping[str, Path]:
         place = self._place.tenant(tenant)

@@ -59,6 +59,15 @@ class Runtime(Protocol):
     def components(self, tenant: str) -> tuple[Component, ...]:
         """A tenant's components as they are now; none when it is down."""
 
+    def url(self, tenant: str) -> str:
+        """Where people find a tenant; "" when it was never up."""
+
+    def dag_commit(self, tenant: str) -> str:
+        """The commit whose DAGs a tenant serves now; "" when it serves none."""
+
+    def unwell(self, tenant: str) -> str:
+        """What keeps a tenant from being healthy now; "" for nothing."""
+
     def logs(self, tenant: str) -> Mapping[str, Path]:
         """The log of each component."""
 

@@ -16,7 +16,7 @@ from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import processes as manifests
 from airflow_platform.steps.contexts import TenantContext, TenantStep
 from airflow_platform.supervisor.spec import Component, Spec, Status
-from airflow_platform.tools import airflow, airflow_session, files, ports, processes, supervisor, users
+from airflow_platform.tools import airflow, files, health, ports, processes, supervisor, users
 
 START_TIMEOUT = 60.0
 """Seconds until the supervisor has started every process once; they need not be healthy yet."""
@@ -87,7 +87,7 @@ class Components(TenantStep):
         client = _client(place, _url(context))
         context.wait_for(
             f"tenant {context.tenant.name} to be healthy",
-            lambda: _missing(place, _url(context), supervisor.status(place.run)),
+            lambda: _waiting_for(place, _url(context)),
             timeout=context.environment.process.start_timeout,
             hint=f"Look into its logs: inv tenant-logs --env={context.environment.name} "
             f"--tenant={context.tenant.name}",
@@ -247,48 +247,25 @@ def _differences(wanted: Spec, status: Status) -> str:
 
 
 def _missing(place: places.TenantPlace, url: str, status: Status | None) -> str:
-    """What keeps the tenant from being healthy, in the order in which it comes about; "" for nothing.
-
-    Raises:
-        StepError: A component ends again and again: waiting is of no use.
-    """
-    if status is None:
-        return "the supervisor"
-    for each in status.components:
-        if each.state != "running":
-            _give_up_on(place, each.name, each.restarts, each.last_exit)
-            return f"{each.name} ({each.last_exit or each.state})"
+    """What keeps the tenant from being healthy; "" for nothing."""
     client = _client(place, url)
     try:
-        health = client.health()
-        if not health.healthy:
-            parts = {
-                "scheduler": health.scheduler,
-                "dag-processor": health.dag_processor,
-                "triggerer": health.triggerer,
-            }
-            late = [name for name, part in parts.items() if part.status != "healthy"]
-            return f"a heartbeat of {', '.join(late) or 'the metadata database'}"
-        return _late_jobs(client, status)
-    except airflow_session.NotReachable:
-        return "an answer of the api-server"
+        return health.missing(status, client)
     finally:
         client.session.close()
 
 
-def _late_jobs(client: airflow.Airflow, status: Status) -> str:
-    """Components whose heartbeat is from before their last start.
+def _waiting_for(place: places.TenantPlace, url: str) -> str:
+    """The same while it starts.
 
-    Airflow calls a heartbeat of 30 s ago healthy, also that of a process which has gone since.
+    Raises:
+        StepError: A component ends again and again: waiting is of no use.
     """
-    jobs = client.jobs()
-    late = [
-        each.name
-        for each in status.components
-        if each.name in airflow.JOB_TYPES
-        and (each.name not in jobs or jobs[each.name].started.timestamp() < each.started_at)
-    ]
-    return f"a heartbeat of this start of {', '.join(late)}" if late else ""
+    status = supervisor.status(place.run)
+    for each in status.components if status else ():
+        if each.state != "running":
+            _give_up_on(place, each.name, each.restarts, each.last_exit)
+    return _missing(place, url, status)
 
 
 def _give_up_on(place: places.TenantPlace, component: str, restarts: int, last_exit: str) -> None:

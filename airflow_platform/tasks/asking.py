@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_platform import errors, programs
 from airflow_platform.config import load, paths, specs, versions
-from airflow_platform.engine.report import Outcome, Report, TenantReport
+from airflow_platform.engine.report import Outcome, Report, StepReport, TenantReport
 from airflow_platform.reporting import document, output, tables
 from airflow_platform.runtimes import choosing as runtimes
 from airflow_platform.runtimes import runtime as contract
@@ -61,7 +61,7 @@ def status(call: running.Call) -> int:
     spec = call.spec()
     runtime = runtimes.of(spec)
     report = running.planned(call)
-    rows = [_row(runtime, tenant) for tenant in report.tenants]
+    rows = [_row(runtime, tenant, report.steps) for tenant in report.tenants]
     left = [] if call.tenants else [name for name in _undeclared(spec, runtime) if runtime.is_running(name)]
     rows += [(name, "running, not declared", "", _count(runtime, name), "", "not declared") for name in left]
     unhealthy = any(row[1] != "healthy" for row in rows)
@@ -195,16 +195,19 @@ def _require_known(chosen: Sequence[str], known: Sequence[str]) -> None:
             )
 
 
-def _row(runtime: contract.Runtime, tenant: TenantReport) -> tuple[str, str, str, str, str, str]:
-    pending = [each for each in tenant.steps if each.status is not Outcome.UNCHANGED]
-    unwell = any(each.name == "components" for each in pending) or not runtime.components(tenant.name)
-    differs = "; ".join(f"{each.name}: {each.reason}" for each in pending[:2])
+def _row(
+    runtime: contract.Runtime, tenant: TenantReport, shared: Sequence[StepReport]
+) -> tuple[str, str, str, str, str, str]:
+    """`healthy` is what the tenant says of itself; `differs` is what tenant-up would change."""
+    unwell = runtime.unwell(tenant.name)
     state = "healthy"
     if unwell:
-        state = "unhealthy" if runtime.is_running(tenant.name) else "stopped"
-    outputs = tenant.outputs
-    commit = str(outputs.get("dag_commit", ""))[:12]
-    return (tenant.name, state, str(outputs.get("url", "")), _count(runtime, tenant.name), commit, differs)
+        state = f"unhealthy: no {unwell}" if runtime.is_running(tenant.name) else "stopped"
+    pending = [each for each in (*shared, *tenant.steps) if each.status is not Outcome.UNCHANGED]
+    known = [each for each in pending if not each.reason.startswith("known after")]
+    differs = "; ".join(f"{each.name}: {each.reason}" for each in known[:3]) if state != "stopped" else ""
+    commit = runtime.dag_commit(tenant.name)[:12] if state != "stopped" else ""
+    return (tenant.name, state, runtime.url(tenant.name), _count(runtime, tenant.name), commit, differs)
 
 
 def _count(runtime: contract.Runtime, tenant: str) -> str:

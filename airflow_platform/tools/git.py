@@ -33,9 +33,8 @@ def resolve(runner: programs.Programs, checkout: Path, revision: str, folder: st
     Raises:
         NoCommit: No repository, an unborn branch, an unknown revision; says which and the remedy.
     """
-    result = _git(
-        runner, checkout, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", f"{revision}:{folder}", check=False
-    )
+    names = (f"{revision}^{{commit}}", f"{revision}:{folder}")
+    result = _git(runner, checkout, "rev-parse", *names, check=False)
     lines = result.stdout.split()
     if result.code == 0 and len(lines) == 2:  # noqa: PLR2004 - the two that were asked for.
         return Commit(lines[0], lines[1])
