@@ -1,0 +1,22 @@
+{% set schema = var.value.get('orders_schema', 'ORDERS') %}
+CREATE SCHEMA IF NOT EXISTS {{ schema }};
+
+CREATE STAGE IF NOT EXISTS {{ schema }}.{{ params.stage }};
+
+-- What the files say, as it came.
+CREATE TABLE IF NOT EXISTS {{ schema }}.RAW_ORDERS (
+    ORDER_ID NUMBER(18, 0) NOT NULL,
+    CUSTOMER VARCHAR NOT NULL,
+    CURRENCY VARCHAR NOT NULL,
+    AMOUNT NUMBER(12, 2) NOT NULL,
+    ORDERED_AT TIMESTAMP_NTZ NOT NULL
+);
+
+-- One row for a day and a currency.
+CREATE TABLE IF NOT EXISTS {{ schema }}.DAILY_REVENUE (
+    DAY DATE NOT NULL,
+    CURRENCY VARCHAR NOT NULL,
+    ORDERS NUMBER(18, 0) NOT NULL,
+    REVENUE NUMBER(18, 2) NOT NULL,
+    UPDATED_AT TIMESTAMP_NTZ NOT NULL
+);
