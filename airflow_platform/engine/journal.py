@@ -124,7 +124,7 @@ class SqliteJournal:
             try:
                 self._database = _open(path)
             except sqlite3.Error as error:
-                if _primary_code(error) in _WORLD_SAYS_NO:
+                if not _means_damage(error, path):
                     raise self._error(error) from error
                 aside = _set_aside(path, self._now())
                 on_note(
@@ -254,6 +254,8 @@ def _bring_up_to_date(database: sqlite3.Connection, path: Path) -> None:
 
 
 def _verify(database: sqlite3.Connection) -> None:
+    with database:  # `BEGIN IMMEDIATE` would not notice a file that says it is read-only.
+        database.execute("DELETE FROM run WHERE id IS NULL")
     (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
@@ -263,11 +265,11 @@ def _verify(database: sqlite3.Connection) -> None:
     ).fetchall()
 
 
-def _primary_code(error: sqlite3.Error) -> int:
+def _means_damage(error: sqlite3.Error, path: Path) -> bool:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-    if code == sqlite3.SQLITE_IOERR_SHORT_READ:
-        return sqlite3.SQLITE_CORRUPT
-    return int(code) & 0xFF
+    if code & 0xFF == sqlite3.SQLITE_READONLY:  # Also what a wrong format number in the header comes to.
+        return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+    return code == sqlite3.SQLITE_IOERR_SHORT_READ or code & 0xFF not in _WORLD_SAYS_NO
 
 
 def _set_aside(path: Path, now: datetime) -> Path:

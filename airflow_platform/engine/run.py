@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from airflow_platform import errors, programs
-from airflow_platform.engine import checking, graph, journal, perform, signals, store, walk
+from airflow_platform.engine import checking, graph, journal, locks, perform, signals, store, walk
 from airflow_platform.engine.report import (
     Node,
     OneAtATime,
@@ -98,8 +98,8 @@ class _Opened:
 def _opened(order: Order[EnvironmentT, TenantT], names: Sequence[str]) -> Iterator[_Opened]:
     """Locks, journal and run directory; with `--plan` none but a temporary directory."""
     if order.planning:
-        with tempfile.TemporaryDirectory(prefix="airflow-platform-plan-") as directory:
-            yield _Opened(None, Path(directory))
+        with _temporary_directory() as directory:
+            yield _Opened(None, directory)
         return
     with order.store.tenant_locks(names), contextlib.closing(order.store.open_journal()) as opened:
         run_id = opened.begin_run(order.task, names)
@@ -109,6 +109,16 @@ def _opened(order: Order[EnvironmentT, TenantT], names: Sequence[str]) -> Iterat
                 "what it left is observed and taken up."
             )
         yield _Opened(opened, order.store.run_directory(run_id))
+
+
+@contextlib.contextmanager
+def _temporary_directory() -> Iterator[Path]:
+    try:
+        made = tempfile.TemporaryDirectory(prefix="airflow-platform-plan-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise locks.state_error(Path("the temporary directory"), error) from error
+    with made as directory:
+        yield Path(directory)
 
 
 def _summarise(

@@ -116,9 +116,12 @@ def prepare(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         # A machine that lost power may have kept the name and not the content.
         if not marker.exists() or not marker.stat().st_size:
-            with tempfile.NamedTemporaryFile("w", dir=directory, prefix=".format-", delete=False) as draft:
-                draft.write(f"{FORMAT}\n")
-            Path(draft.name).replace(marker)
+            draft = Path(tempfile.mkdtemp(prefix=".format-", dir=directory)) / "format"
+            try:
+                draft.write_text(f"{FORMAT}\n")
+                draft.replace(marker)
+            finally:
+                shutil.rmtree(draft.parent, ignore_errors=True)
         written = marker.read_text(errors="replace").strip()
     except OSError as error:
         raise locks.state_error(directory, error) from error
