@@ -137,12 +137,15 @@ class Supervisor:
         return max(0.0, min(known) - now)
 
     def _status(self) -> Status:
+        removed = len(self._digests)
+        order = {name: place for place, name in enumerate(self._digests)}
+        children = sorted(self._children.values(), key=lambda one: order.get(one.component.name, removed))
         return Status(
             pid=os.getpid(),
             state=self._state,
             started_at=self._started_at,
             spec_digest=self._in_place,
-            components=tuple(child.status() for child in self._children.values()),
+            components=tuple(child.status() for child in children),
         )
 
     def _publish(self, now: float) -> None:

@@ -11,7 +11,7 @@ from airflow_platform.supervisor import linux, log
 
 LOOK_EVERY = 2.0
 """Seconds; an orphan that becomes idle holds some 145 MB until it is ended."""
-_KILL_AFTER = 4.0
+_KILL_AFTER = 2.0
 """Seconds that an idle orphan has after SIGTERM."""
 _GIVE_UP_AFTER = 10.0
 """Seconds after SIGKILL; what is left then sleeps in the kernel, and no signal reaches it."""

@@ -30,6 +30,7 @@ from airflow_platform.supervisor.spec import (
 _LOOK_EVERY = 0.02
 _LARGEST_LOG = 10_000_000
 _TAIL_BYTES = 4000
+_TAIL_LINES = 12
 _HINT_FULL = "Free space on its file system, or make it writable, and run this again."
 
 Sleep = Callable[[float], None]
@@ -71,6 +72,9 @@ def is_held(run_directory: Path) -> bool:
 def start(run_directory: Path, *, python: Path, timeout: float, sleep: Sleep = time.sleep) -> Status:
     """Have a supervisor run what `write_spec` said; one that runs already is adopted as it is.
 
+    One that is stopping is waited for, and followed by another. Whether an adopted one runs this very spec
+    is for the caller to see, by `spec_digest`; `reload` makes it so.
+
     Args:
         run_directory: Its directory; exists.
         python: The interpreter that runs it; needs nothing but the standard library.
@@ -84,7 +88,7 @@ def start(run_directory: Path, *, python: Path, timeout: float, sleep: Sleep = t
     started = 0
     while True:
         found = status(run_directory)
-        if found is not None and found.spec_digest:
+        if found is not None and found.spec_digest and found.state == "running":
             _reap_loser(started, found.pid, deadline)
             return found
         if started and (code := _exit_code(started)) is not None:
@@ -211,7 +215,7 @@ def _error(run_directory: Path, code: int, what: str) -> errors.ProgramError:
     lines: list[str] = []
     with contextlib.suppress(OSError), log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        lines = file.read().decode(errors="replace").splitlines()[-programs.TAIL_LINES :]
+        lines = file.read().decode(errors="replace").splitlines()[-_TAIL_LINES:]
     shown = "".join(f"\n    {line}" for line in lines)
     return errors.ProgramError(
         "supervisor",

@@ -23,18 +23,23 @@ def test_a_killed_supervisor_leaves_nothing(run, stubborn):
 
     run.wait_until(lambda: supervisor.status(run.directory) is None, "its end is seen", timeout=1)
     assert supervisor.is_held(run.directory), "its guardian cleans up, and nobody starts meanwhile"
-    again = run.start(run.component("plain"))
-    assert {one.pid for one in run.alive()} == {again.pid, run.guardian(), again.components[0].pid}
+    run.stop()
+    assert run.alive() == ()
     assert "the supervisor ended without stopping its components" in run.log()
 
 
-def test_stop_waits_for_the_guardian_of_a_killed_supervisor(run, stubborn):
-    status = start_family(run, stubborn)
-    os.kill(status.pid, signal.SIGKILL)
+def test_a_killed_supervisor_is_started_again_when_all_of_it_has_ended(run):
+    code = (
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), sys.exit())); "
+        "tell('ready'); time.sleep(600)"
+    )
+    killed = run.start(run.component("plain", code))
+    run.told("plain", "ready")
+    os.kill(killed.pid, signal.SIGKILL)
 
-    run.stop()
+    again = run.start(run.component("plain", code))
 
-    assert run.alive() == ()
+    assert {one.pid for one in run.alive()} == {again.pid, run.guardian(), again.components[0].pid}
 
 
 def test_a_killed_guardian_stops_the_supervisor(run):

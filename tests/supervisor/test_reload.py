@@ -22,6 +22,7 @@ def test_only_what_changed_is_restarted(run):
     assert {name: one.digest for name, one in after.items()} == {
         one.name: spec.digest_of(one) for one in spec.components
     }
+    assert [one.name for one in status.components] == ["same", "changed", "new"]
     assert after["same"] == before["same"]
     assert after["changed"].pid != before["changed"].pid
     assert {one.pid for one in run.alive()} == {

@@ -89,7 +89,7 @@ def test_orphans_end_when_they_are_idle_and_busy_ones_finish(run):
 
 
 def test_busy_orphans_of_earlier_starts_end_with_their_component(run):
-    component = run.component("scheduler", SCHEDULER, idle_title="worker: idle$", stop_timeout=1.0)
+    component = run.component("scheduler", SCHEDULER, idle_title="worker: idle$", stop_timeout=0.5)
     old = run.start(component, run.component("other")).components[0].pid
     run.told("scheduler", f"ready-{old}")
     busy = int(run.told("scheduler", f"busy-{old}"))

@@ -72,6 +72,23 @@ def test_a_component_that_waits_to_be_restarted_stops_at_once(run):
     assert run.of("a").state == "stopped"
 
 
+def test_a_supervisor_that_is_stopping_is_followed_by_another(run):
+    code = """
+signal.signal(signal.SIGTERM, lambda *_: (tell("told"), time.sleep(0.3), sys.exit()))
+tell("ready")
+time.sleep(600)
+"""
+    first = run.start(run.component("a", code))
+    run.told("a", "ready")
+    os.kill(first.pid, signal.SIGTERM)
+    run.told("a", "told")
+
+    second = run.start(run.component("a", code))
+
+    assert second.pid != first.pid
+    assert second.state == "running"
+
+
 def test_a_suspended_component_is_killed(run):
     status = run.start(run.component("a", stop_timeout=0.5))
     run.told("a", "ready")
