@@ -30,11 +30,6 @@ from airflow_platform.tasks import declaring, listing
 if TYPE_CHECKING:
     import invoke.collection
 
-_CHECKOUT = Path(__file__).parents[2]
-
-ENVIRONMENTS = _CHECKOUT / "environments"
-"""Where environments are declared; only the names are read here, for messages."""
-
 _DEFECT = (
     "This is a defect of the toolkit: please report it with the output of the same command and --traceback."
 )
@@ -238,7 +233,9 @@ def _print_completion_script(shell: str, names: list[str]) -> None:
 def _version() -> str:
     import tomllib
 
-    project = tomllib.loads((_CHECKOUT / "pyproject.toml").read_text())
+    from airflow_platform.config import paths
+
+    project = tomllib.loads((paths.CHECKOUT / "pyproject.toml").read_text())
     return str(project["project"]["version"])
 
 
@@ -260,8 +257,11 @@ def _with_environments(error: errors.UsageError) -> errors.UsageError:
     """The same error; when it is about `--env`, it says which environments there are."""
     if "--env" not in error.message:
         return error
-    names = sorted(path.stem for path in ENVIRONMENTS.glob("*.toml"))
-    known = f"Known environments: {', '.join(names)}." if names else f"There is none yet in {ENVIRONMENTS}."
+    from airflow_platform.config import paths
+
+    where = paths.environments()
+    names = sorted(path.stem for path in where.glob("*.toml"))
+    known = f"Known environments: {', '.join(names)}." if names else f"There is none yet in {where}."
     return errors.UsageError(error.message, hint=known)
 
 

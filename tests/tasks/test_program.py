@@ -79,7 +79,7 @@ def inv(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     """Runs a command line; returns exit code, standard output and standard error."""
     for name in ("sandbox", "dev", "prod"):
         (tmp_path / f"{name}.toml").touch()
-    monkeypatch.setattr(program, "ENVIRONMENTS", tmp_path)
+    monkeypatch.setenv("AIRFLOW_PLATFORM_ENVIRONMENTS", str(tmp_path))
     calls.clear()
     tasks = (tenant_up, tenant_down, doctor, fleet, broken, interrupted, terminated, traceback_wanted)
 
