@@ -23,8 +23,8 @@ from airflow_platform.testing.steps import Script, ScriptedStep, World
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "journal.sqlite"
+def path(memory_path):
+    return memory_path / "journal.sqlite"
 
 
 def read(path, query):
@@ -49,13 +49,13 @@ def write_history(path, runs=3, now=lambda: datetime.now(UTC)):
                 journal.end_run(0)
 
 
-def test_begun_is_durable_before_and_ended_before_the_next(tmp_path):
+def test_begun_is_durable_before_and_ended_before_the_next(memory_path):
     seen = {}
 
     def look(name):
         def during(context):
             seen[name] = read(
-                tmp_path / "journal.sqlite",
+                memory_path / "journal.sqlite",
                 "SELECT name, tenant, outcome, ended IS NULL FROM step ORDER BY id",
             )
 
@@ -65,19 +65,21 @@ def test_begun_is_durable_before_and_ended_before_the_next(tmp_path):
     run_steps(
         ScriptedStep("first", world, Script(during=look("first"))),
         ScriptedStep("second", world, {"a": Script(during=look("second"))}, requires=["first"]),
-        store=local(tmp_path),
+        store=local(memory_path),
     )
     assert seen["first"] == [("first", "", None, 1)]
     assert seen["second"] == [("first", "", "changed", 0), ("second", "a", None, 1)]
-    assert read(tmp_path / "journal.sqlite", "SELECT task, tenants, exit_code FROM run") == [("test", "a", 0)]
-    assert read(tmp_path / "journal.sqlite", "PRAGMA journal_mode") == [("wal",)]
+    assert read(memory_path / "journal.sqlite", "SELECT task, tenants, exit_code FROM run") == [
+        ("test", "a", 0)
+    ]
+    assert read(memory_path / "journal.sqlite", "PRAGMA journal_mode") == [("wal",)]
 
 
-def test_unchanged_steps_write_nothing(tmp_path):
+def test_unchanged_steps_write_nothing(memory_path):
     world = World()
     for _ in range(2):
-        run_steps(ScriptedStep("home", world), store=local(tmp_path))
-    assert read(tmp_path / "journal.sqlite", "SELECT run, outcome FROM step") == [(1, "changed")]
+        run_steps(ScriptedStep("home", world), store=local(memory_path))
+    assert read(memory_path / "journal.sqlite", "SELECT run, outcome FROM step") == [(1, "changed")]
 
 
 def test_a_change_is_kept_as_it_was_planned(path):
@@ -86,10 +88,10 @@ def test_a_change_is_kept_as_it_was_planned(path):
     assert json.loads(text) == {"summary": "make a home", "details": {"number": 0}, "artifacts": {}}
 
 
-def test_a_run_tells_what_a_killed_one_left(path, tmp_path):
+def test_a_run_tells_what_a_killed_one_left(path, memory_path):
     write_history(path, 1)
     reporter = RecordingReporter()
-    run_steps(ScriptedStep("home", World()), store=local(tmp_path), reporter=reporter)
+    run_steps(ScriptedStep("home", World()), store=local(memory_path), reporter=reporter)
     assert reporter.notes == [
         "Run 1 was ended in the middle of a/home (to make a home); what it left is observed and taken up."
     ]
@@ -175,16 +177,16 @@ def test_what_is_set_aside_is_kept_and_its_log_is_not_replayed(path):
     assert read(path, "SELECT count(*) FROM run") == [(1,)]
 
 
-def test_a_journal_of_a_newer_version_is_refused_and_left_alone(path, tmp_path):
+def test_a_journal_of_a_newer_version_is_refused_and_left_alone(path, memory_path):
     write_history(path)
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version = 2")
     step = ScriptedStep("home", World())
     with pytest.raises(errors.StateError, match="newer version") as caught:
-        run_steps(step, store=local(tmp_path))
+        run_steps(step, store=local(memory_path))
     assert "only history is lost" in caught.value.hint
     assert step.calls == []
-    assert not list(tmp_path.glob("*damaged*"))
+    assert not list(memory_path.glob("*damaged*"))
 
 
 def test_a_journal_that_is_a_directory_is_a_state_error(path):
@@ -240,34 +242,34 @@ def test_threads_share_a_journal(path):
 # What the journal does not decide
 
 
-def test_deleting_the_journal_changes_nothing(tmp_path):
+def test_deleting_the_journal_changes_nothing(memory_path):
     world = World()
     steps = [ScriptedStep("packages", world), ScriptedStep("home", world, {"a": Script()})]
-    run_steps(*steps[:1], store=local(tmp_path))
-    for file in tmp_path.glob("journal.sqlite*"):
+    run_steps(*steps[:1], store=local(memory_path))
+    for file in memory_path.glob("journal.sqlite*"):
         file.unlink()
-    first = run_steps(*steps, store=local(tmp_path))
+    first = run_steps(*steps, store=local(memory_path))
     assert outcomes(first) == {"packages": "unchanged", "a/home": "changed"}
-    assert set(outcomes(run_steps(*steps, store=local(tmp_path))).values()) == {"unchanged"}
+    assert set(outcomes(run_steps(*steps, store=local(memory_path))).values()) == {"unchanged"}
 
 
 @pytest.mark.parametrize("skew", [timedelta(hours=-1), timedelta(hours=1)])
-def test_a_wall_clock_that_jumps_changes_timestamps_only(tmp_path, skew):
+def test_a_wall_clock_that_jumps_changes_timestamps_only(memory_path, skew):
     def histories():
         columns = "run, name, tenant, change, outcome, reason, ended IS NULL"
-        return read(tmp_path / "journal.sqlite", f"SELECT {columns} FROM step")
+        return read(memory_path / "journal.sqlite", f"SELECT {columns} FROM step")
 
-    write_history(tmp_path / "journal.sqlite", 3)
+    write_history(memory_path / "journal.sqlite", 3)
     before = histories()
     reporter = RecordingReporter()
-    shifted = local(tmp_path, now=lambda: datetime.now(UTC) + skew)
+    shifted = local(memory_path, now=lambda: datetime.now(UTC) + skew)
     world = World()
     report = run_steps(ScriptedStep("home", world, {"a": Script()}), store=shifted, reporter=reporter)
     assert (report.exit_code, len(reporter.notes), list(reporter.expected.values())) == (0, 1, [1.0])
     assert 0 <= report.tenants[0].steps[0].seconds < 5
     assert histories()[: len(before) - 1] == before[:-1]
     assert [row[4] for row in histories()] == ["changed", "changed", "unknown", "changed"]
-    report = run_steps(ScriptedStep("home", world, {"a": Script()}), store=local(tmp_path))
+    report = run_steps(ScriptedStep("home", world, {"a": Script()}), store=local(memory_path))
     assert outcomes(report) == {"a/home": "unchanged"}
 
 
@@ -315,21 +317,21 @@ def run_full(directory, limit_in, size):
     return done.stdout
 
 
-def test_a_disk_that_is_full_at_the_start_stops_the_run_before_it_begins(tmp_path):
+def test_a_disk_that_is_full_at_the_start_stops_the_run_before_it_begins(memory_path):
     for size in (1, 100, 4096, 12288):
-        answer = run_full(tmp_path / str(size), "start", size)
+        answer = run_full(memory_path / str(size), "start", size)
         assert answer.startswith("refused {} "), (size, answer)
         assert "Free some space" in answer
 
 
-def test_a_disk_that_fills_up_stops_the_run_before_the_next_effect(tmp_path):
-    answer = run_full(tmp_path, "one", 1)
+def test_a_disk_that_fills_up_stops_the_run_before_the_next_effect(memory_path):
+    answer = run_full(memory_path, "one", 1)
     assert answer.startswith("1 {'one': True} {'one': 'failed', 'three': 'failed', 'two': 'blocked'}")
     assert "cannot be written" in answer
-    (tmp_path / "again").mkdir()
+    (memory_path / "again").mkdir()
     world = World({"one": True})
     steps = [ScriptedStep("one", world), ScriptedStep("two", world, requires=["one"])]
     notes = RecordingReporter()
-    report = run_steps(*steps, store=local(tmp_path), reporter=notes)
+    report = run_steps(*steps, store=local(memory_path), reporter=notes)
     assert outcomes(report) == {"one": "unchanged", "two": "changed"}
     assert "in the middle of one" in notes.notes[0]
