@@ -84,7 +84,9 @@ def test_the_examples_own_tests_pass(site, tmp_path, capsys):
     install(site, blocks("toml")[0], {"tenant_catalogue": blocks("python")[0]})
     tests = tmp_path / "test_catalogue.py"
     tests.write_text(blocks("python")[1])
-    code = pytest.main(["-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", str(tests)])
+    code = pytest.main(
+        ["-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", f"--rootdir={tmp_path}", str(tests)]
+    )
     assert (code, "2 passed" in capsys.readouterr().out) == (0, True)
 
 
