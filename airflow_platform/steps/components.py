@@ -74,16 +74,8 @@ class Components(TenantStep):
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         place = self._place.tenant(context.tenant.name)
-        sleep = context.programs.interruption.sleep
         supervisor.write_spec(place.run, self._wanted(context))
-        if supervisor.status(place.run) is None:
-            # What a killed supervisor left behind would hold ports and the database.
-            processes.end(processes.owned(str(place.directory)), grace=10.0, sleep=sleep)
-            status = supervisor.start(
-                place.run, python=Path(sys.executable), timeout=START_TIMEOUT, sleep=sleep
-            )
-        else:
-            status = supervisor.reload(place.run, START_TIMEOUT, sleep=sleep)
+        status = self._supervise(context, place)
         client = _client(place, _url(context))
         context.wait_for(
             f"tenant {context.tenant.name} to be healthy",
@@ -95,6 +87,21 @@ class Components(TenantStep):
         context.progress("warming the execution API")
         client.warm_up()
         return self._outputs(context, supervisor.status(place.run) or status)
+
+    def _supervise(self, context: TenantContext, place: places.TenantPlace) -> Status:
+        """Have the supervisor run what was written; one that is just ending is waited for and replaced."""
+        sleep = context.programs.interruption.sleep
+        if supervisor.status(place.run) is not None:
+            try:
+                return supervisor.reload(place.run, START_TIMEOUT, sleep=sleep)
+            except errors.ProgramError:
+                if supervisor.status(place.run) is not None:
+                    raise
+        if not supervisor.is_held(place.run):
+            # What a killed supervisor left behind would hold ports and the database.
+            user = users.of_tenant(place.directory)
+            processes.end(processes.owned(str(place.directory), user=user), grace=10.0, sleep=sleep)
+        return supervisor.start(place.run, python=Path(sys.executable), timeout=START_TIMEOUT, sleep=sleep)
 
     def _wanted(self, context: TenantContext) -> Spec:
         at = _installation(context, self._place)
