@@ -23,7 +23,7 @@ nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_external_run = True
-nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "sandbox"]
+nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "crash", "sandbox"]
 
 os.environ.update(package_index.uv_environment(os.environ))
 
@@ -58,7 +58,17 @@ def imports(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The unit suite: seconds; no network, no Docker, no root."""
     _sync(session, "tests")
-    session.run("pytest", *session.posargs)
+    # Much of their time is spent waiting for small processes, so more of them than cores.
+    workers = [] if session.posargs else ["--numprocesses=4", "--dist=worksteal"]
+    session.run("pytest", *workers, *session.posargs)
+
+
+@nox.session
+def crash(session: nox.Session) -> None:
+    """Every step x SIGKILL on the real engine, with a stand-in for Airflow. Minutes."""
+    _sync(session, "tests")
+    workers = [] if session.posargs else ["--numprocesses=2", "--dist=worksteal"]
+    session.run("pytest", "--timeout=120", "tests/crash", *workers, *session.posargs)
 
 
 @nox.session
