@@ -100,11 +100,13 @@ class Programs:
 
     def hold(self, descriptor: int) -> None:
         """Let every program started from now on inherit this open lock."""
-        self._held.add(descriptor)
+        with self._lock:
+            self._held.add(descriptor)
 
     def release(self, descriptor: int) -> None:
-        """Programs started from now on no longer inherit it."""
-        self._held.discard(descriptor)
+        """Programs started from now on no longer inherit it, so it may be closed."""
+        with self._lock:
+            self._held.discard(descriptor)
 
     def run(
         self,
@@ -149,6 +151,9 @@ class Programs:
             _end_now(child)
             with self._lock:
                 self._running.pop(child.pid, None)
+        if self.interruption.requested or not ended:
+            # Its first process has ended; what ignored the signal, as a shell's jobs do SIGINT, has not.
+            reading.signal_group(child.pid, signal.SIGKILL)
         self.interruption.raise_if_requested()
         if not ended:
             raise errors.ProgramTimeout(words[0], timeout, streams.tail)
@@ -190,8 +195,8 @@ class Programs:
                 extra_groups=None if user is None else [],
             )
 
-        child = _spawner().call(start)
-        with self._lock:
+        with self._lock:  # A lock that is being released must not be closed under a start.
+            child = _spawner().call(start)
             self._running[child.pid] = child
         return child
 

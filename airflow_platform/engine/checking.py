@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_platform import errors
 from airflow_platform.engine.report import Node, Outcome, StepReport, faults_of, masked, refusal_of
+from airflow_platform.engine.step import Goal
 
 if TYPE_CHECKING:
     from airflow_platform.engine.perform import Performer
@@ -22,7 +23,9 @@ def check(performer: Performer) -> dict[Node, StepReport]:
         the graph's order.
     """
     order = performer.order
-    nodes = [node for node in performer.graph.nodes if node.step not in order.skip]
+    nodes = [
+        node for node in performer.graph.nodes if node.step not in order.skip and not _undone(performer, node)
+    ]
     with concurrent.futures.ThreadPoolExecutor(order.workers, "check") as pool:
         results = list(pool.map(lambda node: _check(performer, node), nodes))
     return {
@@ -33,7 +36,7 @@ def check(performer: Performer) -> dict[Node, StepReport]:
 
 
 def rule_out(performer: Performer, said_no: Mapping[Node, StepReport]) -> dict[Node, StepReport]:
-    """The nodes that are not even tried: skipped on purpose, or blocked by a check.
+    """The nodes that are not even tried: skipped, undone by something else, or blocked by a check.
 
     A fault of the environment blocks everything, one of a tenant that tenant. When every selected
     tenant is blocked there is nobody left to work for, so nothing is begun either.
@@ -51,11 +54,18 @@ def rule_out(performer: Performer, said_no: Mapping[Node, StepReport]) -> dict[N
         if node.step in order.skip:
             reason = order.skip[node.step]
             results[node] = StepReport(node.step, Outcome.SKIPPED, reason)
+        elif undone_by := _undone(performer, node):
+            results[node] = StepReport(node.step, Outcome.UNCHANGED, f"undone by {undone_by}")
         elif node in said_no:
             results[node] = said_no[node]
         elif cause is not None:
             results[node] = StepReport(node.step, Outcome.BLOCKED, f"the check of {cause} said no")
     return results
+
+
+def _undone(performer: Performer, node: Node) -> str:
+    """What takes away what the node's step made, on the way down; "" when it is asked itself."""
+    return performer.graph.step(node).undone_by if performer.order.goal is Goal.ABSENT else ""
 
 
 def _check(performer: Performer, node: Node) -> StepReport | None:

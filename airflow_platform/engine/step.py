@@ -182,6 +182,9 @@ class Step:
     """Names of steps that must wait for this one: how a plugin puts itself in the middle."""
     publishes: ClassVar[Sequence[str]] = ()
     """Keys of its outputs that the report shows as the tenant's."""
+    undone_by: ClassVar[str] = ""
+    """What takes away on the way down what this step made, when the step itself does not: another
+    step's name, or words for people. Then the step is asked nothing on the way down."""
     keeps_data: ClassVar[bool] = False
     """Whether going down would delete what cannot be made again; then only `--delete-data` does."""
 

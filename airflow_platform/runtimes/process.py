@@ -51,7 +51,7 @@ class ProcessRuntime:
         self._environment = environment
         self._place = places.EnvironmentPlace(paths.state(environment.name))
 
-    def steps_up(self, options: runtime.Up) -> Sequence[step.Step]:
+    def steps(self, options: runtime.Options) -> Sequence[step.Step]:
         place, settings_ = self._place, self._environment.process
         built_in: tuple[step.Step, ...] = (
             packages.AirflowPackages(
@@ -81,15 +81,6 @@ class ProcessRuntime:
         )
         asked = (components.Restart(place, components=options.restart),) if options.restart else ()
         return (*built_in, *asked, *plugins.load(self._environment.steps))
-
-    def steps_down(self) -> Sequence[step.Step]:
-        """The steps that have something to undo; what they require on the way up is left out."""
-        place = self._place
-        return (
-            dag_repository.DagRepository(place, checkout=paths.CHECKOUT),
-            tenant_directory.TenantDirectory(place),
-            components.ComponentsDown(place),
-        )
 
     def store(
         self, runner: programs.Programs, *, lock_timeout: float, on_note: Callable[[str], None]

@@ -24,8 +24,8 @@ class Component:
 
 
 @dataclass(frozen=True)
-class Up:
-    """Options of going up."""
+class Options:
+    """What a command asks for besides up or down."""
 
     restart: tuple[str, ...] = ()
     """Components that are to be restarted."""
@@ -36,11 +36,8 @@ class Runtime(Protocol):
 
     name: str
 
-    def steps_up(self, options: Up) -> Sequence[step.Step]:
-        """What brings tenants up."""
-
-    def steps_down(self) -> Sequence[step.Step]:
-        """What takes them down; those that keep data are skipped unless data is to be deleted."""
+    def steps(self, options: Options) -> Sequence[step.Step]:
+        """What brings tenants up and, reversed, takes them down."""
 
     def store(
         self, runner: programs.Programs, *, lock_timeout: float, on_note: Callable[[str], None]

@@ -38,7 +38,10 @@ class Observed:
 
 
 class Components(TenantStep):
-    """Outputs: `url`, `user`, `password_file`, `start` (which start of the components this is)."""
+    """Outputs: `url`, `user`, `password_file`, `start` (which start of the components this is).
+
+    On the way down `left`: what it saw of the tenant when all was stopped.
+    """
 
     name = "components"
     requires = (
@@ -51,7 +54,7 @@ class Components(TenantStep):
         "git-configuration",
         "dag-repository",
     )
-    publishes = ("url", "user", "password_file")
+    publishes = ("url", "user", "password_file", "left")
 
     def __init__(self, place: places.EnvironmentPlace) -> None:
         self._place = place
@@ -59,10 +62,13 @@ class Components(TenantStep):
     def observe(self, context: TenantContext) -> Observed:
         place = self._place.tenant(context.tenant.name)
         status = supervisor.status(place.run)
+        if context.goal is step.Goal.ABSENT:
+            return Observed(None, status, _left(place))
         return Observed(self._wanted(context), status, _missing(place, _url(context), status))
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
-        assert observed.wanted is not None
+        if observed.wanted is None:
+            return _plan_stop(observed)
         if observed.status is None:
             names = ", ".join(each.name for each in observed.wanted.components)
             return step.Change(f"start {names}")
@@ -74,6 +80,8 @@ class Components(TenantStep):
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         place = self._place.tenant(context.tenant.name)
+        if context.goal is step.Goal.ABSENT:
+            return _stop(context, place)
         supervisor.write_spec(place.run, self._wanted(context))
         status = self._supervise(context, place)
         client = _client(place, _url(context))
@@ -125,43 +133,11 @@ class Components(TenantStep):
         }
 
 
-class ComponentsDown(TenantStep):
-    """Stops everything of a tenant, and looks whether it is gone. Outputs: `left`, what it saw."""
-
-    name = "components"
-    requires = ("directory",)
-    publishes = ("left",)
-
-    def __init__(self, place: places.EnvironmentPlace) -> None:
-        self._place = place
-
-    def observe(self, context: TenantContext) -> Observed:
-        place = self._place.tenant(context.tenant.name)
-        return Observed(None, supervisor.status(place.run), _left(place))
-
-    def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
-        if not observed.missing:
-            return step.NoChange("nothing of it runs", _LEFT_NOTHING)
-        running = observed.status.components if observed.status else ()
-        return step.Change(
-            f"stop {len(running)} processes" if running else f"end what is left: {observed.missing}"
-        )
-
-    def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
-        place = self._place.tenant(context.tenant.name)
-        sleep = context.programs.interruption.sleep
-        context.progress("stopping")
-        supervisor.stop(place.run, STOP_TIMEOUT, sleep=sleep)
-        user = users.of_tenant(place.directory)
-        processes.end(processes.owned(str(place.directory), user=user), grace=10.0, sleep=sleep)
-        context.wait_for("everything to be gone", lambda: _left(place), timeout=15.0)
-        return _LEFT_NOTHING
-
-
 class Restart(TenantStep):
     """Asks for a restart of components; `Components` then makes it."""
 
     name = "restart"
+    undone_by = "directory"
     requires = ("directory",)
     required_by = ("components",)
 
@@ -183,13 +159,32 @@ class Restart(TenantStep):
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         place = self._place.tenant(context.tenant.name)
-        now = datetime.datetime.now(datetime.timezone.utc).isoformat()
+        now = datetime.datetime.now(datetime.UTC).isoformat()
         asked = {**_asked(place), **dict.fromkeys(self._components, now)}
         files.write(place.run / "restarts.json", json.dumps(asked), mode=0o600)
         return {}
 
 
 _LEFT_NOTHING = {"left": "no process, port, socket or lock (looked)"}
+
+
+def _plan_stop(observed: Observed) -> step.Change | step.NoChange:
+    if not observed.missing:
+        return step.NoChange("nothing of it runs", _LEFT_NOTHING)
+    running = observed.status.components if observed.status else ()
+    return step.Change(
+        f"stop {len(running)} processes" if running else f"end what is left: {observed.missing}"
+    )
+
+
+def _stop(context: TenantContext, place: places.TenantPlace) -> step.Outputs:
+    sleep = context.programs.interruption.sleep
+    context.progress("stopping")
+    supervisor.stop(place.run, STOP_TIMEOUT, sleep=sleep)
+    user = users.of_tenant(place.directory)
+    processes.end(processes.owned(str(place.directory), user=user), grace=10.0, sleep=sleep)
+    context.wait_for("everything to be gone", lambda: _left(place), timeout=15.0)
+    return _LEFT_NOTHING
 
 
 def _installation(context: TenantContext, place: places.EnvironmentPlace) -> manifest.Installation:

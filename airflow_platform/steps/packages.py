@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from airflow_platform import errors
-
 from airflow_platform.engine import locks, step
 from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
 from airflow_platform.tools import files, interpreters, package_index, users, uv
@@ -90,8 +89,6 @@ class Packages(EnvironmentStep):
         return Observed(directory, interpreter, (directory / "complete").is_file())
 
     def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
-        if context.goal is step.Goal.ABSENT:
-            return step.NoChange("packages stay in the cache; `inv cache-prune` empties it")
         outputs = self._outputs(observed)
         if self._ready is not None:
             return step.NoChange(f"the environment's file names {self._ready}", outputs)
@@ -127,7 +124,7 @@ class Packages(EnvironmentStep):
             directory / "venv",
             python=python,
             lock=self._lock,
-            cache=self._cache / "uv",
+            cache=self._cache / "downloads",
             environment=package_index.uv_environment(os.environ),
             progress=context.progress,
         )
@@ -163,9 +160,11 @@ class AirflowPackages(Packages):
     """Airflow with its providers, for the components."""
 
     name = "airflow-packages"
+    undone_by = "inv cache-prune"
 
 
 class SnowflakePackages(Packages):
     """fakesnow, which stands for Snowflake."""
 
     name = "snowflake-packages"
+    undone_by = "inv cache-prune"

@@ -30,6 +30,7 @@ class ServedDags(TenantStep):
     """Outputs: `dag_commit`, `dag_version` (the tree of the folder), `dags` (how many)."""
 
     name = "dags"
+    undone_by = "directory"
     requires = ("components", "dag-repository", "settings")
     publishes = ("dag_commit", "dag_version", "dags")
 

@@ -35,6 +35,7 @@ class Settings(TenantStep):
     """
 
     name = "settings"
+    undone_by = "directory"
     requires = ("components", "keys", "ports")
 
     def __init__(self, place: places.EnvironmentPlace) -> None:

@@ -27,6 +27,7 @@ class Smoke(TenantStep):
     """Outputs: `smoke_run` (its id) and `smoke_commit` (the commit that it ran)."""
 
     name = "smoke"
+    undone_by = "directory"
     requires = ("components", "settings", "dags", "dag-repository")
     publishes = ("smoke_run",)
 

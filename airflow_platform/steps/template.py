@@ -32,6 +32,7 @@ class DatabaseTemplate(EnvironmentStep):
     """Outputs: `database` (the file), `revision`, `known` (all revisions that this Airflow knows)."""
 
     name = "database-template"
+    undone_by = "inv cache-prune"
     requires = ("airflow-packages",)
 
     def __init__(self, *, ready_cache: Path) -> None:
@@ -56,8 +57,6 @@ class DatabaseTemplate(EnvironmentStep):
         return Observed(directory, Path(packages["programs"]), described)
 
     def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
-        if context.goal is step.Goal.ABSENT:
-            return step.NoChange("the template stays in the cache")
         if observed.described is not None:
             return step.NoChange(
                 f"the template is at revision {observed.described['revision']}", observed.described

@@ -29,6 +29,7 @@ class TenantCertificates(TenantStep):
     """Outputs: `fingerprint`: another one means that components must restart."""
 
     name = "certificates"
+    undone_by = "directory"
     requires = ("directory",)
 
     def __init__(self, place: places.EnvironmentPlace) -> None:
@@ -88,4 +89,4 @@ def _checked(directory: Path) -> str:
 
 
 def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.timezone.utc)
+    return datetime.datetime.now(datetime.UTC)

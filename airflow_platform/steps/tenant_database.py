@@ -35,6 +35,7 @@ class TenantDatabase(TenantStep):
     """Outputs: `revision`."""
 
     name = "database"
+    undone_by = "directory"
     requires = ("directory", "keys", "airflow-packages", "database-template", "dag-repository")
 
     def __init__(self, place: places.EnvironmentPlace) -> None:
@@ -99,6 +100,7 @@ class GitConfiguration(TenantStep):
     """The tenant's Git settings: that it may read the toolkit's repository."""
 
     name = "git-configuration"
+    undone_by = "directory"
     requires = ("directory", "dag-repository")
 
     def __init__(self, place: places.EnvironmentPlace) -> None:
@@ -112,7 +114,7 @@ class GitConfiguration(TenantStep):
         except OSError:
             return False
 
-    def plan(self, context: TenantContext, observed: bool) -> step.Change | step.NoChange:  # noqa: FBT001
+    def plan(self, context: TenantContext, observed: bool) -> step.Change | step.NoChange:
         if observed:
             return step.NoChange("it may read the repository")
         return step.Change("let Git read the repository for the tenant")

@@ -28,6 +28,7 @@ class TenantPorts(TenantStep):
     """Outputs: `airflow` and `snowflake`, port numbers."""
 
     name = "ports"
+    undone_by = "directory"
     requires = ("directory",)
 
     def __init__(self, place: places.EnvironmentPlace) -> None:

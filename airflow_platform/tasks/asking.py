@@ -20,6 +20,9 @@ from airflow_platform.runtimes import runtime as contract
 from airflow_platform.tasks import running
 from airflow_platform.tools import logs as log_files
 
+PRUNED = ("airflow-packages", "snowflake-packages", "downloads", "checks")
+"""What lies in the cache besides the doors' own uv, which this very command may need."""
+
 
 def environments(*, as_json: bool) -> int:
     """Answer `env-list`."""
@@ -146,16 +149,16 @@ def leaving(call: running.Call, confirmed: Sequence[str]) -> tuple[specs.Tenant,
 def prune_cache(*, as_json: bool) -> int:
     """Delete what the cache holds; the next tenant-up installs it again."""
     cache = paths.cache()
-    before = shutil.disk_usage(_existing(cache)).free
-    removed = sorted(path.name for path in cache.iterdir()) if cache.is_dir() else []
     used = [name for name in load.names() for name in _running_tenants(name)]
     if used:
         raise errors.BusyError(
             f"Tenants of this checkout run from the cache: {', '.join(used)}.",
             hint="Take them down first: inv tenant-down.",
         )
+    before = shutil.disk_usage(_existing(cache)).free
+    removed = [name for name in PRUNED if (cache / name).is_dir()]
     for name in removed:
-        shutil.rmtree(cache / name, ignore_errors=True)
+        shutil.rmtree(cache / name)
     freed = shutil.disk_usage(_existing(cache)).free - before
     rows = [(str(cache), ", ".join(removed) or "nothing", f"{max(freed, 0) / 1024**3:.1f} GB")]
     return _answer_table("cache-prune", None, ("cache", "deleted", "freed"), rows, as_json=as_json)

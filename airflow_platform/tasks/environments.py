@@ -46,7 +46,7 @@ def doctor(context: Any, env: str, tenant: tuple[str, ...] = (), json: bool = Fa
 
 @task_named("cache-prune", group=GROUP, help={"json": JSON})
 def cache_prune(context: Any, json: bool = False) -> int:
-    """Delete installed packages that no checkout on this machine needs now, and downloads."""
+    """Delete the packages and downloads in the cache; the next tenant-up fetches them again."""
     from airflow_platform.tasks import asking
 
     return asking.prune_cache(as_json=json)

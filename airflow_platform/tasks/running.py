@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_platform import errors, programs
 from airflow_platform.config import load, specs
 from airflow_platform.engine import examine, run, step
+from airflow_platform.engine.report import OneAtATime
 from airflow_platform.reporting import choosing as reporters
 from airflow_platform.reporting import document, summary
 from airflow_platform.runtimes import choosing as runtimes
@@ -45,7 +46,7 @@ def up(call: Call, *, restart: tuple[str, ...] = ()) -> int:
     spec = call.spec()
     runtime = runtimes.of(spec)
     order = _order(call, spec, runtime, load.select(spec, call.tenants), step.Goal.PRESENT)
-    steps = runtime.steps_up(contract.Up(restart=restart))
+    steps = runtime.steps(contract.Options(restart=restart))
     report = run.execute(dataclasses.replace(order, steps=steps, reached="healthy"))
     return _tell(call, report, _next_commands(report))
 
@@ -55,7 +56,7 @@ def down(call: Call, *, tenants: Sequence[specs.Tenant], delete_data: bool) -> i
     spec = call.spec()
     runtime = runtimes.of(spec)
     order = _order(call, spec, runtime, tenants, step.Goal.ABSENT)
-    steps = runtime.steps_down()
+    steps = runtime.steps(contract.Options())
     reason = "data is kept; --delete-data deletes it"
     kept = {} if delete_data else {each.name: reason for each in steps if each.keeps_data}
     reached = "deleted" if delete_data else "stopped"
@@ -71,7 +72,7 @@ def examined(call: Call) -> tuple[Report, contract.Runtime]:
     spec = call.spec()
     runtime = runtimes.of(spec)
     order = _order(call, spec, runtime, load.select(spec, call.tenants), step.Goal.PRESENT)
-    steps = runtime.steps_up(contract.Up())
+    steps = runtime.steps(contract.Options())
     return examine.examine(dataclasses.replace(order, steps=steps)), runtime
 
 
@@ -80,7 +81,7 @@ def planned(call: Call) -> Report:
     spec = call.spec()
     runtime = runtimes.of(spec)
     order = _order(call, spec, runtime, load.select(spec, call.tenants), step.Goal.PRESENT)
-    steps = runtime.steps_up(contract.Up())
+    steps = runtime.steps(contract.Options())
     silent = dataclasses.replace(order, steps=steps, planning=True, reporter=_Silent(), reached="healthy")
     return run.execute(silent)
 
@@ -97,7 +98,7 @@ def _order(
     tenants: Sequence[specs.Tenant],
     goal: step.Goal,
 ) -> run.Order[specs.Environment, specs.Tenant]:
-    reporter = reporters.choose(sys.stderr, os.environ, json=call.json)
+    reporter = OneAtATime(reporters.choose(sys.stderr, os.environ, json=call.json))
     runner = programs.Programs(marker={"AIRFLOW_PLATFORM_RUN": f"{spec.name}-{os.getpid()}"})
     return run.Order(
         task=call.task,

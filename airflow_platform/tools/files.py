@@ -41,10 +41,10 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o600, owner: int | N
                 if owner is not None:
                     os.fchown(file.fileno(), owner, owner)
                 os.fsync(file.fileno())
-            os.replace(draft, path)
+            Path(draft).replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(draft)
+                Path(draft).unlink()
             raise
 
 

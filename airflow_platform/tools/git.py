@@ -36,7 +36,7 @@ def resolve(runner: programs.Programs, checkout: Path, revision: str, folder: st
     names = (f"{revision}^{{commit}}", f"{revision}:{folder}")
     result = _git(runner, checkout, "rev-parse", *names, check=False)
     lines = result.stdout.split()
-    if result.code == 0 and len(lines) == 2:  # noqa: PLR2004 - the two that were asked for.
+    if result.code == 0 and len(lines) == 2:
         return Commit(lines[0], lines[1])
     return _explain(runner, checkout, revision, folder)
 
@@ -56,10 +56,13 @@ def _explain(runner: programs.Programs, checkout: Path, revision: str, folder: s
     single = _git(runner, checkout, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False)
     if single.code == 0:
         raise NoCommit(
-            f"Commit {single.stdout.strip()[:12]} has no folder {folder}/.", hint=f"Commit DAGs under {folder}/."
+            f"Commit {single.stdout.strip()[:12]} has no folder {folder}/.",
+            hint=f"Commit DAGs under {folder}/.",
         )
     if revision == "HEAD":
-        raise NoCommit("Nothing is committed yet (the branch is unborn).", hint="Commit, then run this again.")
+        raise NoCommit(
+            "Nothing is committed yet (the branch is unborn).", hint="Commit, then run this again."
+        )
     raise NoCommit(f"There is no revision {revision!r} in {checkout}.", hint="Fetch it, or name another.")
 
 
@@ -73,7 +76,9 @@ def branch(runner: programs.Programs, repository: Path, name: str) -> str:
     """The commit that a branch of a bare repository points to; "" when it or the branch is not there."""
     if not (repository / "HEAD").is_file():
         return ""
-    result = _git(runner, repository, "rev-parse", "--verify", "--quiet", f"refs/heads/{name}^{{commit}}", check=False)
+    result = _git(
+        runner, repository, "rev-parse", "--verify", "--quiet", f"refs/heads/{name}^{{commit}}", check=False
+    )
     return result.stdout.strip() if result.code == 0 else ""
 
 

@@ -71,7 +71,7 @@ def copy(source: Path, target: Path, *, owner: int | None = None) -> None:
             if owner is not None:
                 os.fchown(descriptor, owner, owner)
             os.fsync(descriptor)
-            os.replace(draft, target)
+            Path(draft).replace(target)
         except sqlite3.Error as error:
             Path(draft).unlink(missing_ok=True)
             raise errors.StateError(

@@ -12,7 +12,7 @@ HOST = "127.0.0.1"
 
 def is_free(port: int) -> bool:
     """Whether nobody listens there on any address, so that we could."""
-    for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET, HOST), (socket.AF_INET6, "::")):
+    for family, address in ((socket.AF_INET, ""), (socket.AF_INET, HOST), (socket.AF_INET6, "::")):
         with contextlib.suppress(_NoSuchFamily), _socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family is socket.AF_INET6:

@@ -62,7 +62,16 @@ def install(
         "then run this again: what was downloaded is kept."
     )
     runner.run([uv, "venv", "--quiet", "--python", python, directory], env=variables, timeout=120)
-    sync: list[str | Path] = [uv, "pip", "sync", "--require-hashes", "--compile-bytecode", "--python", directory / "bin/python", lock]
+    sync: list[str | Path] = [
+        uv,
+        "pip",
+        "sync",
+        "--require-hashes",
+        "--compile-bytecode",
+        "--python",
+        directory / "bin/python",
+        lock,
+    ]
     runner.run(sync, env=variables, timeout=TIMEOUT, on_line=progress, hint=hint)
 
 
