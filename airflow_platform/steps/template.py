@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +77,10 @@ class DatabaseTemplate(EnvironmentStep):
 
     def _build(self, context: EnvironmentContext, directory: Path, programs: Path) -> step.Outputs:
         context.progress("airflow db migrate")
-        home = Path(tempfile.mkdtemp(prefix="airflow-platform-template-"))
+        # Always the same place: what a killed run left there is replaced, not piled up.
+        home = directory / "home"
+        shutil.rmtree(home, ignore_errors=True)
+        files.make_directory(home, mode=0o700)
         try:
             context.programs.run(
                 [programs / "airflow", "db", "migrate"],

@@ -13,12 +13,12 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_platform import errors
+from airflow_platform.tools import files
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -88,10 +88,10 @@ def create(
     key_pem = server_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     ca_pem = ca.public_bytes(pem)
     others = (system_bundle or find_system_bundle()).read_bytes()
-    _write(directory / KEY, key_pem, 0o600)
-    _write(directory / CERTIFICATE, server.public_bytes(pem), 0o644)
-    _write(directory / BUNDLE, ca_pem + b"\n" + others, 0o644)
-    _write(directory / CA, ca_pem, 0o644)
+    files.write(directory / KEY, key_pem, mode=0o600)
+    files.write(directory / CERTIFICATE, server.public_bytes(pem), mode=0o644)
+    files.write(directory / BUNDLE, ca_pem + b"\n" + others, mode=0o644)
+    files.write(directory / CA, ca_pem, mode=0o644)
 
 
 def faults(directory: Path, *, now: datetime.datetime, days: int = 30) -> tuple[str, ...]:
@@ -107,6 +107,14 @@ def faults(directory: Path, *, now: datetime.datetime, days: int = 30) -> tuple[
         return tuple(_misfits(directory, now, now + datetime.timedelta(days=days)))
     except (ValueError, OSError) as error:
         return (f"a file cannot be read: {error}",)
+
+
+def expiry(directory: Path) -> datetime.datetime:
+    """When the first of a directory's certificates ends; they are there and can be read."""
+    from cryptography import x509  # noqa: PLC0415
+
+    found = [x509.load_pem_x509_certificate((directory / name).read_bytes()) for name in (CA, CERTIFICATE)]
+    return min(each.not_valid_after_utc for each in found)
 
 
 def find_system_bundle(environ: Mapping[str, str] | None = None) -> Path:
@@ -201,18 +209,3 @@ def _usage(*, key_cert_sign: bool = False, digital_signature: bool = False) -> x
         encipher_only=False,
         decipher_only=False,
     )
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Put a file in place whole: written beside it with its final mode, synced, then renamed."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,31 +20,48 @@ def state_errors(path: Path) -> Iterator[None]:
         raise errors.StateError.of(named, error) from error
 
 
-def write(path: Path, content: str | bytes, *, mode: int = 0o600, owner: int | None = None) -> None:
-    """Replace a file in one step: a new file beside it, synced to disk, renamed over it.
+@contextlib.contextmanager
+def replacing(path: Path, *, mode: int = 0o600, owner: int | None = None) -> Iterator[tuple[int, Path]]:
+    """A new, empty file beside `path`; at the end of the block it is synced to disk and renamed over it.
 
-    The temporary file is made afresh and never followed through a link, and mode and owner are
-    set before it has its name, so that a directory which somebody else can write is no trap.
+    The draft always has the same name, so that what a killed run left, which may be half of a
+    secret, is replaced by the next. It is made afresh and never followed through a link, and mode
+    and owner are set before it has its final name, so that a directory which somebody else can
+    write is no trap. Two writers at a time are for the caller's lock to prevent.
+
+    Yields:
+        The draft's descriptor, for writing, and its path.
 
     Raises:
         StateError: A full disk, a lost permission; the old file is as it was.
     """
-    data = content.encode() if isinstance(content, str) else content
+    draft = path.with_name(f".{path.name}.new")
     with state_errors(path):
-        descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fchmod(file.fileno(), mode)
-                if owner is not None:
-                    os.fchown(file.fileno(), owner, owner)
-                os.fsync(file.fileno())
-            Path(draft).replace(path)
+            yield descriptor, draft
+            os.fchmod(descriptor, mode)
+            if owner is not None:
+                os.fchown(descriptor, owner, owner)
+            os.fsync(descriptor)
+            draft.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
-                Path(draft).unlink()
+                draft.unlink()
             raise
+        finally:
+            os.close(descriptor)
+
+
+def write(path: Path, content: str | bytes, *, mode: int = 0o600, owner: int | None = None) -> None:
+    """Replace a file in one step; see `replacing`."""
+    data = content.encode() if isinstance(content, str) else content
+    with (
+        replacing(path, mode=mode, owner=owner) as (descriptor, _),
+        os.fdopen(descriptor, "wb", closefd=False) as file,
+    ):
+        file.write(data)
 
 
 def make_directory(path: Path, *, mode: int, owner: int | None = None, group: int | None = None) -> None:

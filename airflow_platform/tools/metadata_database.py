@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sqlite3
-import tempfile
 from pathlib import Path
 
 from airflow_platform import errors
@@ -60,28 +58,19 @@ def copy(source: Path, target: Path, *, owner: int | None = None) -> None:
     Raises:
         StateError: It cannot be read or written; the target is as it was.
     """
-    with files.state_errors(target):
-        descriptor, draft = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with (
-                contextlib.closing(_open(source)) as origin,
-                contextlib.closing(sqlite3.connect(draft)) as copied,
-            ):
-                origin.backup(copied)
-            if owner is not None:
-                os.fchown(descriptor, owner, owner)
-            os.fsync(descriptor)
-            Path(draft).replace(target)
-        except sqlite3.Error as error:
-            Path(draft).unlink(missing_ok=True)
-            raise errors.StateError(
-                f"{target} cannot be written: {error}.", hint="Free some space there."
-            ) from error
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(descriptor)
+    try:
+        with (
+            files.replacing(target, owner=owner) as (_, draft),
+            contextlib.closing(_open(source)) as origin,
+            contextlib.closing(sqlite3.connect(draft)) as copied,
+        ):
+            # Nobody sees the draft before it is whole: a rollback journal would only be left behind.
+            copied.execute("PRAGMA journal_mode = OFF")
+            origin.backup(copied)
+    except sqlite3.Error as error:
+        raise errors.StateError(
+            f"{target} cannot be written: {error}.", hint="Free some space there."
+        ) from error
 
 
 def _open(database: Path) -> sqlite3.Connection:

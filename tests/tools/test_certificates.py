@@ -123,7 +123,7 @@ def test_a_full_disk_leaves_the_old_file(directory: Path, monkeypatch: pytest.Mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(errors.StateError, match="No space"):
         certificates.create(directory, tenant="a", now=NOW, system_bundle=directory / "ca.pem")
     assert (directory / "server.key").read_bytes() == before
     assert len(list(directory.iterdir())) == len(certificates.FILES)
