@@ -23,6 +23,8 @@ class Observed:
 
     faults: tuple[str, ...]
     fingerprint: str
+    noted: bool
+    """Whether the step has made or checked these very files, and come to its end."""
 
 
 class TenantCertificates(TenantStep):
@@ -39,26 +41,29 @@ class TenantCertificates(TenantStep):
         directory = self._place.tenant(context.tenant.name).certificates
         fingerprint = _fingerprint(directory)
         if fingerprint and fingerprint == _checked(directory):
-            return Observed((), fingerprint)
+            return Observed((), fingerprint, noted=True)
         found = certificates.faults(directory, now=_now(), days=RENEW_BEFORE.days)
-        return Observed(found, fingerprint)
+        return Observed(found, fingerprint, noted=False)
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
-        if not observed.faults and observed.fingerprint:
+        if observed.noted:
             return step.NoChange("certificates are valid", {"fingerprint": observed.fingerprint})
+        if not observed.faults and observed.fingerprint:
+            return step.Change("keep the certificates, which are valid", {"keep": True})
         missing = all(fault.endswith("is missing") for fault in observed.faults)
         why = "" if missing else f": {'; '.join(observed.faults)}"
-        return step.Change(f"make certificates of its own authority{why}")
+        return step.Change(f"make certificates of its own authority{why}", {"keep": False})
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         place = self._place.tenant(context.tenant.name)
-        directory, now = place.certificates, _now()
-        certificates.create(directory, tenant=context.tenant.name, now=now)
+        directory = place.certificates
+        if not change.details["keep"]:
+            certificates.create(directory, tenant=context.tenant.name, now=_now())
         user = users.of_tenant(place.directory)
         key = directory / certificates.KEY
         files.write(key, key.read_bytes(), mode=0o600, owner=user)
         fingerprint = _fingerprint(directory)
-        until = now + datetime.timedelta(days=certificates.DAYS) - RENEW_BEFORE
+        until = certificates.expiry(directory) - RENEW_BEFORE
         checked = {"fingerprint": fingerprint, "until": until.isoformat()}
         files.write(directory / "checked.json", json.dumps(checked), mode=0o600)
         return {"fingerprint": fingerprint}
