@@ -60,7 +60,7 @@ def tests(session: nox.Session) -> None:
     _sync(session, "tests")
     # Much of their time is spent waiting for small processes, so more of them than cores.
     workers = [] if session.posargs else ["--numprocesses=4", "--dist=worksteal"]
-    session.run("pytest", *workers, *session.posargs)
+    session.run("pytest", "-m", "not sandbox", *workers, *session.posargs)
 
 
 @nox.session
@@ -82,8 +82,11 @@ def docs(session: nox.Session) -> None:
 def sandbox(session: nox.Session) -> None:
     """The sandbox for real: Airflow, fakesnow, kills. Minutes."""
     _sync(session, "tests")
-    folders = [name for name in ("tests/contracts", "tests/e2e") if (HERE / name).exists()]
-    session.run("pytest", "--timeout=900", *folders, *session.posargs)
+    here = {"PYTHONPATH": str(HERE)}
+    found = session.run("python", "tests/e2e/packages.py", env=here, silent=True)
+    environments = dict(line.split("=", 1) for line in str(found).splitlines() if "=" in line)
+    session.run("pytest", "--timeout=300", "-m", "sandbox", "tests/dags", "tests/fakesnow", env=environments)
+    session.run("pytest", "--timeout=900", "tests/e2e", *session.posargs)
 
 
 @nox.session(default=False)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from airflow_platform.config import paths, specs
+from airflow_platform.config import specs
 from airflow_platform.manifests import airflow
 from airflow_platform.supervisor.spec import Component, Spec
 
@@ -16,7 +16,10 @@ AIRFLOW_COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 SNOWFLAKE = "fakesnow"
 """The process that stands for Snowflake."""
 
-IDLE_WORKER = r"LocalExecutor.*(<idle>|idle)"
+SERVER = "server.py"
+"""fakesnow's server program, in its virtual environment."""
+
+IDLE_WORKER = r"^airflow worker -- LocalExecutor: <idle>\s*$"
 """The title of a LocalExecutor worker without a task; one whose scheduler was killed never ends."""
 
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
@@ -62,9 +65,7 @@ def supervised(
     )
 
 
-def fakesnow(
-    tenant: specs.Tenant, at: airflow.Installation, *, port: int, python: Path, server: Path
-) -> Component:
+def fakesnow(tenant: specs.Tenant, at: airflow.Installation, *, port: int, environment: Path) -> Component:
     """The tenant's fakesnow: a server on 127.0.0.1 over TLS that asks for the tenant's password."""
     place = at.place
     arguments = {
@@ -79,7 +80,7 @@ def fakesnow(
     words = [str(word) for pair in arguments.items() for word in pair]
     return Component(
         name=SNOWFLAKE,
-        argv=(str(python), str(server), *words),
+        argv=(str(environment / "bin/python"), str(environment / SERVER), *words),
         directory=str(place.snowflake),
         log=str(place.log(SNOWFLAKE)),
         environment={
@@ -90,11 +91,6 @@ def fakesnow(
         },
         stop_timeout=10.0,
     )
-
-
-def server_program() -> Path:
-    """fakesnow's server program, in this checkout."""
-    return paths.CHECKOUT / "images" / "fakesnow" / "server.py"
 
 
 def _component(name: str, tenant: specs.Tenant, dags: specs.Dags, at: airflow.Installation) -> Component:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
-from airflow_platform.engine.report import Node, StepReport
+from airflow_platform.engine.report import Node, Outcome, StepReport
 from airflow_platform.reporting import looks
 from airflow_platform.reporting.progress import Entry, Progress, duration, first_line
 
@@ -53,9 +53,12 @@ class LinesReporter:
             self._progress.told(node, text)
 
     def ended(self, node: Node, result: StepReport) -> None:
-        """The step's line."""
+        """The step's line, unless there was nothing to do, or another step's line says why not."""
         with self._lock:
             self._progress.ended(node, result)
+            follows = result.status is Outcome.BLOCKED and not result.faults
+            if (result.status is Outcome.UNCHANGED and node not in self._mentioned) or follows:
+                return
             colour = looks.COLOURS[result.status]
             self._line(node, result.status.value, colour, result.seconds, first_line(result.reason))
 

@@ -72,7 +72,7 @@ def _tenant(tenant: TenantReport, look: looks.Look) -> str:
 
 
 def _steps(steps: Sequence[StepReport], look: looks.Look) -> Iterator[str]:
-    """A line for each step that changed something, would, or did not get where it should."""
+    """A line for each step that would change something, was left out, or did not get where it should."""
     told = [step for step in steps if _is_told(step)]
     width = max((len(step.name) for step in told), default=0)
     for step in told:
@@ -83,7 +83,10 @@ def _steps(steps: Sequence[StepReport], look: looks.Look) -> Iterator[str]:
 
 
 def _is_told(step: StepReport) -> bool:
-    return step.status is not Outcome.UNCHANGED
+    """What changed was told while it happened; what is blocked by another step follows from that one."""
+    if step.status is Outcome.BLOCKED:
+        return bool(step.faults)
+    return step.status not in (Outcome.UNCHANGED, Outcome.CHANGED)
 
 
 def _faults(faults: Sequence[Fault], look: looks.Look) -> Iterator[str]:

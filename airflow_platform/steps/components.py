@@ -203,8 +203,7 @@ def _fakesnow(context: TenantContext, at: manifest.Installation) -> Component | 
         context.tenant,
         at,
         port=context.outputs("ports")["snowflake"],
-        python=Path(context.outputs("snowflake-packages")["python"]),
-        server=manifests.server_program(),
+        environment=Path(context.outputs("snowflake-packages")["environment"]),
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,26 +34,44 @@ class Observed:
     complete: bool
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What makes a virtual environment; all of it is part of the cache entry's digest."""
+
+    lock: Path
+    """The hashed requirements."""
+    verify: str
+    """Python code that must run in the finished environment. A lock can resolve and yet not import."""
+    additions: Mapping[str, Path] = field(default_factory=dict)
+    """Files of this checkout to put into it, by their place there; `site-packages/` stands for its own.
+    Tenants' users may be unable to read the checkout, but not the cache."""
+
+    def digest(self, tag: str) -> str:
+        """Changes with everything."""
+        digest = hashlib.sha256(f"{tag}\n{self.verify}\n".encode() + self.lock.read_bytes())
+        for place, source in sorted(self.additions.items()):
+            digest.update(place.encode() + b"\0" + source.read_bytes())
+        return digest.hexdigest()[:16]
+
+
 class Packages(EnvironmentStep):
     """A virtual environment with exactly what a lock says.
 
-    Outputs: `python` and `programs` (its interpreter and its directory of programs), `directory`
-    (of the cache entry, for what is derived from these packages), `digest`.
+    Outputs: `python`, `programs` and `environment` (its interpreter, its directory of programs, and
+    itself), `directory` (of the cache entry, for what is derived from these packages), `ready`.
     """
 
-    def __init__(self, *, lock: Path, cache: Path, ready: Path | None, verify: str) -> None:
+    def __init__(self, recipe: Recipe, *, cache: Path, ready: Path | None) -> None:
         """Make the step.
 
         Args:
-            lock: The hashed requirements.
+            recipe: What is installed.
             cache: The toolkit's cache.
             ready: A virtual environment to use instead, built by somebody else.
-            verify: Python code that must run in the finished environment.
         """
-        self._lock = lock
+        self._recipe = recipe
         self._cache = cache
         self._ready = ready
-        self._verify = verify
 
     def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
         if self._ready is not None:
@@ -84,8 +102,7 @@ class Packages(EnvironmentStep):
         interpreter = interpreters.find(
             context.programs, lowest=LOWEST, below=BELOW, for_all_users=os.geteuid() == 0
         )
-        digest = hashlib.sha256(f"{interpreter.tag}\n{self._verify}\n".encode() + self._lock.read_bytes())
-        directory = self._cache / self.name / digest.hexdigest()[:16]
+        directory = self._cache / self.name / self._recipe.digest(interpreter.tag)
         return Observed(directory, interpreter, (directory / "complete").is_file())
 
     def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
@@ -95,7 +112,7 @@ class Packages(EnvironmentStep):
         if observed.complete:
             return step.NoChange(f"lock {observed.directory.name} is installed", outputs)
         assert observed.interpreter is not None
-        count = self._lock.read_text().count("==")
+        count = self._recipe.lock.read_text().count("==")
         return step.Change(
             f"install {count} packages for Python {'.'.join(map(str, observed.interpreter.version))}",
             {"outputs": outputs, "python": str(observed.interpreter.path)},
@@ -118,33 +135,41 @@ class Packages(EnvironmentStep):
 
     def _build(self, context: EnvironmentContext, directory: Path, python: Path) -> None:
         files.make_directory(directory, mode=0o755)
-        context.progress(f"installing from {self._lock.parent.name}/{self._lock.name}")
+        context.progress(f"installing from {self._recipe.lock.parent.name}/{self._recipe.lock.name}")
         uv.install(
             context.programs,
             directory / "venv",
             python=python,
-            lock=self._lock,
+            lock=self._recipe.lock,
             cache=self._cache / "downloads",
             environment=package_index.uv_environment(os.environ),
             progress=context.progress,
         )
+        self._add(directory / "venv")
         context.progress("importing what will be used")
         environment = {**os.environ, "AIRFLOW_HOME": str(directory / "verify"), "PYTHONPATH": ""}
         context.programs.run(
-            [directory / "venv/bin/python", "-c", self._verify], env=environment, timeout=300,
-            hint=f"The lock {self._lock} does not hold together; rebuild it with `nox -s lock`.",
+            [directory / "venv/bin/python", "-c", self._recipe.verify], env=environment, timeout=300,
+            hint=f"The lock {self._recipe.lock} does not hold together; rebuild it with `nox -s lock`.",
         )  # fmt: skip
         shutil.rmtree(directory / "verify", ignore_errors=True)
-        files.write(directory / "complete", self._lock.name + "\n", mode=0o644)
+        files.write(directory / "complete", self._recipe.lock.name + "\n", mode=0o644)
+
+    def _add(self, environment: Path) -> None:
+        (site_packages,) = environment.glob("lib/python3.*/site-packages")
+        for place, source in self._recipe.additions.items():
+            inside = place.removeprefix("site-packages/")
+            target = (site_packages if inside != place else environment) / inside
+            files.write(target, source.read_bytes(), mode=0o644)
 
     def _outputs(self, observed: Observed) -> dict[str, Any]:
         environment = observed.directory if self._ready else observed.directory / "venv"
         return {
             "python": str(environment / "bin/python"),
             "programs": str(environment / "bin"),
+            "environment": str(environment),
             "directory": str(observed.directory),
             "ready": self._ready is not None,
-            "digest": step.digest(str(observed.directory)),
         }
 
     def _check_ready(self, ready: Path) -> Iterable[errors.Fault]:

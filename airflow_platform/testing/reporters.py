@@ -65,7 +65,7 @@ class RecordingReporter:
     def ended(self, node: Node, result: StepReport) -> None:
         with self._telling():
             self._require_open(node, "ended")
-            worked = result.status not in (Outcome.BLOCKED, Outcome.SKIPPED, Outcome.BROKEN)
+            worked = result.status in (Outcome.CHANGED, Outcome.FAILED, Outcome.PENDING)
             self._require(self._told("started", node) or not worked, f"ended {node}, which never started")
             self.results[node] = result
             self.events.append(Event("ended", node, result.status.value))

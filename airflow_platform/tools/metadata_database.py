@@ -40,7 +40,9 @@ def bundle_version(database: Path, bundle: str) -> str:
     """
     try:
         with contextlib.closing(_open(database)) as connection:
-            row = connection.execute("SELECT version FROM dag_bundle WHERE name = ?", (bundle,)).fetchone()
+            row = connection.execute(
+                "SELECT version FROM dag_bundle WHERE name = ? AND active", (bundle,)
+            ).fetchone()
     except sqlite3.DatabaseError as error:
         raise _damaged(database, error) from error
     return str(row[0] or "") if row else ""

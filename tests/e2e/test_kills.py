@@ -11,7 +11,7 @@ import time
 import pytest
 from sandbox import Sandbox
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(900)]
 
 SEEDS = range(8)
 

@@ -343,3 +343,19 @@ def test_a_step_that_breaks_its_contract_is_broken(functions, reason):
     report = run_steps(single(**functions))
     assert report.steps[0].status is Outcome.BROKEN
     assert reason in report.steps[0].reason
+
+
+def test_a_step_that_another_one_undoes_is_asked_nothing_on_the_way_down(world):
+    class Keys(EnvironmentStep):
+        name = "keys"
+        undone_by = "home"
+
+        def check(self, context):
+            raise AssertionError("asked")
+
+        observe = check
+
+    report = run_steps(environment_step(world, "home"), Keys(), goal=Goal.ABSENT)
+    assert report.exit_code == 0
+    (keys,) = [step for step in report.steps if step.name == "keys"]
+    assert (keys.status, keys.reason) == (Outcome.UNCHANGED, "undone by home")

@@ -55,7 +55,6 @@ def test_summary_golden() -> None:
         "analytics: healthy\n"
         "  url            http://127.0.0.1:18080\n"
         "  password file  /state/password\n"
-        "  changed    components  started 5 processes\n"
         "\n"
         "finance: failed\n"
         "  failed     smoke  the DAG failed\n"
