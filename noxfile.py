@@ -44,7 +44,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """`mypy --strict`."""
     _sync(session, "tests")
-    session.run("mypy", "airflow_platform", "tests", "docs", *session.posargs)
+    session.run("mypy", "airflow_platform", "docs", "benchmarks", "images", "noxfile.py", *session.posargs)
 
 
 @nox.session

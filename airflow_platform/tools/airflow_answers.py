@@ -122,11 +122,13 @@ def _time(text: str | None) -> datetime.datetime | None:
 
 
 def component(answer: Mapping[str, Any], name: str) -> Component:
+    """One component in the health endpoint's answer."""
     part = answer.get(name) or {}
     return Component(part.get("status"), _time(part.get(f"latest_{name}_heartbeat")))
 
 
 def job(entry: Mapping[str, Any]) -> Job:
+    """An entry of the list of jobs."""
     return Job(
         id=entry["id"],
         type=entry["job_type"],
@@ -137,6 +139,7 @@ def job(entry: Mapping[str, Any]) -> Job:
 
 
 def dag(entry: Mapping[str, Any]) -> Dag:
+    """An entry of the list of DAGs."""
     return Dag(
         id=entry["dag_id"],
         paused=entry["is_paused"],
@@ -149,6 +152,7 @@ def dag(entry: Mapping[str, Any]) -> Dag:
 
 
 def run(entry: Mapping[str, Any]) -> Run:
+    """An entry of a DAG's list of runs."""
     return Run(
         id=entry["dag_run_id"],
         dag=entry["dag_id"],

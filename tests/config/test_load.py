@@ -35,7 +35,11 @@ def only_fault(directory):
 
 def test_a_good_file_becomes_a_frozen_spec(write):
     spec = load.environment("test", write(GOOD))
-    assert (spec.name, spec.runtime, [tenant.name for tenant in spec.tenants]) == ("test", "process", ["analytics"])
+    assert (spec.name, spec.runtime, [tenant.name for tenant in spec.tenants]) == (
+        "test",
+        "process",
+        ["analytics"],
+    )
     with pytest.raises(ValueError, match="frozen"):
         spec.runtime = "docker"
 
