@@ -57,14 +57,15 @@ class Smoke(TenantStep):
                 f"{smoke} has succeeded since this start ({observed.run.id})", _outputs(observed.run)
             )
         if observed.run is not None and not observed.run.finished:
-            return step.Change(f"wait for {smoke} ({observed.run.id})", {"run": observed.run.id})
+            details = {"run": observed.run.id, "unpause": observed.paused}
+            return step.Change(f"wait for {smoke} ({observed.run.id})", details)
         return step.Change(f"run {smoke}", {"run": None, "unpause": observed.paused})
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         client = self._client(context)
         smoke = context.environment.dags.smoke
         try:
-            if change.details.get("unpause"):
+            if change.details["unpause"]:
                 client.set_paused(smoke, paused=False)
             run_id = change.details["run"] or client.trigger(smoke, conf={CONF: self._proves(context)}).id
             run = client.wait_for_run(
