@@ -20,10 +20,12 @@ class Observed:
     """The commit that should be served, the one that is, and what is not committed."""
 
     wanted: git.Commit | None
+    """None on the way down."""
     served: str
     uncommitted: tuple[str, ...]
+    exists: bool
     inhabitants: tuple[str, ...]
-    """Tenants that have a directory."""
+    """On the way down: tenants that have a directory."""
 
 
 class DagRepository(EnvironmentStep):
@@ -58,18 +60,18 @@ class DagRepository(EnvironmentStep):
     def observe(self, context: EnvironmentContext) -> Observed:
         runner = context.programs
         if context.goal is step.Goal.ABSENT:
-            return Observed(None, "", (), self._place.found())
+            return Observed(None, "", (), self._place.repository.exists(), self._place.found())
         return Observed(
             wanted=git.resolve(runner, self._checkout, self._revision, airflow.FOLDER),
             served=git.branch(runner, self._place.repository, airflow.BRANCH),
             uncommitted=git.uncommitted(runner, self._checkout, airflow.FOLDER),
+            exists=self._place.repository.exists(),
             inhabitants=(),
         )
 
     def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
-        if context.goal is step.Goal.ABSENT:
-            return self._plan_removal(observed)
-        assert observed.wanted is not None
+        if observed.wanted is None:
+            return _plan_removal(observed)
         outputs = {
             "repository": str(self._place.repository),
             "commit": observed.wanted.sha,
@@ -94,12 +96,13 @@ class DagRepository(EnvironmentStep):
         outputs: step.Outputs = change.details["outputs"]
         return outputs
 
-    def _plan_removal(self, observed: Observed) -> step.Change | step.NoChange:
-        if not self._place.repository.exists():
-            return step.NoChange("it is not there")
-        if observed.inhabitants:
-            return step.NoChange(f"tenants still use it: {', '.join(observed.inhabitants)}")
-        return step.Change("delete the bare repository; no tenant is left")
+
+def _plan_removal(observed: Observed) -> step.Change | step.NoChange:
+    if not observed.exists:
+        return step.NoChange("it is not there")
+    if observed.inhabitants:
+        return step.NoChange(f"tenants still use it: {', '.join(observed.inhabitants)}")
+    return step.Change("delete the bare repository; no tenant is left")
 
 
 def _left_out(files_: tuple[str, ...]) -> str:

@@ -21,10 +21,12 @@ MODE = 0o600
 
 @dataclass(frozen=True)
 class Observed:
-    """Files that are missing, and files whose mode or owner is wrong."""
+    """Files that are missing, files whose mode or owner is wrong, and the digest of all of them."""
 
     missing: tuple[str, ...]
     open: tuple[str, ...]
+    fingerprint: str
+    """Empty while one is missing."""
 
 
 class Keys(TenantStep):
@@ -57,12 +59,15 @@ class Keys(TenantStep):
         ]
         if place.passwords not in names and _passwords(place) != place.passwords.read_text():
             names.append(place.passwords)
-        return Observed(tuple(path.name for path in names), tuple(path.name for path in wrong))
+        return Observed(
+            missing=tuple(path.name for path in names),
+            open=tuple(path.name for path in wrong),
+            fingerprint="" if names else _fingerprint(place),
+        )
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
-        place = self._place.tenant(context.tenant.name)
         if not observed.missing and not observed.open:
-            return step.NoChange("keys are there, kept as they are", _outputs(place))
+            return step.NoChange("keys are there, kept as they are", {"fingerprint": observed.fingerprint})
         parts = [f"make {', '.join(observed.missing)}"] if observed.missing else []
         parts += [f"close {', '.join(observed.open)} to others"] if observed.open else []
         return step.Change("; ".join(parts), {"missing": list(observed.missing)})
@@ -74,7 +79,7 @@ class Keys(TenantStep):
             made = path.name in change.details["missing"]
             content = _make(path.name, place) if made else path.read_text()
             files.write(path, content, mode=MODE, owner=owner)
-        return _outputs(place)
+        return {"fingerprint": _fingerprint(place)}
 
 
 def _files(place: places.TenantPlace) -> tuple[Path, ...]:
@@ -98,5 +103,5 @@ def _passwords(place: places.TenantPlace) -> str:
     return json.dumps({airflow.ADMIN: place.admin_password.read_text()})
 
 
-def _outputs(place: places.TenantPlace) -> step.Outputs:
-    return {"fingerprint": step.digest([path.read_text() for path in _files(place)])}
+def _fingerprint(place: places.TenantPlace) -> str:
+    return step.digest([path.read_text() for path in _files(place)])

@@ -31,7 +31,10 @@ class Observed:
 
     directory: Path
     interpreter: interpreters.Interpreter | None
+    """None for an environment that somebody else built."""
     complete: bool
+    packages: int
+    """How many the lock names."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,17 @@ class Packages(EnvironmentStep):
 
     def observe(self, context: EnvironmentContext) -> Observed:
         if self._ready is not None:
-            return Observed(self._ready, None, complete=True)
+            return Observed(self._ready, None, complete=True, packages=0)
         interpreter = interpreters.find(
             context.programs, lowest=LOWEST, below=BELOW, for_all_users=os.geteuid() == 0
         )
         directory = self._cache / self.name / self._recipe.digest(interpreter.tag)
-        return Observed(directory, interpreter, (directory / "complete").is_file())
+        return Observed(
+            directory,
+            interpreter,
+            complete=(directory / "complete").is_file(),
+            packages=self._recipe.lock.read_text().count("=="),
+        )
 
     def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
         outputs = self._outputs(observed)
@@ -112,9 +120,9 @@ class Packages(EnvironmentStep):
         if observed.complete:
             return step.NoChange(f"lock {observed.directory.name} is installed", outputs)
         assert observed.interpreter is not None
-        count = self._recipe.lock.read_text().count("==")
+        version = ".".join(map(str, observed.interpreter.version))
         return step.Change(
-            f"install {count} packages for Python {'.'.join(map(str, observed.interpreter.version))}",
+            f"install {observed.packages} packages for Python {version}",
             {"outputs": outputs, "python": str(observed.interpreter.path)},
         )
 

@@ -25,6 +25,8 @@ class Observed:
 
     write: tuple[str, ...]
     delete: tuple[str, ...]
+    digest: str
+    """Of all that is wanted."""
 
 
 class Settings(TenantStep):
@@ -60,10 +62,14 @@ class Settings(TenantStep):
             or airflow_objects.differences(entry, found[key])
             or kept.get(key) != self._digest(context, entry)
         ]
-        return Observed(tuple(write), tuple(key for key in kept if key not in wanted))
+        return Observed(
+            write=tuple(write),
+            delete=tuple(key for key in kept if key not in wanted),
+            digest=step.digest({key: self._digest(context, entry) for key, entry in wanted.items()}),
+        )
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
-        outputs = {"digest": self._total(context)}
+        outputs = {"digest": observed.digest}
         if not observed.write and not observed.delete:
             return step.NoChange("connections, variables and pools are as declared", outputs)
         parts = [f"write {', '.join(observed.write)}"] if observed.write else []
@@ -121,10 +127,6 @@ class Settings(TenantStep):
             {each.name: _plain(getattr(entry, each.name)) for each in fields(entry)}, sort_keys=True
         )
         return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:32]
-
-    def _total(self, context: TenantContext) -> str:
-        wanted = self._wanted(context)
-        return step.digest({key: self._digest(context, entry) for key, entry in wanted.items()})
 
 
 class _Client:

@@ -16,6 +16,15 @@ from airflow_platform.tools import files, users
 
 
 @dataclass(frozen=True)
+class Observed:
+    """Directories that are missing or have another mode or owner (on the way down: what is there)."""
+
+    paths: tuple[str, ...]
+    user: int | None
+    """The user id that the tenant has here."""
+
+
+@dataclass(frozen=True)
 class _Directory:
     path: Path
     mode: int
@@ -50,27 +59,27 @@ class TenantDirectory(TenantStep):
                 f"Run `chmod o+x {closed}`, or set AIRFLOW_PLATFORM_STATE to a place that all users can enter.",
             )
 
-    def observe(self, context: TenantContext) -> tuple[str, ...]:
-        """What is missing or has another mode or owner; on the way down what is there."""
+    def observe(self, context: TenantContext) -> Observed:
         place = self._place.tenant(context.tenant.name)
+        user = users.of_tenant(place.directory)
         if context.goal is step.Goal.ABSENT:
-            return (str(place.directory),) if place.directory.exists() else ()
-        wanted = _layout(place)
-        return tuple(
+            return Observed((str(place.directory),) if place.directory.exists() else (), user)
+        unfit = (
             str(each.path)
-            for each in wanted
+            for each in _layout(place)
             if not files.fits(each.path, mode=each.mode, owner=each.owner, group=each.group)
         )
+        return Observed(tuple(unfit), user)
 
-    def plan(self, context: TenantContext, observed: tuple[str, ...]) -> step.Change | step.NoChange:
+    def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
         directory = self._place.tenant(context.tenant.name).directory
         if context.goal is step.Goal.ABSENT:
-            return step.Change(f"delete {directory}") if observed else step.NoChange("it is not there")
-        outputs = {"user": users.of_tenant(directory)}
-        if not observed:
+            return step.Change(f"delete {directory}") if observed.paths else step.NoChange("it is not there")
+        outputs = {"user": observed.user}
+        if not observed.paths:
             return step.NoChange("directories are there", outputs)
-        whose = f" for user id {outputs['user']}" if outputs["user"] else ""
-        verb = "make" if str(directory) in observed else "mend"
+        whose = f" for user id {observed.user}" if observed.user is not None else ""
+        verb = "make" if str(directory) in observed.paths else "mend"
         return step.Change(f"{verb} {directory}{whose}", {"outputs": outputs})
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
