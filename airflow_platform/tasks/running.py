@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT = "60"
 """Seconds to wait for the environment's lock: a first run holds it for the minute that packages take."""
 
+DOOR = "scripts/inv"
+"""How commands are shown to people: the door works on every machine, and stock `inv` is shorter."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Call:
@@ -61,7 +64,7 @@ def down(call: Call, *, tenants: Sequence[specs.Tenant], delete_data: bool) -> i
     kept = {} if delete_data else {each.name: reason for each in steps if each.keeps_data}
     reached = "deleted" if delete_data else "stopped"
     report = run.execute(dataclasses.replace(order, steps=steps, reached=reached, skip=kept))
-    again = f"inv tenant-up --env={spec.name}"
+    again = f"{DOOR} tenant-up --env={spec.name}"
     return _tell(
         call, report, () if delete_data or report.exit_code else (f"{again}   # up again, with its data",)
     )
@@ -127,10 +130,10 @@ def _next_commands(report: Report) -> tuple[str, ...]:
     where = f"--env={report.environment}"
     first = report.tenants[0].name if report.tenants else "TENANT"
     return (
-        f"inv tenant-status {where}",
-        f"inv tenant-logs {where} --tenant={first} --component=scheduler --follow",
-        f'inv airflow {where} --tenant={first} --args="dags list"',
-        f"inv tenant-down {where}",
+        f"{DOOR} tenant-status {where}",
+        f"{DOOR} tenant-logs {where} --tenant={first} --component=scheduler --follow",
+        f'{DOOR} airflow {where} --tenant={first} --args="dags list"',
+        f"{DOOR} tenant-down {where}",
     )
 
 

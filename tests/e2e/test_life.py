@@ -28,7 +28,7 @@ def test_up_tells_where_each_tenant_is(sandbox):
         assert sandbox.url(tenant) in ran.stderr
         assert str(sandbox.place.tenant(tenant).admin_password) in ran.stderr
     assert sandbox.commit() in ran.stderr
-    assert "inv tenant-status --env=sandbox" in ran.stderr
+    assert "scripts/inv tenant-status --env=sandbox" in ran.stderr
     assert ran.stdout == ""
     assert "\x1b" not in ran.stderr
 
