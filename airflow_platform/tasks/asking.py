@@ -226,21 +226,21 @@ def _print_line(line: log_files.Line, wanted: Mapping[str, Path]) -> None:
     output.answer(f"{start}{line.text}\n")
 
 
-def _settings(value: Any, spec: Any, prefix: str = "") -> Any:
-    """Rows `setting, value, from` of a spec, leaf by leaf."""
+def _settings(value: Any, spec: Any, prefix: str = "", *, given: bool = True) -> Any:
+    """Rows `setting, value, from` of a spec, leaf by leaf; `given` is whether the file has its table."""
     fields = {field.alias or name: name for name, field in type(spec).model_fields.items()}
     for key, inner in value.items():
         attribute = getattr(spec, fields[key])
-        origin = "file" if fields[key] in spec.model_fields_set else "default"
+        in_file = given and fields[key] in spec.model_fields_set
         named = f"{prefix}{key}"
         if isinstance(attribute, specs.Spec):
-            yield from _settings(inner, attribute, f"{named}.")
+            yield from _settings(inner, attribute, f"{named}.", given=in_file)
         elif isinstance(attribute, tuple) and attribute and isinstance(attribute[0], specs.Spec):
             for each, dumped in zip(attribute, inner, strict=True):
                 label = getattr(each, "name", None) or getattr(each, "id", "")
-                yield from _settings(dumped, each, f"{named}[{label}].")
+                yield from _settings(dumped, each, f"{named}[{label}].", given=in_file)
         else:
-            yield (named, inner if inner not in (None, "", [], {}) else "-", origin)
+            yield (named, inner if inner not in (None, "", [], {}) else "-", "file" if in_file else "default")
 
 
 def _answer_table(
