@@ -19,6 +19,7 @@ _COLOUR_OF_CODE = {0: "green", 3: "yellow"}
 def show(
     report: Report,
     *,
+    notes: Sequence[str] = (),
     next_commands: Sequence[str] = (),
     tracebacks: bool = False,
     stream: TextIO | None = None,
@@ -27,18 +28,24 @@ def show(
 
     Args:
         report: What the run came to.
+        notes: Sentences about the whole that a reader should know.
         next_commands: What a reader could type next, in full.
         tracebacks: Whether `--traceback` was given.
         stream: Where to print.
     """
     stream = stream or sys.stderr
     look = looks.look_of(stream, os.environ)
-    stream.write(text_of(report, look, next_commands=next_commands, tracebacks=tracebacks))
+    stream.write(text_of(report, look, notes=notes, next_commands=next_commands, tracebacks=tracebacks))
     stream.flush()
 
 
 def text_of(
-    report: Report, look: looks.Look, *, next_commands: Sequence[str] = (), tracebacks: bool = False
+    report: Report,
+    look: looks.Look,
+    *,
+    notes: Sequence[str] = (),
+    next_commands: Sequence[str] = (),
+    tracebacks: bool = False,
 ) -> str:
     """The summary as text."""
     blocks = [_headline(report, look)]
@@ -49,6 +56,7 @@ def text_of(
         blocks.append("\n".join(_faults(report.faults, look)))
     if tracebacks:
         blocks += [step.traceback.rstrip() for step in _all_steps(report) if step.traceback]
+    blocks += ["\n".join(_wrapped(note, "", look.width)) for note in notes]
     if next_commands:
         blocks.append("\n".join(["Next:", *(f"  {command}" for command in next_commands)]))
     return "\n" + "\n\n".join(blocks) + "\n"

@@ -51,7 +51,8 @@ def up(call: Call, *, restart: tuple[str, ...] = ()) -> int:
     order = _order(call, spec, runtime, load.select(spec, call.tenants), step.Goal.PRESENT)
     steps = runtime.steps(contract.Options(restart=restart))
     report = run.execute(dataclasses.replace(order, steps=steps, reached="healthy"))
-    return _tell(call, report, _next_commands(report))
+    notes = (runtime.isolation(),) if report.exit_code == 0 else ()
+    return _tell(call, report, _next_commands(report), notes=notes)
 
 
 def down(call: Call, *, tenants: Sequence[specs.Tenant], delete_data: bool) -> int:
@@ -117,10 +118,10 @@ def _order(
     )
 
 
-def _tell(call: Call, report: Report, next_commands: Sequence[str]) -> int:
+def _tell(call: Call, report: Report, next_commands: Sequence[str], *, notes: Sequence[str] = ()) -> int:
     if call.json:
         document.write(report)
-    summary.show(report, next_commands=next_commands, tracebacks=call.tracebacks)
+    summary.show(report, notes=notes, next_commands=next_commands, tracebacks=call.tracebacks)
     return report.exit_code
 
 
