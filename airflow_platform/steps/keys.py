@@ -41,17 +41,17 @@ class Keys(TenantStep):
 
     def check(self, context: TenantContext) -> Iterable[errors.Fault]:
         place = self._place.tenant(context.tenant.name)
-        if place.database.exists() and not (place.keys / "fernet_key").exists():
+        if place.database.exists() and not _is_there(place.keys / "fernet_key"):
             yield errors.Fault(
                 str(place.keys / "fernet_key"),
-                "It is gone, and the metadata database was encrypted with it: a new key could not read that.",
+                "It is gone or empty, and the metadata database was encrypted with it: a new key could not read that.",
                 "Put the file back from a backup, or begin anew: `inv tenant-down --delete-data`.",
             )
 
     def observe(self, context: TenantContext) -> Observed:
         place = self._place.tenant(context.tenant.name)
         owner = users.of_tenant(place.directory)
-        names = [path for path in _files(place) if not path.is_file() or path.stat().st_size == 0]
+        names = [path for path in _files(place) if not _is_there(path)]
         wrong = [
             path
             for path in _files(place)
@@ -86,6 +86,10 @@ def _files(place: places.TenantPlace) -> tuple[Path, ...]:
     """In the order in which they are made: the password file holds the admin's password."""
     names = ("fernet_key", "api_secret_key", "jwt_secret", "admin_password", "snowflake_password")
     return (*(place.keys / name for name in names), place.passwords)
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _make(name: str, place: places.TenantPlace) -> str:

@@ -1,0 +1,41 @@
+"""An environment's directory that other users can enter, and doubles of what steps drive."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_platform.config import places
+from airflow_platform.tools import users
+
+
+@pytest.fixture
+def place() -> Iterator[places.EnvironmentPlace]:
+    """As root, tenants are users of their own; pytest's own directories are closed to those."""
+    # In memory where there is one: what these tests are about needs no disk, and syncing one is slow.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    directory = Path(tempfile.mkdtemp(prefix="steps-", dir=memory))
+    directory.chmod(0o755)
+    yield places.EnvironmentPlace(directory / "sandbox")
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have root behave as everybody else."""
+    monkeypatch.setattr(users, "of_tenant", lambda directory: None)
+
+
+@pytest.fixture
+def tenant(place: places.EnvironmentPlace) -> places.TenantPlace:
+    """The tenant analytics, with its directories as `TenantDirectory` makes them."""
+    from airflow_platform.steps import tenant_directory
+    from tests.steps import calling
+
+    calling.Calls().run(tenant_directory.TenantDirectory(place))
+    return place.tenant("analytics")
