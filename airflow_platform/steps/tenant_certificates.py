@@ -38,9 +38,11 @@ class TenantCertificates(TenantStep):
         self._place = place
 
     def observe(self, context: TenantContext) -> Observed:
-        directory = self._place.tenant(context.tenant.name).certificates
+        place = self._place.tenant(context.tenant.name)
+        directory = place.certificates
         fingerprint = _fingerprint(directory)
-        if fingerprint and fingerprint == _checked(directory):
+        closed = files.fits(directory / certificates.KEY, mode=0o600, owner=users.of_tenant(place.directory))
+        if closed and fingerprint and fingerprint == _checked(directory):
             return Observed((), fingerprint, noted=True)
         found = certificates.faults(directory, now=_now(), days=RENEW_BEFORE.days)
         return Observed(found, fingerprint, noted=False)
