@@ -67,7 +67,8 @@ class TenantDirectory(TenantStep):
         unfit = (
             str(each.path)
             for each in _layout(place)
-            if not files.fits(each.path, mode=each.mode, owner=each.owner, group=each.group)
+            if not each.path.is_dir()
+            or not files.fits(each.path, mode=each.mode, owner=each.owner, group=each.group)
         )
         return Observed(tuple(unfit), user)
 
