@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_platform import errors, programs
+from airflow_platform.tools import files
 
 TIMEOUT = 60.0
 """Seconds for one call; local calls take milliseconds, a fetch of a large repository some seconds."""
@@ -83,7 +84,13 @@ def branch(runner: programs.Programs, repository: Path, name: str) -> str:
 
 
 def make_bare(runner: programs.Programs, repository: Path, name: str) -> None:
-    """Make a bare repository whose HEAD is the branch `name`; safe to repeat."""
+    """Make a bare repository whose HEAD is the branch `name`; safe to repeat, also after a kill.
+
+    Nobody else may write to it meanwhile: the locks and drafts of a killed Git are removed.
+    """
+    for left in (*repository.rglob("*.lock"), *repository.glob("objects/pack/tmp_*")):
+        with files.state_errors(left):
+            left.unlink(missing_ok=True)
     _git(runner, Path("/"), "init", "--quiet", "--bare", f"--initial-branch={name}", str(repository))
 
 
