@@ -49,11 +49,7 @@ class DatabaseTemplate(EnvironmentStep):
             program = Path(packages["programs"]) / "airflow"
             stamp = program.stat().st_mtime_ns if program.exists() else 0
             directory = self._ready_cache / step.digest([str(program), stamp])
-        try:
-            described = json.loads((directory / "template.json").read_text())
-        except (OSError, ValueError):
-            described = None
-        return Observed(directory, Path(packages["programs"]), described)
+        return Observed(directory, Path(packages["programs"]), _described(directory))
 
     def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
         if observed.described is not None:
@@ -98,3 +94,13 @@ class DatabaseTemplate(EnvironmentStep):
         described = {"database": str(directory / "airflow.db"), "revision": revision, "known": list(known)}
         files.write(directory / "template.json", json.dumps(described), mode=0o644)
         return described
+
+
+def _described(directory: Path) -> dict[str, Any] | None:
+    """What a template's description says; None when it, or the template, is not there or was cut."""
+    try:
+        found = json.loads((directory / "template.json").read_text())
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(found, dict) and found.keys() == {"database", "revision", "known"}
+    return found if whole and Path(found["database"]).is_file() else None

@@ -18,11 +18,15 @@ from airflow_platform.tools import users
 def place() -> Iterator[places.EnvironmentPlace]:
     """As root, tenants are users of their own; pytest's own directories are closed to those."""
     # In memory where there is one: what these tests are about needs no disk, and syncing one is slow.
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    directory = Path(tempfile.mkdtemp(prefix="steps-", dir=memory))
+    directory = Path(tempfile.mkdtemp(prefix="steps-", dir="/dev/shm" if _usable("/dev/shm") else None))
     directory.chmod(0o755)
     yield places.EnvironmentPlace(directory / "sandbox")
     shutil.rmtree(directory)
+
+
+def _usable(directory: str) -> bool:
+    """Whether files can be made there, and programs started; containers often refuse the latter."""
+    return os.access(directory, os.W_OK) and not os.statvfs(directory).f_flag & os.ST_NOEXEC
 
 
 @pytest.fixture
