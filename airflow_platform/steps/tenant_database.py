@@ -18,7 +18,7 @@ TIMEOUT = 1800.0
 STOP_TIMEOUT = 60.0
 """Seconds for the components to stop before a migration."""
 
-GIT_CONFIG = "[safe]\n\tdirectory = {repository}\n"
+GIT_CONFIG = '[safe]\n\tdirectory = "{repository}"\n'
 """The repository is the toolkit's user's; Git reads it for the tenant's only when told that this is meant."""
 
 
@@ -127,4 +127,5 @@ class GitConfiguration(TenantStep):
 
     def _wanted(self, context: TenantContext) -> tuple[Path, str]:
         place = self._place.tenant(context.tenant.name)
-        return place.home / ".gitconfig", GIT_CONFIG.format(repository=self._place.repository)
+        quoted = str(self._place.repository).replace("\\", "\\\\").replace('"', '\\"')
+        return place.home / ".gitconfig", GIT_CONFIG.format(repository=quoted)
