@@ -68,9 +68,10 @@ def _explain(runner: programs.Programs, checkout: Path, revision: str, folder: s
 
 
 def uncommitted(runner: programs.Programs, checkout: Path, folder: str) -> tuple[str, ...]:
-    """Files under the folder that differ from the commit or are not in it."""
-    result = _git(runner, checkout, "status", "--porcelain", "--untracked-files=all", "--", folder)
-    return tuple(sorted(line[3:] for line in result.stdout.splitlines()))
+    """Files under the folder that differ from the commit or are not in it, by their names as they are."""
+    words = ("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", folder)
+    result = _git(runner, checkout, *words)
+    return tuple(sorted(entry[3:] for entry in result.stdout.split("\0") if entry))
 
 
 def branch(runner: programs.Programs, repository: Path, name: str) -> str:
