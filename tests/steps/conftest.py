@@ -7,11 +7,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from airflow_platform.config import places
+from airflow_platform.steps import keys, tenant_directory
 from airflow_platform.tools import users
+from tests.steps import api_server, calling
 
 
 @pytest.fixture
@@ -38,8 +41,31 @@ def unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def tenant(place: places.EnvironmentPlace) -> places.TenantPlace:
     """The tenant analytics, with its directories as `TenantDirectory` makes them."""
-    from airflow_platform.steps import tenant_directory
-    from tests.steps import calling
-
     calling.Calls().run(tenant_directory.TenantDirectory(place))
     return place.tenant("analytics")
+
+
+@pytest.fixture
+def server() -> Iterator[api_server.ApiServer]:
+    """An api-server; whatever it was not told about fails the test."""
+    with api_server.ApiServer() as made:
+        thread = api_server.serve(made)
+        yield made
+        made.shutdown()
+        thread.join()
+    assert made.refused == []
+
+
+@pytest.fixture
+def reached(server: api_server.ApiServer, tenant: places.TenantPlace) -> dict[str, dict[str, Any]]:
+    """Outputs of the steps before the components answer; the tenant has the server's password."""
+    calls = calling.Calls()
+    calls.run(keys.Keys(places.EnvironmentPlace(tenant.directory.parents[1])))
+    tenant.admin_password.write_text(api_server.PASSWORD)
+    return {
+        "components": {"url": server.url, "user": "admin", "start": "start-1"},
+        "keys": calls.outputs["keys"],
+        "ports": {"airflow": server.server_address[1], "snowflake": 18081},
+        "dag-repository": {"commit": "c" * 40, "tree": "t" * 40, "repository": "/nowhere/dags.git"},
+        "settings": {"digest": "d1"},
+    }
