@@ -180,10 +180,11 @@ def _plan_stop(observed: Observed) -> step.Change | step.NoChange:
 def _stop(context: TenantContext, place: places.TenantPlace) -> step.Outputs:
     sleep = context.programs.interruption.sleep
     context.progress("stopping")
+    taken = _listened_on(place)
     supervisor.stop(place.run, STOP_TIMEOUT, sleep=sleep)
     user = users.of_tenant(place.directory)
     processes.end(processes.owned(str(place.directory), user=user), grace=10.0, sleep=sleep)
-    context.wait_for("everything to be gone", lambda: _left(place), timeout=15.0)
+    context.wait_for("everything to be gone", lambda: _left(place, taken), timeout=15.0)
     return _LEFT_NOTHING
 
 
@@ -281,16 +282,25 @@ def _give_up_on(place: places.TenantPlace, component: str, restarts: int, last_e
     )
 
 
-def _left(place: places.TenantPlace) -> str:
-    """What is still there of a tenant that should be down; "" for nothing. It really looks."""
+def _listened_on(place: places.TenantPlace) -> tuple[int, ...]:
+    """The ports on which the tenant's processes listen; one that a stranger has taken is not among them."""
+    mine = {each.pid for each in processes.owned(str(place.directory), user=users.of_tenant(place.directory))}
+    return tuple(each.port for each in processes.listeners() if each.pid in mine)
+
+
+def _left(place: places.TenantPlace, taken: Iterable[int] = ()) -> str:
+    """What is still there of a tenant that should be down; "" for nothing. It really looks.
+
+    Args:
+        place: The tenant's.
+        taken: Ports on which it listened when all of it was running.
+    """
     if supervisor.is_held(place.run):
         return "the supervisor's lock"
     user = users.of_tenant(place.directory)
     if left := processes.owned(str(place.directory), user=user):
         return f"process {left[0].pid} ({left[0].command})"
-    try:
-        taken = json.loads(place.ports.read_text()).values()
-    except (OSError, ValueError):
-        return ""
-    mine = [port for port in taken if processes.listening(port) and not ports.is_free(port)]
-    return f"port {mine[0]}, taken by {processes.listening(mine[0])[0]}" if mine else ""
+    for port in taken:
+        if not ports.is_free(port) and (listeners := processes.listening(port)):
+            return f"port {port}, taken by {listeners[0]}"
+    return ""

@@ -22,10 +22,12 @@ class Patience(programs.Interruption):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.pace = 1.0
+        """Seconds that pass for each one that is slept."""
 
     def sleep(self, seconds: float) -> None:
         self.raise_if_requested()
-        self.now += seconds
+        self.now += seconds * self.pace
         time.sleep(seconds / 1000)
 
 
