@@ -1,0 +1,136 @@
+"""The proof that the wanted commit is served: waited for, asked for, and given up where waiting is of no use."""
+
+import contextlib
+import sqlite3
+
+import pytest
+
+from airflow_platform import errors
+from airflow_platform.steps import served_dags
+from tests.steps import calling
+
+WANTED, OLD = "c" * 40, "9" * 40
+
+
+class Bundle:
+    """The row of the metadata database that says which commit is served."""
+
+    def __init__(self, path):
+        self._path = path
+        self._execute("CREATE TABLE dag_bundle (name TEXT, active BOOLEAN, version TEXT)")
+
+    def serve(self, commit, active=True):
+        self._execute("DELETE FROM dag_bundle")
+        self._execute("INSERT INTO dag_bundle VALUES ('dags', ?, ?)", active, commit)
+
+    def _execute(self, statement, *values):
+        with contextlib.closing(sqlite3.connect(self._path)) as connection, connection:
+            connection.execute(statement, values)
+
+
+@pytest.fixture
+def bundle(tenant):
+    return Bundle(tenant.database)
+
+
+@pytest.fixture
+def step(place, bundle):
+    return served_dags.ServedDags(place)
+
+
+@pytest.fixture
+def calls(reached):
+    return calling.Calls(reached)
+
+
+def served(server, bundle, **fields):
+    bundle.serve(WANTED)
+    server.add_dag("orders", WANTED, **fields)
+
+
+def test_a_commit_that_is_served_whole_is_proved(step, calls, server, bundle):
+    served(server, bundle)
+    server.add_dag("platform_smoke", WANTED)
+    ran, _ = calls.twice(step)
+    assert not ran.changed
+    assert ran.outputs == {"dag_commit": WANTED, "dag_version": "t" * 40, "dags": 2}
+    assert server.writes == []
+
+
+def test_dags_of_other_bundles_and_of_files_that_are_gone_do_not_count(step, calls, server, bundle):
+    served(server, bundle)
+    server.add_dag("gone", OLD, is_stale=True)
+    server.add_dag("foreign", OLD, bundle_name="elsewhere")
+    assert calls.run(step).outputs["dags"] == 1
+
+
+def test_a_commit_that_is_not_served_yet_is_waited_for(step, calls, server, bundle):
+    bundle.serve(OLD)
+    server.add_dag("orders", WANTED)
+    calls.patience.sleep = _then(calls.patience, lambda: bundle.serve(WANTED))
+    ran, _ = calls.twice(step)
+    assert ran.text == f"serve commit {WANTED[:12]} (now {OLD[:12]})"
+    assert calls.news == [f"the bundle is at {OLD[:12]}"]
+
+
+def _then(patience, happens):
+    def sleep(seconds):
+        patience.now += seconds
+        happens()
+
+    return sleep
+
+
+def test_what_airflow_would_parse_again_only_after_minutes_is_asked_for_once(step, calls, server, bundle):
+    bundle.serve(WANTED)
+    server.add_dag("orders", WANTED)
+    server.add_dag("behind", OLD, then=WANTED)
+    ran, _ = calls.twice(step)
+    assert ran.changed
+    assert server.writes == ["PUT token of behind"]
+
+
+def test_a_file_that_cannot_be_imported_ends_the_wait(step, calls, server, bundle):
+    served(server, bundle)
+    server.add_import_error("broken.py", 'Traceback:\n  File "broken.py"\nRuntimeError: broken on import\n')
+    with pytest.raises(errors.StepError, match=r"broken\.py: RuntimeError: broken on import") as caught:
+        calls.run(step)
+    assert caught.value.message.startswith(f"1 DAG file of commit {WANTED[:12]} cannot be imported")
+    assert calls.patience.now == 0
+
+
+def test_a_broken_file_of_the_commit_before_does_not_end_it(step, calls, server, bundle):
+    bundle.serve(OLD)
+    server.add_dag("orders", WANTED)
+    server.add_import_error("broken.py", "RuntimeError: x")
+
+    def mended():
+        server.import_errors.clear()
+        bundle.serve(WANTED)
+
+    calls.patience.sleep = _then(calls.patience, mended)
+    assert calls.twice(step)[0].changed
+
+
+@pytest.mark.parametrize("served_now", ["", OLD])
+def test_a_commit_that_never_comes_is_told_with_where_to_look(step, calls, server, bundle, served_now):
+    if served_now:
+        bundle.serve(served_now)
+    calls.patience.pace = 20
+    with pytest.raises(errors.StepError, match="Waited 120 s for commit cccccccccccc") as caught:
+        calls.run(step)
+    assert f"the bundle is at {served_now[:12] or 'no commit'}" in caught.value.message
+    assert "dag-processor" in caught.value.hint
+
+
+def test_a_commit_without_a_parsed_dag_is_waited_for(step, calls, server, bundle):
+    bundle.serve(WANTED)
+    calls.patience.sleep = _then(calls.patience, lambda: server.add_dag("orders", WANTED))
+    ran, _ = calls.twice(step)
+    assert (ran.outputs["dags"], calls.news) == (1, ["no DAG is parsed yet"])
+
+
+def test_a_damaged_database_is_told(step, calls, server, tenant):
+    tenant.database.write_bytes(b"no database" * 100)
+    with pytest.raises(errors.StateError, match="cannot be read"):
+        calls.run(step)
