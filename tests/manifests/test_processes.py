@@ -1,0 +1,109 @@
+"""What a tenant's supervisor is told."""
+
+from pathlib import Path
+
+import pytest
+
+from airflow_platform.config import places, specs
+from airflow_platform.manifests import airflow, processes
+from airflow_platform.testing import specs as testing
+
+PLACE = places.TenantPlace(Path("/state/sandbox/tenants/analytics"))
+AT = airflow.Installation(PLACE, 18080, Path("/cache/venv/bin"), Path("/state/sandbox/dags.git"))
+FAKESNOW = processes.fakesnow(testing.tenant(), AT, port=18081, environment=Path("/cache/fakesnow"))
+
+
+def supervised(*, snowflake=FAKESNOW, dags=None, generations=None, **fields):
+    return processes.supervised(
+        testing.tenant(**fields),
+        dags or specs.Dags(),
+        AT,
+        user=None,
+        snowflake=snowflake,
+        generations=generations or {},
+    )
+
+
+def argv_of(spec):
+    return {each.name: each.argv for each in spec.components}
+
+
+def digests(spec):
+    return {each.name: spec.digest_of(each) for each in spec.components}
+
+
+def changed(before, after):
+    old, new = digests(before), digests(after)
+    return {name for name in old | new if old.get(name) != new.get(name)}
+
+
+def test_five_processes_one_of_them_fakesnow_and_that_first() -> None:
+    spec = supervised()
+    assert spec.owner == "/state/sandbox/tenants/analytics"
+    assert list(argv_of(spec)) == ["fakesnow", "api-server", "scheduler", "dag-processor", "triggerer"]
+    del (found := argv_of(spec))["fakesnow"]
+    program = "/cache/venv/bin/airflow"
+    assert found == {
+        "api-server": (program, "api-server"),
+        "scheduler": (program, "scheduler", "--skip-serve-logs"),
+        "dag-processor": (program, "dag-processor"),
+        "triggerer": (program, "triggerer", "--skip-serve-logs"),
+    }
+
+
+def test_a_tenant_with_an_account_has_no_fakesnow() -> None:
+    assert "fakesnow" not in argv_of(supervised(snowflake=None))
+
+
+def test_fakesnow_is_told_files_instead_of_secrets() -> None:
+    place = "/state/sandbox/tenants/analytics"
+    assert FAKESNOW.argv == (
+        "/cache/fakesnow/bin/python", "/cache/fakesnow/server.py",
+        "--port", "18081",
+        "--database-directory", f"{place}/snowflake",
+        "--certificate", f"{place}/certificates/server.pem",
+        "--key", f"{place}/certificates/server.key",
+        "--password-file", f"{place}/keys/snowflake_password",
+        "--database", "TEST_ANALYTICS",
+        "--schema", "PUBLIC",
+    )  # fmt: skip
+    assert FAKESNOW.environment.keys() == {"PATH", "HOME", "LANG", "USER"}
+    assert (FAKESNOW.directory, FAKESNOW.log) == (f"{place}/snowflake", f"{place}/logs/fakesnow.log")
+
+
+def test_every_airflow_component_reads_its_secrets_from_files_at_its_start() -> None:
+    for each in supervised(snowflake=None).components:
+        assert each.secret_environment == airflow.secret_environment(PLACE)
+        assert not each.secret_environment.keys() & each.environment.keys()
+        assert each.directory == "/state/sandbox/tenants/analytics/home"
+        assert each.log == f"/state/sandbox/tenants/analytics/logs/{each.name}.log"
+
+
+def test_only_the_scheduler_has_workers_that_idle() -> None:
+    assert {each.name for each in supervised().components if each.idle_title} == {"scheduler"}
+
+
+@pytest.mark.parametrize(
+    ("change", "restarts"),
+    [
+        ({"parallelism": 9}, {"scheduler"}),
+        ({"description": "other words"}, set()),
+        ({"variables": {"a": "b"}}, set()),
+        ({"generations": {"triggerer": "1"}}, {"triggerer"}),
+        ({"snowflake": None}, {"fakesnow"}),
+    ],
+)
+def test_a_change_restarts_what_it_touches(change, restarts) -> None:
+    assert changed(supervised(), supervised(**change)) == restarts
+
+
+def test_another_interval_between_looks_for_dags_restarts_airflow_which_has_it_in_the_bundle() -> None:
+    after = supervised(dags=specs.Dags(refresh_interval=60))
+    assert changed(supervised(), after) == set(processes.AIRFLOW_COMPONENTS)
+
+
+def test_another_user_restarts_all() -> None:
+    as_user = processes.supervised(
+        testing.tenant(), specs.Dags(), AT, user=1879048200, snowflake=FAKESNOW, generations={}
+    )
+    assert changed(supervised(), as_user) == set(argv_of(as_user))
