@@ -1,0 +1,65 @@
+"""What is missing until a tenant is healthy, in the order in which it comes about."""
+
+import datetime
+
+import pytest
+
+from airflow_platform.supervisor.spec import ComponentStatus, Status
+from airflow_platform.tools import airflow_answers as answers
+from airflow_platform.tools import airflow_session, health
+
+START = datetime.datetime(2026, 11, 23, 2, 43, tzinfo=datetime.UTC)
+NAMES = ("api-server", "scheduler", "dag-processor", "triggerer", "fakesnow")
+HEALTHY = dict.fromkeys(("metadatabase", "scheduler", "dag_processor", "triggerer"), "healthy")
+
+
+class Client:
+    """Answers as an api-server, once asked for what a test allows."""
+
+    def __init__(self, late=0.0, without=(), **parts):
+        self._parts = {**HEALTHY, **parts}
+        self._jobs = {name: START + datetime.timedelta(seconds=1 - late) for name in NAMES[1:4]}
+        for name in without:
+            del self._jobs[name]
+
+    def health(self):
+        return answers.Health(**{name: answers.Component(status) for name, status in self._parts.items()})
+
+    def jobs(self):
+        return {
+            name: answers.Job(1, "Job", "running", started, started) for name, started in self._jobs.items()
+        }
+
+
+class Silent:
+    def health(self):
+        raise airflow_session.NotReachable("nobody answers")
+
+
+def status(**states):
+    components = tuple(
+        ComponentStatus(
+            name, states.get(name.replace("-", "_"), "running"), 7, START.timestamp(), 0, "exited 1", "d"
+        )
+        for name in NAMES
+    )
+    return Status(1, "running", START.timestamp(), "d", components)
+
+
+@pytest.mark.parametrize(
+    ("found", "client", "missing"),
+    [
+        (None, None, "the supervisor"),
+        (status(dag_processor="waiting"), None, "dag-processor (exited 1)"),
+        (status(fakesnow="stopped"), None, "fakesnow (exited 1)"),
+        (status(), Silent(), "an answer of the api-server"),
+        (status(), Client(scheduler="unhealthy"), "a heartbeat of scheduler"),
+        (status(), Client(dag_processor=None, triggerer=None), "a heartbeat of dag-processor, triggerer"),
+        (status(), Client(metadatabase="unhealthy"), "a heartbeat of the metadata database"),
+        (status(), Client(late=2), "a heartbeat of this start of scheduler, dag-processor, triggerer"),
+        (status(), Client(without=["triggerer"]), "a heartbeat of this start of triggerer"),
+        (status(), Client(), ""),
+    ],
+)
+def test_what_is_missing(found, client, missing):
+    assert health.missing(found, client) == missing

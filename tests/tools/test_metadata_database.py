@@ -1,0 +1,89 @@
+"""Airflow's metadata database in SQLite: revisions, copies while in use, and damage."""
+
+import contextlib
+import sqlite3
+import stat
+
+import pytest
+
+from airflow_platform import errors
+from airflow_platform.tools import metadata_database
+
+
+@pytest.fixture
+def database(tmp_path):
+    path = tmp_path / "airflow.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.execute("INSERT INTO alembic_version VALUES ('aa11')")
+        connection.execute("CREATE TABLE dag_bundle (name TEXT, active BOOLEAN, version TEXT)")
+        connection.execute(
+            "INSERT INTO dag_bundle VALUES ('dags', 1, 'c0ffee'), ('old', 0, 'dead'), ('new', 1, NULL)"
+        )
+    return path
+
+
+def test_the_revision(database, tmp_path):
+    assert metadata_database.revision(database) == "aa11"
+    assert metadata_database.revision(tmp_path / "none.db") == ""
+    (tmp_path / "empty.db").touch()
+    assert metadata_database.revision(tmp_path / "empty.db") == ""
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE t (x)")
+    assert metadata_database.revision(tmp_path / "other.db") == ""
+
+
+def test_a_name_with_signs_of_an_address_is_a_name(database, tmp_path):
+    odd = tmp_path / "a?b#c%20.db"
+    database.rename(odd)
+    assert metadata_database.revision(odd) == "aa11"
+
+
+@pytest.mark.parametrize(("bundle", "version"), [("dags", "c0ffee"), ("old", ""), ("new", ""), ("none", "")])
+def test_the_version_of_a_bundle(database, bundle, version):
+    assert metadata_database.bundle_version(database, bundle) == version
+
+
+@pytest.mark.parametrize(
+    "ask", [metadata_database.revision, lambda path: metadata_database.bundle_version(path, "d")]
+)
+def test_damage_is_told_with_a_remedy(tmp_path, ask):
+    path = tmp_path / "airflow.db"
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(errors.StateError, match="cannot be read") as caught:
+        ask(path)
+    assert "--delete-data" in caught.value.hint
+
+
+def test_a_copy_is_whole_even_of_a_database_in_use(database, tmp_path):
+    target = tmp_path / "copy.db"
+    target.write_text("old")
+    with contextlib.closing(sqlite3.connect(database)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("UPDATE alembic_version SET version_num = 'bb22'")
+        writer.commit()
+        writer.execute("UPDATE alembic_version SET version_num = 'half'")
+        metadata_database.copy(database, target)
+    assert [path.name for path in tmp_path.iterdir() if "copy" in path.name] == ["copy.db"]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert metadata_database.revision(target) == "bb22"
+
+
+def test_a_copy_that_fails_leaves_the_target(database, tmp_path):
+    source = tmp_path / "damaged.db"
+    source.write_bytes(b"no database" * 100)
+    before = database.read_bytes()
+    with pytest.raises(errors.StateError):
+        metadata_database.copy(source, database)
+    assert database.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["airflow.db", "damaged.db"]
+
+
+def test_known_revisions_are_read_from_the_migrations(tmp_path):
+    versions = tmp_path / "lib/python3.12/site-packages/airflow/migrations/versions"
+    versions.mkdir(parents=True)
+    (versions / "0001.py").write_text('revision = "aa11"\ndown_revision = "ff99"\n')
+    (versions / "0002.py").write_text("revision: str = 'bb22'\n")
+    (versions / "notes.py").write_text('not_a_revision = "cc33"\n')
+    assert metadata_database.known_revisions(tmp_path) == ("aa11", "bb22")
+    assert metadata_database.known_revisions(tmp_path / "none") == ()

@@ -1,0 +1,80 @@
+"""uv: which one, with which variables, and its refusals."""
+
+import os
+import sysconfig
+
+import pytest
+
+from airflow_platform import errors, programs
+from airflow_platform.tools import uv
+
+SAYS = """#!/bin/sh
+here=$(dirname "$0")
+echo "$* [$UV_CACHE_DIR $UV_DEFAULT_INDEX $UV_PYTHON_DOWNLOADS $VIRTUAL_ENV]" >>"$here/calls"
+[ "$1" = venv ] || echo "Resolved" >&2
+[ ! -e "$here/failing" ] || exit 2
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """The uv of the toolkit's own environment."""
+    directory = tmp_path / "own"
+    directory.mkdir()
+    (directory / "uv").write_text(SAYS)
+    (directory / "uv").chmod(0o755)
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(directory))
+    return directory
+
+
+def install(tmp_path, news):
+    uv.install(
+        programs.Programs(),
+        tmp_path / "venv",
+        python=tmp_path / "python",
+        lock=tmp_path / "requirements.lock",
+        cache=tmp_path / "cache",
+        environment={"UV_DEFAULT_INDEX": "file:///mirror"},
+        progress=news.append,
+    )
+
+
+def test_the_toolkits_own_uv_goes_before_the_one_on_path(own, tmp_path, monkeypatch):
+    other = tmp_path / "uv"
+    other.write_text("#!/bin/sh\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert uv.find() == str(own / "uv")
+    (own / "uv").unlink()
+    assert uv.find() == str(other)
+
+
+def test_no_uv_is_a_fault(own, tmp_path, monkeypatch):
+    assert uv.missing_uv() is None
+    (own / "uv").unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    fault = uv.missing_uv()
+    assert fault is not None
+    assert (fault.thing, fault.remedy) == ("uv", "Use scripts/inv, which brings uv.")
+
+
+def test_an_environment_is_made_afresh_from_hashes_with_the_settings_of_the_index(own, tmp_path, monkeypatch):
+    monkeypatch.setenv("VIRTUAL_ENV", "/somewhere/else")
+    (tmp_path / "venv/old").mkdir(parents=True)
+    news = []
+    install(tmp_path, news)
+    variables = f"[{tmp_path}/cache file:///mirror never ]"
+    venv, sync = (own / "calls").read_text().splitlines()
+    assert venv == f"venv --quiet --python {tmp_path}/python {tmp_path}/venv {variables}"
+    assert sync == (
+        f"pip sync --require-hashes --compile-bytecode --python {tmp_path}/venv/bin/python "
+        f"{tmp_path}/requirements.lock {variables}"
+    )
+    assert not (tmp_path / "venv/old").exists()
+    assert news == ["Resolved"]
+
+
+def test_what_uv_says_is_in_the_error_with_a_remedy(own, tmp_path):
+    (own / "failing").touch()
+    with pytest.raises(errors.ProgramError, match="exited 2"):
+        install(tmp_path, [])
