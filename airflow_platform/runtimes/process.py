@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from airflow_platform import errors, programs, secrets
+from airflow_platform import errors, programs
 from airflow_platform.config import paths, places, specs
 from airflow_platform.engine import plugins, step, store
 from airflow_platform.manifests import airflow as manifest
@@ -131,11 +131,8 @@ class ProcessRuntime:
         status, url = supervisor.status(place.run), self.url(tenant)
         if status is None or not url:
             return "it is down"
-        client = airflow.Airflow(url, manifest.ADMIN, secrets.Secret(place.admin_password.read_text()))
-        try:
+        with airflow.connected(url, manifest.ADMIN, place.admin_password) as client:
             return health.missing(status, client)
-        finally:
-            client.session.close()
 
     def logs(self, tenant: str) -> Mapping[str, Path]:
         place = self._place.tenant(tenant)

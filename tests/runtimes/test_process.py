@@ -1,0 +1,92 @@
+"""Answers of the process runtime about tenants in every state, also a damaged one."""
+
+import contextlib
+import os
+import sqlite3
+
+import pytest
+
+from airflow_platform import errors
+from airflow_platform.config import paths, places
+from airflow_platform.runtimes import choosing, process, runtime
+from airflow_platform.supervisor import lock
+from airflow_platform.supervisor.spec import Status
+from airflow_platform.testing import specs
+from airflow_platform.tools import supervisor, users
+
+
+@pytest.fixture
+def one():
+    return process.ProcessRuntime(specs.environment())
+
+
+@pytest.fixture
+def place():
+    found = places.EnvironmentPlace(paths.state("sandbox")).tenant("analytics")
+    for directory in (found.run, found.home, found.keys):
+        directory.mkdir(parents=True)
+    return found
+
+
+def test_an_environment_gets_the_runtime_that_it_names():
+    assert isinstance(choosing.of(specs.environment()), process.ProcessRuntime)
+    with pytest.raises(errors.UsageError, match="docker, which is not there yet"):
+        choosing.of(specs.environment("dev", runtime="docker"))
+
+
+def test_a_restart_is_a_step_only_when_it_is_asked_for(one):
+    without = [each.name for each in one.steps(runtime.Options())]
+    asked = [each.name for each in one.steps(runtime.Options(restart=("scheduler",)))]
+    assert set(asked) - set(without) == {"restart"}
+    assert len(set(asked)) == len(asked)
+
+
+def test_a_tenant_that_was_never_up(one):
+    assert one.tenants_found() == ()
+    assert (one.url("analytics"), one.dag_commit("analytics"), one.components("analytics")) == ("", "", ())
+    assert one.unwell("analytics") == "it is down"
+    assert not one.is_running("analytics")
+    with pytest.raises(errors.UsageError, match="never up"):
+        one.run_airflow(specs.tenant(), ["version"])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"airflow": 18', "7"])
+def test_a_cut_file_of_ports_is_no_address(one, place, text):
+    place.ports.write_text(text)
+    assert one.url("analytics") == ""
+
+
+def test_a_tenant_that_was_up(one, place):
+    place.ports.write_text('{"airflow": 18080, "snowflake": 18081}')
+    with contextlib.closing(sqlite3.connect(place.database)) as connection, connection:
+        connection.execute("CREATE TABLE dag_bundle (name TEXT, active BOOLEAN, version TEXT)")
+        connection.execute("INSERT INTO dag_bundle VALUES ('dags', 1, 'c0ffee')")
+    assert one.tenants_found() == ("analytics",)
+    assert (one.url("analytics"), one.dag_commit("analytics")) == ("http://127.0.0.1:18080", "c0ffee")
+    assert one.unwell("analytics") == "it is down"
+
+
+def test_a_held_lock_means_that_it_runs(one, place):
+    descriptor = lock.take(place.run)
+    assert descriptor is not None
+    assert one.is_running("analytics")
+    os.close(descriptor)
+    assert not one.is_running("analytics")
+
+
+def test_a_running_tenant_whose_password_is_gone_is_not_well(one, place, monkeypatch):
+    status = Status(pid=1, state="running", started_at=1, spec_digest="x", components=())
+    monkeypatch.setattr(supervisor, "status", lambda directory: status)
+    place.ports.write_text('{"airflow": 18080, "snowflake": 18081}')
+    assert one.unwell("analytics") == "the password of admin"
+
+
+def test_every_component_and_the_supervisor_have_a_log(one):
+    assert list(one.logs("analytics")) == [*one.component_names(), "supervisor"]
+
+
+def test_what_keeps_tenants_apart_is_said(one, monkeypatch):
+    monkeypatch.setattr(users, "of_tenant", lambda directory: None)
+    assert "can read the other tenants' files" in one.isolation()
+    monkeypatch.setattr(users, "of_tenant", lambda directory: users.FIRST)
+    assert "a user id of its own" in one.isolation()
