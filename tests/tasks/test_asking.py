@@ -1,0 +1,130 @@
+"""Answers: declared environments with where each setting is from, and the cache."""
+
+import json
+
+import pytest
+
+from airflow_platform import errors
+from airflow_platform.config import paths
+from airflow_platform.tasks import asking, running
+
+
+def test_the_environments_are_listed_with_their_tenants(command):
+    code, out, _ = command("env-list", "--json")
+    found = {row["environment"]: row for row in json.loads(out)["data"]}
+    assert code == 0
+    assert list(found) == ["boxes", "cloud", "prod", "sandbox"]
+    assert found["sandbox"] == {
+        "environment": "sandbox",
+        "runtime": "process",
+        "protected": False,
+        "tenants": "analytics, finance",
+        "description": "Here",
+    }
+    assert found["prod"]["protected"] is True
+
+
+def test_each_setting_is_shown_with_where_it_is_from(command):
+    code, out, _ = command("env-show", "--env=sandbox", "--json")
+    found = {row["setting"]: (row["value"], row["from"]) for row in json.loads(out)["data"]}
+    assert code == 0
+    assert found["runtime"] == ("process", "file")
+    assert found["protected"] == (False, "default")
+    assert found["process.ports.first"] == (18080, "default")
+    assert found["dags.smoke"] == ("platform_smoke", "default")
+    assert found["tenants[analytics].snowflake.database"] == ("D", "file")
+    assert found["tenants[finance].snowflake.schema"] == ("PUBLIC", "default")
+    assert found["tenants[finance].parallelism"] == (2, "default")
+    assert found["tenants[finance].variables"] == ("-", "default")
+
+
+def test_an_environment_is_shown_with_references_and_never_with_secrets(command, environments, monkeypatch):
+    monkeypatch.setenv("TOKEN", "of the caller")
+    path = environments / "sandbox.toml"
+    path.write_text(path.read_text() + 'secret_variables = { api = { env = "TOKEN" } }\n')
+    code, out, _ = command("env-show", "--env=sandbox")
+    assert code == 0
+    assert "TOKEN" in out
+    assert "of the caller" not in out
+
+
+def test_an_unknown_environment_is_exit_2(command):
+    code, _, err = command("env-show", "--env=sandbax")
+    assert code == 2
+    assert "sandbox" in err
+
+
+@pytest.fixture
+def cache():
+    directory = paths.cache()
+    for name in (*asking.PRUNED, "uv-1.2.3", "mine"):
+        (directory / name / "inner").mkdir(parents=True)
+        (directory / name / "inner" / "file").write_text("x")
+    return directory
+
+
+def test_the_cache_is_pruned_but_for_the_uv_that_runs_this(command, cache):
+    code, out, _ = command("cache-prune", "--json")
+    (row,) = json.loads(out)["data"]
+    assert (code, row["cache"], row["deleted"]) == (0, str(cache), ", ".join(asking.PRUNED))
+    assert sorted(path.name for path in cache.iterdir()) == ["mine", "uv-1.2.3"]
+    assert json.loads(command("cache-prune", "--json")[1])["data"][0]["deleted"] == "nothing"
+
+
+def test_a_cache_that_was_never_made_is_pruned_of_nothing(command):
+    code, out, _ = command("cache-prune", "--json")
+    assert (code, json.loads(out)["data"][0]["deleted"]) == (0, "nothing")
+
+
+def test_the_cache_is_not_pruned_while_a_tenant_runs_from_it(command, cache, settled):
+    settled("sandbox", "finance", running=True)
+    settled("sandbox", "analytics")
+    settled("prod", "old", running=True)
+    code, _, err = command("cache-prune")
+    assert code == 5
+    assert "prod/old, sandbox/finance." in " ".join(err.split())
+    assert {path.name for path in cache.iterdir()} >= set(asking.PRUNED)
+
+
+def call(environment="sandbox", *tenants, plan=False):
+    return running.Call("tenant-down", environment, tenants, plan=plan)
+
+
+def names(tenants):
+    return [each.name for each in tenants]
+
+
+def test_who_goes_down(environments, settled):
+    settled("sandbox", "old")
+    settled("sandbox", "analytics")
+    assert names(asking.leaving(call(), ())) == ["analytics", "finance", "old"]
+    assert names(asking.leaving(call("sandbox", "old"), ())) == ["old"]
+    assert names(asking.leaving(call("sandbox", "old", "finance"), ())) == ["finance", "old"]
+    with pytest.raises(errors.UsageError, match="older"):
+        asking.leaving(call("sandbox", "older"), ())
+
+
+def test_a_protected_environment_names_an_example_that_works(environments):
+    with pytest.raises(errors.RefusedError) as caught:
+        asking.leaving(call("prod"), ())
+    assert caught.value.hint == "Name what you mean: --tenant=analytics --confirm=prod/analytics"
+    assert names(asking.leaving(call("prod", "analytics"), ("prod/analytics",))) == ["analytics"]
+    assert names(asking.leaving(call("prod", plan=True), ())) == ["analytics", "finance"]
+
+
+def test_tenants_that_run_but_are_not_declared_are_in_the_status(command, settled, monkeypatch):
+    settled("sandbox", "old", running=True)
+    settled("sandbox", "older")
+    monkeypatch.setattr(running, "planned", lambda call: _report())
+    code, out, _ = command("tenant-status", "--env=sandbox", "--json")
+    document = json.loads(out)
+    assert code == 1
+    (row,) = document["data"]
+    assert (row["tenant"], row["status"], row["differs"]) == ("old", "running, not declared", "not declared")
+    assert document["status"] == "not healthy"
+
+
+def _report():
+    from airflow_platform.engine.report import Report
+
+    return Report("tenant-status", "sandbox", "healthy", 0)

@@ -1,0 +1,149 @@
+"""Tasks about tenants on the real command line: what is refused, and what is asked for."""
+
+import json
+
+import pytest
+
+from airflow_platform.engine import run
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["tenant-up"],
+        ["tenant-status"],
+        ["tenant-restart"],
+        ["tenant-down"],
+        ["doctor"],
+        ["tenant-logs", "--tenant=analytics"],
+        ["airflow", "--tenant=analytics", "--args=version"],
+    ],
+)
+@pytest.mark.parametrize(("environment", "runtime"), [("boxes", "docker"), ("cloud", "eks")])
+def test_a_runtime_that_is_not_there_yet_is_exit_2(command, words, environment, runtime):
+    code, out, err = command(words[0], f"--env={environment}", *words[1:])
+    assert (code, out) == (2, "")
+    assert f"names the runtime {runtime}, which is not there yet" in " ".join(err.split())
+
+
+@pytest.mark.parametrize("task", ["tenant-up", "tenant-status", "tenant-restart", "tenant-down", "doctor"])
+def test_an_unknown_tenant_is_exit_2_and_names_the_nearest(command, task):
+    code, _, err = command(task, "--env=sandbox", "--tenant=analitics")
+    assert code == 2
+    assert "analytics" in err
+
+
+@pytest.mark.parametrize("seconds", ["x", "-1", "inf", "nan", "1e999"])
+@pytest.mark.parametrize("task", ["tenant-up", "tenant-restart", "tenant-down"])
+def test_a_lock_timeout_that_is_no_number_of_seconds_is_exit_2(command, task, seconds):
+    code, _, err = command(task, "--env=sandbox", f"--lock-timeout={seconds}")
+    assert code == 2
+    assert f"--lock-timeout={seconds} is no number of seconds." in err
+
+
+@pytest.mark.parametrize("task", ["tenant-restart", "tenant-logs"])
+def test_an_unknown_component_is_exit_2_and_names_the_nearest(command, settled, task):
+    settled("sandbox", "analytics")
+    code, _, err = command(task, "--env=sandbox", "--tenant=analytics", "--component=schedular")
+    assert code == 2
+    assert "There is no component 'schedular'. Did you mean scheduler?" in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        ([], True),
+        (["--tenant=analytics"], True),
+        (["--confirm=prod/analytics"], True),
+        (["--tenant=analytics", "--confirm=prod/finance"], True),
+        (["--tenant=analytics", "--confirm=analytics"], True),
+        (["--tenant=analytics", "--tenant=finance", "--confirm=prod/analytics"], True),
+        (["--tenant=analytics", "--confirm=prod/analytics"], False),
+        (
+            ["--tenant=analytics", "--tenant=finance", "--confirm=prod/analytics", "--confirm=prod/finance"],
+            False,
+        ),
+        (["--plan"], False),
+    ],
+)
+@pytest.mark.parametrize("delete", [[], ["--delete-data"]])
+def test_a_protected_environment_goes_down_only_by_name_and_confirmed(command, words, refused, delete):
+    code, _, err = command("tenant-down", "--env=prod", *words, *delete)
+    assert code == (6 if refused else 0), err
+    assert ("Environment prod is protected." in err) == refused
+    if refused:
+        assert "--confirm=prod/" in err
+
+
+def test_going_down_where_nothing_is_changes_nothing(command):
+    code, out, _ = command("tenant-down", "--env=sandbox", "--json")
+    document = json.loads(out)
+    assert (code, document["status"]) == (0, "stopped")
+    assert {step["status"] for tenant in document["tenants"] for step in tenant["steps"]} <= {
+        "unchanged",
+        "skipped",
+    }
+
+
+def test_a_tenant_that_is_no_longer_declared_goes_down_too_and_its_data_only_when_asked(command, settled):
+    place = settled("sandbox", "old")
+    code, out, _ = command("tenant-down", "--env=sandbox", "--json")
+    assert code == 0
+    assert [each["name"] for each in json.loads(out)["tenants"]] == ["analytics", "finance", "old"]
+    assert place.directory.exists()
+    assert command("tenant-down", "--env=sandbox", "--tenant=old", "--delete-data", "--plan")[0] == 3
+    assert place.directory.exists()
+    assert command("tenant-down", "--env=sandbox", "--tenant=old", "--delete-data")[0] == 0
+    assert not place.directory.exists()
+
+
+def test_a_restart_asks_for_the_components_that_were_named(command, monkeypatch):
+    seen = []
+
+    def execute(order):
+        seen.append(next(each for each in order.steps if each.name == "restart")._components)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "execute", execute)
+    command("tenant-restart", "--env=sandbox", "--component=scheduler", "--component=triggerer")
+    command("tenant-restart", "--env=sandbox")
+    assert seen == [
+        ("scheduler", "triggerer"),
+        ("api-server", "scheduler", "dag-processor", "triggerer", "fakesnow"),
+    ]
+
+
+@pytest.mark.parametrize("lines", ["x", "-1", "", "1.5"])
+def test_a_number_of_lines_that_is_none_is_exit_2(command, settled, lines):
+    settled("sandbox", "analytics")
+    code, _, err = command("tenant-logs", "--env=sandbox", "--tenant=analytics", f"--lines={lines}")
+    assert code == 2
+    assert f"--lines={lines} is no number of lines." in err
+
+
+def test_logs_are_printed_with_their_source(command, settled):
+    place = settled("sandbox", "analytics")
+    place.log("scheduler").write_text("one\ntwo\n")
+    place.log("triggerer").write_text("three\n")
+    words = ("tenant-logs", "--env=sandbox", "--tenant=analytics", "--lines=1")
+    code, out, _ = command(*words)
+    assert (code, [line.split() for line in out.splitlines()]) == (
+        0,
+        [["scheduler", "|", "two"], ["triggerer", "|", "three"]],
+    )
+    assert command(*words, "--component=triggerer")[1] == "three\n"
+
+
+def test_logs_of_a_tenant_that_was_never_up_are_exit_2(command):
+    code, _, err = command("tenant-logs", "--env=sandbox", "--tenant=analytics")
+    assert code == 2
+    assert "Tenant analytics was never up." in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"), [("dags 'list", "--args cannot be split into words"), ("version", "was never up")]
+)
+def test_airflows_own_program_is_exit_2_where_it_cannot_be_run(command, arguments, says):
+    code, _, err = command("airflow", "--env=sandbox", "--tenant=analytics", f"--args={arguments}")
+    assert code == 2
+    assert says in " ".join(err.split())
