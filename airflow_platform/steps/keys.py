@@ -70,17 +70,16 @@ class Keys(TenantStep):
             return step.NoChange("keys are there, kept as they are", {"fingerprint": observed.fingerprint})
         parts = [f"make {', '.join(observed.missing)}"] if observed.missing else []
         parts += [f"close {', '.join(observed.open)} to others"] if observed.open else []
-        details = {"missing": list(observed.missing), "open": list(observed.open)}
-        return step.Change("; ".join(parts), details)
+        return step.Change("; ".join(parts), {"missing": list(observed.missing)})
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         place = self._place.tenant(context.tenant.name)
         owner = users.of_tenant(place.directory)
-        missing, others = change.details["missing"], change.details["open"]
         for path in _files(place):
-            if path.name in missing or path.name in others:
-                content = _make(path.name, place) if path.name in missing else path.read_text()
-                files.write(path, content, mode=MODE, owner=owner)
+            if path.name in change.details["missing"]:
+                files.write(path, _make(path.name, place), mode=MODE, owner=owner)
+            elif not files.fits(path, mode=MODE, owner=owner):
+                files.write(path, path.read_text(), mode=MODE, owner=owner)
         return {"fingerprint": _fingerprint(place)}
 
 
