@@ -118,7 +118,7 @@ class ProcessRuntime:
     def url(self, tenant: str) -> str:
         try:
             port = json.loads(self._place.tenant(tenant).ports.read_text())["airflow"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return ""
         return f"http://127.0.0.1:{port}"
 
@@ -131,6 +131,8 @@ class ProcessRuntime:
         status, url = supervisor.status(place.run), self.url(tenant)
         if status is None or not url:
             return "it is down"
+        if not place.admin_password.is_file():
+            return f"the password of {manifest.ADMIN}"
         with airflow.connected(url, manifest.ADMIN, place.admin_password) as client:
             return health.missing(status, client)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_platform import errors, secrets
+from airflow_platform import errors
 from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
@@ -84,7 +84,6 @@ class Components(TenantStep):
             return _stop(context, place)
         supervisor.write_spec(place.run, self._wanted(context))
         status = self._supervise(context, place)
-        client = _client(place, _url(context))
         context.wait_for(
             f"tenant {context.tenant.name} to be healthy",
             lambda: _waiting_for(place, _url(context)),
@@ -93,7 +92,8 @@ class Components(TenantStep):
             f"--tenant={context.tenant.name}",
         )
         context.progress("warming the execution API")
-        client.warm_up()
+        with airflow.connected(_url(context), manifest.ADMIN, place.admin_password) as client:
+            client.warm_up()
         return self._outputs(context, supervisor.status(place.run) or status)
 
     def _supervise(self, context: TenantContext, place: places.TenantPlace) -> Status:
@@ -229,11 +229,6 @@ def _url(context: TenantContext) -> str:
     return f"http://127.0.0.1:{context.outputs('ports')['airflow']}"
 
 
-def _client(place: places.TenantPlace, url: str) -> airflow.Airflow:
-    password = secrets.Secret(place.admin_password.read_text())
-    return airflow.Airflow(url, manifest.ADMIN, password)
-
-
 def _differences(wanted: Spec, status: Status) -> str:
     """Which components start, stop or restart, for people; "" when none does."""
     running = {each.name: each.digest for each in status.components}
@@ -250,11 +245,8 @@ def _differences(wanted: Spec, status: Status) -> str:
 
 def _missing(place: places.TenantPlace, url: str, status: Status | None) -> str:
     """What keeps the tenant from being healthy; "" for nothing."""
-    client = _client(place, url)
-    try:
+    with airflow.connected(url, manifest.ADMIN, place.admin_password) as client:
         return health.missing(status, client)
-    finally:
-        client.session.close()
 
 
 def _waiting_for(place: places.TenantPlace, url: str) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from airflow_platform import errors, secrets
+from airflow_platform import errors
 from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
-from airflow_platform.steps.contexts import TenantContext, TenantStep
+from airflow_platform.steps.contexts import TenantContext, TenantStep, connected
 from airflow_platform.tools import airflow, airflow_answers, metadata_database
+
+SETTLING = 10.0
+"""Seconds after a commit arrived until its changed files are surely parsed; 2 on a quiet machine."""
 
 TIMEOUT = 120.0
 """Seconds until the commit is served; a few after the components are healthy."""
@@ -38,11 +41,8 @@ class ServedDags(TenantStep):
         self._place = place
 
     def observe(self, context: TenantContext) -> Observed:
-        client = self._client(context)
-        try:
+        with connected(context) as client:
             return self._look(context, client)
-        finally:
-            client.session.close()
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
         wanted = context.outputs("dag-repository")["commit"]
@@ -55,42 +55,15 @@ class ServedDags(TenantStep):
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         wanted = context.outputs("dag-repository")["commit"]
-        client = self._client(context)
-        asked: set[str] = set()
-        try:
+        with connected(context) as client:
+            waiting = _Waiting(client, wanted, context.clock)
             context.wait_for(
                 f"commit {wanted[:12]} to be served",
-                lambda: self._behind(context, client, wanted, asked),
+                lambda: waiting.behind(self._look(context, client)),
                 timeout=TIMEOUT,
                 hint="Look into the dag-processor's log: inv tenant-logs --component=dag-processor.",
             )
             return self._outputs(context, self._look(context, client).dags)
-        finally:
-            client.session.close()
-
-    def _behind(self, context: TenantContext, client: airflow.Airflow, wanted: str, asked: set[str]) -> str:
-        """What is still behind; "" when all is served.
-
-        Airflow parses an unchanged file again only after minutes, so those are asked for.
-
-        Raises:
-            StepError: A file of that commit cannot be imported: waiting is of no use.
-        """
-        observed = self._look(context, client)
-        if observed.commit != wanted:
-            return f"the bundle is at {observed.commit[:12] or 'no commit'}"
-        if observed.failures:
-            raise errors.StepError(
-                f"{len(observed.failures)} DAG file{'s' * (len(observed.failures) > 1)} of commit {wanted[:12]} "
-                f"cannot be imported: {'; '.join(observed.failures)}.",
-                hint="Mend and commit, then run this again; the tenant serves its other DAGs.",
-            )
-        for dag in (dag for dag in observed.behind if dag not in asked):
-            client.reparse(dag)
-            asked.add(dag)
-        if observed.behind:
-            return f"{len(observed.behind)} DAGs are parsed again"
-        return "" if observed.dags else "no DAG is parsed yet"
 
     def _look(self, context: TenantContext, client: airflow.Airflow) -> Observed:
         wanted = context.outputs("dag-repository")["commit"]
@@ -103,14 +76,50 @@ class ServedDags(TenantStep):
             dags=len(dags),
         )
 
-    def _client(self, context: TenantContext) -> airflow.Airflow:
-        reached = context.outputs("components")
-        password = secrets.Secret(self._place.tenant(context.tenant.name).admin_password.read_text())
-        return airflow.Airflow(reached["url"], reached["user"], password)
-
     def _outputs(self, context: TenantContext, dags: int) -> step.Outputs:
         repository = context.outputs("dag-repository")
         return {"dag_commit": repository["commit"], "dag_version": repository["tree"], "dags": dags}
+
+
+class _Waiting:
+    """What a wait for one commit remembers."""
+
+    def __init__(self, client: airflow.Airflow, wanted: str, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._wanted = wanted
+        self._clock = clock
+        self._asked: set[str] = set()
+        self._arrived = 0.0
+
+    def behind(self, observed: Observed) -> str:
+        """What is still behind; "" when all is served.
+
+        Airflow parses an unchanged file again only after minutes, so those are asked for.
+
+        Raises:
+            StepError: A file of that commit cannot be imported: waiting longer is of no use.
+        """
+        if observed.commit != self._wanted:
+            return f"the bundle is at {observed.commit[:12] or 'no commit'}"
+        self._arrived = self._arrived or self._clock()
+        for dag in (dag for dag in observed.behind if dag not in self._asked):
+            self._client.reparse(dag)
+            self._asked.add(dag)
+        if observed.failures:
+            return self._failing(observed.failures)
+        if observed.behind:
+            return f"{len(observed.behind)} DAGs are parsed again"
+        return "" if observed.dags else "no DAG is parsed yet"
+
+    def _failing(self, failures: Sequence[str]) -> str:
+        """Failures of the commit before this one are told until their files are parsed again."""
+        number = f"{len(failures)} DAG file{'s' * (len(failures) > 1)}"
+        if self._clock() < self._arrived + SETTLING:
+            return f"{number} cannot be imported"
+        raise errors.StepError(
+            f"{number} of commit {self._wanted[:12]} cannot be imported: {'; '.join(failures)}.",
+            hint="Mend and commit, then run this again; the tenant serves its other DAGs.",
+        )
 
 
 def _told(failures: Sequence[airflow_answers.ImportFailure]) -> tuple[str, ...]:

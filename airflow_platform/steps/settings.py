@@ -13,8 +13,8 @@ from airflow_platform import errors, secrets
 from airflow_platform.config import places, references
 from airflow_platform.engine import step
 from airflow_platform.manifests import objects as manifest
-from airflow_platform.steps.contexts import TenantContext, TenantStep
-from airflow_platform.tools import airflow, airflow_objects, files
+from airflow_platform.steps.contexts import TenantContext, TenantStep, connected
+from airflow_platform.tools import airflow_objects, files
 
 Entry = airflow_objects.Connection | airflow_objects.Variable | airflow_objects.Pool
 
@@ -53,7 +53,7 @@ class Settings(TenantStep):
     def observe(self, context: TenantContext) -> Observed:
         wanted = self._wanted(context)
         kept = self._kept(context)
-        with self._client(context) as client:
+        with connected(context) as client:
             found = _found(airflow_objects.Objects(client.session))
         write = [
             key
@@ -82,7 +82,7 @@ class Settings(TenantStep):
         kept = self._kept(context)
         # Before anything is written, so that what a killed run wrote is known to be ours.
         self._keep(context, {**dict.fromkeys(wanted, ""), **kept})
-        with self._client(context) as client:
+        with connected(context) as client:
             objects = airflow_objects.Objects(client.session)
             for key in change.details["write"]:
                 context.progress(f"writing {key}")
@@ -105,11 +105,6 @@ class Settings(TenantStep):
         )
         return {_key(entry): entry for entry in entries}
 
-    def _client(self, context: TenantContext) -> _Client:
-        reached = context.outputs("components")
-        password = secrets.Secret(self._place.tenant(context.tenant.name).admin_password.read_text())
-        return _Client(airflow.Airflow(reached["url"], reached["user"], password))
-
     def _kept(self, context: TenantContext) -> dict[str, str]:
         try:
             found = json.loads(self._place.tenant(context.tenant.name).settings.read_text())
@@ -127,19 +122,6 @@ class Settings(TenantStep):
             {each.name: _plain(getattr(entry, each.name)) for each in fields(entry)}, sort_keys=True
         )
         return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:32]
-
-
-class _Client:
-    """An api-server's client that is closed at the end of a `with`."""
-
-    def __init__(self, client: airflow.Airflow) -> None:
-        self._client = client
-
-    def __enter__(self) -> airflow.Airflow:
-        return self._client
-
-    def __exit__(self, *exception: object) -> None:
-        self._client.session.close()
 
 
 def _key(entry: Entry) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_platform import errors, secrets
+from airflow_platform import errors
 from airflow_platform.config import places
 from airflow_platform.engine import step
-from airflow_platform.steps.contexts import TenantContext, TenantStep
-from airflow_platform.tools import airflow, airflow_answers, airflow_session
+from airflow_platform.steps.contexts import TenantContext, TenantStep, connected
+from airflow_platform.tools import airflow_answers, airflow_session
 
 CONF = "airflow_platform"
 """The key in a run's configuration under which the toolkit says what the run proves."""
@@ -35,19 +35,17 @@ class Smoke(TenantStep):
         self._place = place
 
     def observe(self, context: TenantContext) -> Observed:
-        client = self._client(context)
         smoke = context.environment.dags.smoke
         proves = self._proves(context)
         try:
-            dag = client.dag(smoke)
-            runs = [run for run in client.runs(smoke) if run.conf.get(CONF) == proves]
+            with connected(context) as client:
+                dag = client.dag(smoke)
+                runs = [run for run in client.runs(smoke) if run.conf.get(CONF) == proves]
         except airflow_session.NotFound:
             raise errors.StepError(
                 f"Commit {context.outputs('dag-repository')['commit'][:12]} has no DAG {smoke}.",
                 hint="Commit it under dags/, or name another one as `smoke` under [dags] in the environment's file.",
             ) from None
-        finally:
-            client.session.close()
         return Observed(dag.paused, runs[0] if runs else None)
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
@@ -62,9 +60,8 @@ class Smoke(TenantStep):
         return step.Change(f"run {smoke}", {"run": None, "unpause": observed.paused})
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
-        client = self._client(context)
         smoke = context.environment.dags.smoke
-        try:
+        with connected(context) as client:
             if change.details["unpause"]:
                 client.set_paused(smoke, paused=False)
             run_id = change.details["run"] or client.trigger(smoke, conf={CONF: self._proves(context)}).id
@@ -83,8 +80,6 @@ class Smoke(TenantStep):
                     hint=f"Its page: {context.outputs('components')['url']}/dags/{smoke}/runs/{run_id}",
                 )
             return _outputs(run)
-        finally:
-            client.session.close()
 
     def _proves(self, context: TenantContext) -> dict[str, Any]:
         """What a run of now would prove; a run that proves the same need not be repeated."""
@@ -93,11 +88,6 @@ class Smoke(TenantStep):
             "dag_version": context.outputs("dag-repository")["tree"],
             "settings": context.outputs("settings")["digest"],
         }
-
-    def _client(self, context: TenantContext) -> airflow.Airflow:
-        reached = context.outputs("components")
-        password = secrets.Secret(self._place.tenant(context.tenant.name).admin_password.read_text())
-        return airflow.Airflow(reached["url"], reached["user"], password)
 
 
 def _outputs(run: airflow_answers.Run) -> step.Outputs:

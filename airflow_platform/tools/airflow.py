@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from airflow_platform import errors, secrets
@@ -212,6 +214,16 @@ class Airflow:
             f"Run {run_id} of DAG {dag_id} did not finish within {timeout:g} s: {doing}.",
             hint="Look into the scheduler's log: inv tenant-logs.",
         )
+
+
+@contextlib.contextmanager
+def connected(url: str, user: str, password_file: Path) -> Iterator[Airflow]:
+    """A client whose password is in a file, closed at the end."""
+    client = Airflow(url, user, secrets.Secret(password_file.read_text()))
+    try:
+        yield client
+    finally:
+        client.session.close()
 
 
 def _runs_path(dag_id: str, run_id: str | None = None) -> str:

@@ -63,7 +63,12 @@ def reached(server: api_server.ApiServer, tenant: places.TenantPlace) -> dict[st
     calls.run(keys.Keys(places.EnvironmentPlace(tenant.directory.parents[1])))
     tenant.admin_password.write_text(api_server.PASSWORD)
     return {
-        "components": {"url": server.url, "user": "admin", "start": "start-1"},
+        "components": {
+            "url": server.url,
+            "user": "admin",
+            "password_file": str(tenant.admin_password),
+            "start": "start-1",
+        },
         "keys": calls.outputs["keys"],
         "ports": {"airflow": server.server_address[1], "snowflake": 18081},
         "dag-repository": {"commit": "c" * 40, "tree": "t" * 40, "repository": "/nowhere/dags.git"},

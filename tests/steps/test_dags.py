@@ -96,7 +96,16 @@ def test_a_file_that_cannot_be_imported_ends_the_wait(step, calls, server, bundl
     with pytest.raises(errors.StepError, match=r"broken\.py: RuntimeError: broken on import") as caught:
         calls.run(step)
     assert caught.value.message.startswith(f"1 DAG file of commit {WANTED[:12]} cannot be imported")
-    assert calls.patience.now == 0
+    assert served_dags.SETTLING <= calls.patience.now < served_dags.TIMEOUT
+
+
+def test_a_failure_of_the_commit_before_is_forgiven_until_its_file_is_parsed_again(
+    step, calls, server, bundle
+):
+    served(server, bundle)
+    server.add_import_error("mended.py", "RuntimeError: x")
+    calls.patience.sleep = _then(calls.patience, server.import_errors.clear)
+    assert calls.run(step).changed
 
 
 def test_a_broken_file_of_the_commit_before_does_not_end_it(step, calls, server, bundle):
