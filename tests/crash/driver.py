@@ -9,17 +9,24 @@ A request is a JSON document:
     argv          what follows `inv`
     environment   the whole environment
     checkout      the repository whose DAGs and locks are used
-    stdout        files that the outputs go to, as `stderr`
-    kill          null, or {"step", "tenant", "phase"}: where SIGKILL hits the process
-    clock         seconds by which the wall clock is wrong; after = "step": from the first step on
+    uv            the program that stands for uv
+    stdout        files that the outputs of a fork go to; as `stderr`
+    kill          null, {"step", "tenant", "phase"} or {"seconds"}: where SIGKILL hits the process
+    release       {"step", "path"}: a file that is removed when that step begins
+    largest_file  null, or the bytes after which a file cannot grow: as on a full disk
+    clock         seconds by which the wall clock is wrong, "start" or "step": since when
 """
 
+import dataclasses
 import datetime
 import json
 import os
+import resource
 import signal
 import sys
+import threading
 import time
+from pathlib import Path
 
 PHASES = ("before begin", "after begin", "after the effect", "after end")
 """Of a step: around its two entries in the journal."""
@@ -30,7 +37,7 @@ def main(arguments):
         case ["run", text]:
             request = json.loads(text)
             if request["clock"]:
-                shift_clock(request["clock"], request["clock_from"])
+                shift_clock(*request["clock"])
             sys.exit(run(request))
         case ["serve"]:
             preload()
@@ -79,20 +86,58 @@ def become(request):
 
 def run(request):
     """The command line, with the request's checkout and death; its exit code."""
-    from pathlib import Path
-
-    from airflow_platform.config import paths
     from airflow_platform.tools import uv
 
-    paths.CHECKOUT = Path(request["checkout"])
+    move_to(Path(request["checkout"]))
     uv.find = lambda: request["uv"]
     sys.argv = ["inv", *request["argv"]]
+    release_at(**request["release"])
     if request["kill"]:
-        die_at(**request["kill"])
+        die_in(**request["kill"]) if "seconds" in request["kill"] else die_at(**request["kill"])
+    if request["largest_file"] is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"], resource.RLIM_INFINITY))
 
     from airflow_platform.tasks import collection, program
 
     return program.PlatformProgram(collection.namespace).outcome(sys.argv)
+
+
+def move_to(checkout):
+    """Have the toolkit believe that it was started from another checkout."""
+    from airflow_platform.config import paths
+    from airflow_platform.runtimes import process
+    from airflow_platform.steps import packages
+
+    def moved(path):
+        return checkout / path.relative_to(paths.CHECKOUT)
+
+    for name, recipe in list(vars(process).items()):
+        if isinstance(recipe, packages.Recipe):
+            additions = {place: moved(source) for place, source in recipe.additions.items()}
+            there = dataclasses.replace(recipe, lock=moved(recipe.lock), additions=additions)
+            setattr(process, name, there)
+    paths.CHECKOUT = checkout
+
+
+def release_at(step, path):
+    """Remove what holds a stand-in up when a step begins, so that this step has something to wait for."""
+    from airflow_platform.engine import journal
+
+    begun = journal.SqliteJournal.begun
+
+    def release(self, node, change):
+        begun(self, node, change)
+        if node.step == step:
+            Path(path).unlink(missing_ok=True)
+
+    journal.SqliteJournal.begun = release
+
+
+def die_in(seconds):
+    """Have SIGKILL hit this process after some time, wherever it is by then."""
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
+    timer.daemon = True
+    timer.start()
 
 
 def die_at(step, tenant, phase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,7 @@ from airflow_platform.tools import interpreters, users
 
 HERE = Path(__file__).parent
 ENVIRONMENT = "crash"
-SECRETS = {
-    "CRASH_API_PASSWORD": "canary-of-a-password-5d1c",
-    "CRASH_VARIABLE": "canary-of-a-variable-77b0",
-}
-"""What the environment's file refers to: unique, so that a leak is found by looking for it."""
-
-PORTS = 8
+PORTS = 16
 """Ports of one sandbox: more than its tenants need, so that a taken one does not stop a test."""
 
 TENANT = """
@@ -46,6 +41,10 @@ type = "http"
 host = "orders.invalid"
 password = {{ env = "CRASH_API_PASSWORD" }}
 """
+
+
+Kill = Mapping[str, str | float | None] | None
+"""Where SIGKILL hits the command line: a step, tenant and phase, or seconds from its start; None: nowhere."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +117,13 @@ class Sandbox:
         self.first_port = first_port
         self._server = server
         self._runs = 0
+        self._started: list[Started] = []
+        self.secrets = {
+            "CRASH_API_PASSWORD": f"canary-{secrets.token_hex(8)}",
+            "CRASH_VARIABLE": f"canary-{secrets.token_hex(8)}",
+        }
         self.variables = {
-            **SECRETS,
+            **self.secrets,
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
             "HOME": str(home),
@@ -146,35 +150,40 @@ class Sandbox:
         """Where a tenant's files are."""
         return self.place.tenant(name)
 
-    def declare(self, *tenants: str, colour: str = "blue", slots: int = 4, more: str = "") -> None:
+    def declare(self, *tenants: str, colour: str = "blue", slots: int = 4, start_timeout: int = 60) -> None:
         """Write the environment's file."""
         ports = f"{{ first = {self.first_port}, last = {self.first_port + PORTS - 1} }}"
-        text = f'runtime = "process"\nprocess = {{ ports = {ports}, start_timeout = 60 }}\n{more}'
+        text = f'runtime = "process"\nprocess = {{ ports = {ports}, start_timeout = {start_timeout} }}\n'
         text += "[dags]\nrefresh_interval = 1\n"
         for name in tenants:
-            text += TENANT.format(name=name, upper=name.upper(), colour=colour, slots=slots)
+            text += TENANT.format(name=name, upper=name.upper().replace("-", "_"), colour=colour, slots=slots)
         (self.home / "environments" / f"{ENVIRONMENT}.toml").write_text(text)
 
-    def inv(self, *argv: str, kill: Mapping[str, str | None] | None = None, json: bool = False) -> Ended:
+    def inv(self, *argv: str, kill: Kill = None, largest_file: int | None = None) -> Ended:
         """Run a command line to its end, in a fork."""
         self._runs += 1
-        request = self._request([*argv, *(["--json"] if json else [])], kill)
+        request = {**self._request(argv), "kill": kill, "largest_file": largest_file}
         pid, code = self._server.run(request)
         stdout, stderr = (Path(request[name]).read_text() for name in ("stdout", "stderr"))
         return Ended(code, stdout, stderr, pid)
 
-    def up(self, *argv: str, kill: Mapping[str, str | None] | None = None) -> Ended:
+    def up(self, *argv: str, **more: Any) -> Ended:
         """`tenant-up` with a report."""
-        return self.inv("tenant-up", f"--env={ENVIRONMENT}", *argv, kill=kill, json=True)
+        return self.inv("tenant-up", f"--env={ENVIRONMENT}", "--json", *argv, **more)
 
-    def down(self, *argv: str, kill: Mapping[str, str | None] | None = None) -> Ended:
+    def down(self, *argv: str, **more: Any) -> Ended:
         """`tenant-down` with a report."""
-        return self.inv("tenant-down", f"--env={ENVIRONMENT}", *argv, kill=kill, json=True)
+        return self.inv("tenant-down", f"--env={ENVIRONMENT}", "--json", *argv, **more)
 
-    def start(self, *argv: str, clock: float = 0.0, clock_from: str = "start", **more: Any) -> Started:
-        """Start a command line in a process of its own, with everything that it imports."""
-        request = {**self._request(argv, None), "clock": clock, "clock_from": clock_from}
-        words = [sys.executable, str(HERE / "driver.py"), "run", json.dumps(request)]
+    def status(self) -> Ended:
+        """`tenant-status` with a report."""
+        return self.inv("tenant-status", f"--env={ENVIRONMENT}", "--json")
+
+    def start(self, *argv: str, clock: tuple[float, str] | None = None) -> Started:
+        """Start `tenant-up` in a process of its own, with everything that it imports."""
+        request = self._request(["tenant-up", f"--env={ENVIRONMENT}", "--json", *argv])
+        del request["environment"]  # It holds secrets, and arguments can be read by everybody.
+        words = [sys.executable, str(HERE / "driver.py"), "run", json.dumps({**request, "clock": clock})]
         process = subprocess.Popen(
             words,
             env=self.variables,
@@ -184,9 +193,9 @@ class Sandbox:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            **more,
         )
-        return Started(process)
+        self._started.append(Started(process))
+        return self._started[-1]
 
     def commit(self, name: str, content: str) -> str:
         """Commit a file of the checkout; the commit's id."""
@@ -197,23 +206,31 @@ class Sandbox:
         git(self.checkout, "commit", "--quiet", "-m", f"Change {name}")
         return git(self.checkout, "rev-parse", "HEAD").strip()
 
-    def programs(self) -> Path:
-        """The installed stand-in for Airflow: its virtual environment."""
-        (found,) = (self.home / "cache" / "airflow-packages").glob("*/venv")
-        return found
+    def control(self, name: str, value: float | None) -> None:
+        """Say how slow the stand-ins are, in seconds: see `standin/airflow.py`; None as usual."""
+        path = self.home / "controls" / name
+        path.unlink(missing_ok=True) if value is None else path.write_text(str(value))
 
-    def serve_dags_after(self, seconds: float) -> None:
-        """Have the dag-processor serve a commit no sooner than this after its start."""
-        (self.home / "controls/serve_after").write_text(str(seconds))
+    def hold_dags(self) -> None:
+        """Have no commit be served before the step `dags` begins, which else finds nothing to do."""
+        (self.home / "controls/hold_dags").touch()
 
-    def migrate_slowly(self, seconds: float) -> None:
-        """Have `airflow db migrate` take this long."""
-        (self.home / "controls/migrate_for").write_text(str(seconds))
+    def lock(self, image: str, requirement: str) -> None:
+        """Lock another version of Airflow or fakesnow."""
+        (self.checkout / "images" / image / "requirements.lock").write_text(f"{requirement}\n")
 
     def lose_journal(self) -> None:
         """Delete the journal, as somebody who cleans up would."""
         for path in self.place.directory.glob("journal.sqlite*"):
             path.unlink()
+
+    def of_runs(self) -> list[linux.Process]:
+        """Command lines and the programs that they started: none outlives a run."""
+        return [one for one in self.processes() if b"AIRFLOW_PLATFORM_RUN=" in _environ(one.pid)]
+
+    def locks(self) -> list[str]:
+        """The lock files of the environment: a run that ended leaves none."""
+        return sorted(path.name for path in (self.place.directory / "locks").glob("*.lock"))
 
     def processes(self) -> list[linux.Process]:
         """Everything that was started in this sandbox and still runs, command lines apart."""
@@ -222,6 +239,8 @@ class Sandbox:
 
     def close(self) -> None:
         """End what runs, by its ids, and remove the files."""
+        for run in self._started:
+            run.forget()
         deadline = time.monotonic() + 10
         while (left := self.processes()) and time.monotonic() < deadline:
             for one in left:
@@ -230,15 +249,18 @@ class Sandbox:
         assert not left, f"cannot be ended: {left}"
         shutil.rmtree(self.home)
 
-    def _request(self, argv: Sequence[str], kill: Mapping[str, str | None] | None) -> dict[str, Any]:
+    def _request(self, argv: Sequence[str]) -> dict[str, Any]:
         return {
             "argv": list(argv),
             "environment": self.variables,
             "checkout": str(self.checkout),
             "uv": str(self.workshop / "bin/uv"),
-            "kill": kill,
             "stdout": str(self.home / "outputs" / f"{self._runs}.out"),
             "stderr": str(self.home / "outputs" / f"{self._runs}.err"),
+            "kill": None,
+            "largest_file": None,
+            "clock": None,
+            "release": {"step": "dags", "path": str(self.home / "controls/hold_dags")},
         }
 
 
@@ -248,15 +270,29 @@ class Started:
 
     process: subprocess.Popen[str]
 
+    def forget(self) -> None:
+        """End it if it still runs, and close what it had."""
+        if self.process.returncode is None:
+            self.process.kill()
+            self.process.communicate()
+
     def end(self, timeout: float = 30.0) -> Ended:
         """Wait for its end."""
         try:
             stdout, stderr = self.process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
+            self.forget()
             raise
         return Ended(self.process.returncode, stdout, stderr, self.process.pid)
+
+
+def wait_until(condition: Callable[[], Any], what: str, timeout: float = 20.0) -> Any:
+    """The condition's first true value."""
+    deadline = time.monotonic() + timeout
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited {timeout:g} s until {what}"
+        time.sleep(0.01)
+    return found
 
 
 class Factory:
@@ -313,12 +349,12 @@ def make_workshop(directory: Path) -> None:
         check=True,
     )
     checkout = directory / "checkout"
+    shutil.copytree(HERE.parents[1] / "images", checkout / "images")
     for name, text in {
         "dags/platform_smoke.py": "# the smoke DAG\n",
         "dags/orders_daily.py": "# another\n",
         "images/airflow/requirements.lock": "apache-airflow==3.3.2\n",
         "images/fakesnow/requirements.lock": "fakesnow==0.12.1\n",
-        "images/fakesnow/server.py": "# not run: the interpreter is a stand-in\n",
     }.items():
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text(text)
@@ -330,8 +366,15 @@ def make_workshop(directory: Path) -> None:
 
 
 def git(directory: Path, *arguments: str) -> str:
-    """What git prints."""
-    environment = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "GIT_CONFIG_NOSYSTEM": "1"}
+    """What git prints; the same commits everywhere."""
+    date = "2026-01-01T00:00:00Z"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": "/nowhere",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_AUTHOR_DATE": date,
+        "GIT_COMMITTER_DATE": date,
+    }
     words = ["git", "-C", str(directory), *arguments]
     return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
 

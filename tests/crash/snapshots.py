@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import json
 import re
@@ -20,7 +21,7 @@ SECRET = ("keys/", "certificates/")
 """Folders of a tenant whose contents are random: only that there is something is compared here."""
 
 PASSING = re.compile(
-    r"^state/crash/(runs/|journal\.sqlite|tenants/settled)|airflow\.db-(wal|shm)$|/objects/|\.log$|__pycache__"
+    r"^state/crash/(runs/|journal\.sqlite|tenants/settled|\.format-)|airflow\.db-(wal|shm)$|/objects/|\.log$|__pycache__"
     r"|supervisor\.lock$|dags\.git/(config|description|info|hooks|branches)"
 )
 """Files that say how often something ran and how Git packs: no part of the state that is aimed at."""
@@ -39,11 +40,13 @@ def of(box: sandbox.Sandbox) -> dict[str, Any]:
 
 
 def keys(box: sandbox.Sandbox) -> dict[str, str]:
-    """The digest of each key and certificate that is there."""
+    """The digest of each key and certificate that is there; of half of a set of certificates none."""
     return {
         name: hashlib.sha256(path.read_bytes()).hexdigest()
         for name, path in _walk(box.home / "state")
-        if any(f"/{folder}" in name for folder in SECRET) and path.is_file()
+        if any(f"/{folder}" in name for folder in SECRET)
+        and path.is_file()
+        and (path.parent.name == "keys" or (path.parent / "ca.pem").exists())
     }
 
 
@@ -57,6 +60,22 @@ def exact(directory: Path) -> dict[str, Any]:
     return found
 
 
+def check_same(box: sandbox.Sandbox, expected: Any, *, repetitions: bool = False) -> None:
+    """Fail with every difference from what is expected.
+
+    Args:
+        box: Looked at now.
+        expected: The snapshot of an undisturbed run.
+        repetitions: Whether components may have been started, and the smoke DAG run, more often.
+    """
+    found = of(box)
+    if repetitions:
+        found, expected = without_repetitions(found), without_repetitions(expected)
+    lines = differences(found, expected)
+    if lines:
+        raise AssertionError("\n".join(lines))
+
+
 def differences(one: Any, other: Any, where: str = "") -> list[str]:
     """Where two snapshots differ, a line each."""
     if isinstance(one, dict) and isinstance(other, dict):
@@ -65,7 +84,13 @@ def differences(one: Any, other: Any, where: str = "") -> list[str]:
             for key in sorted({*one, *other}, key=str)
             for line in differences(one.get(key, "nothing"), other.get(key, "nothing"), f"{where}/{key}")
         ]
-    return [] if one == other else [f"{where}: {one!r} is not {other!r}"]
+    if one == other:
+        return []
+    if isinstance(one, tuple) and isinstance(other, tuple) and isinstance(one[-1], str):
+        lines = [part[-1].splitlines() for part in (one, other)]
+        changes = [line for line in difflib.ndiff(*lines) if line[0] in "+-"]
+        return [f"{where}: {one[:-1]} is not {other[:-1]}; {changes}"]
+    return [f"{where}: {one!r} is not {other!r}"]
 
 
 def _files(box: sandbox.Sandbox) -> Iterator[tuple[str, Any]]:
@@ -83,7 +108,7 @@ def _files(box: sandbox.Sandbox) -> Iterator[tuple[str, Any]]:
 def _content(box: sandbox.Sandbox, name: str, path: Path) -> str:
     if not path.is_file():
         return ""
-    if any(f"/{folder}" in name for folder in SECRET) or name.endswith(("settings.json", "airflow.db")):
+    if any(f"/{folder}" in name for folder in SECRET) or name.endswith(("settings.json", ".db")):
         return "something" if path.stat().st_size else "nothing"
     if name.endswith("supervisor.json"):
         return _plain(box, re.sub(r'"generation": "\w+"', "", path.read_text()))
@@ -95,10 +120,10 @@ def _content(box: sandbox.Sandbox, name: str, path: Path) -> str:
 def _plain(box: sandbox.Sandbox, text: str) -> str:
     """Without what is this sandbox's own: its path, its ports, its users' ids."""
     text = text.replace(str(box.home), "HOME")
-    for offset in range(sandbox.PORTS):
-        text = text.replace(str(box.first_port + offset), f"PORT+{offset}")
     for name in box.place.found():
         text = text.replace(str(sandbox.user_of(box, name)), f"user of {name}")
+    for offset in range(sandbox.PORTS):
+        text = re.sub(rf"\b{box.first_port + offset}\b", f"PORT+{offset}", text)
     return text
 
 
@@ -132,6 +157,8 @@ def _row(box: sandbox.Sandbox, tenant: str, row: dict[str, Any]) -> dict[str, An
     place = box.tenant(tenant)
     commit = sandbox.git(box.checkout, "rev-parse", "HEAD").strip()
     known = {
+        box.secrets["CRASH_API_PASSWORD"]: "the password of the API",
+        box.secrets["CRASH_VARIABLE"]: "the secret variable",
         commit: "COMMIT",
         place.snowflake_password.read_text(): "the password of fakesnow",
         hashlib.sha256(place.keys.joinpath("fernet_key").read_bytes()).hexdigest()[:8]: "the Fernet key",
@@ -170,3 +197,18 @@ def _title(box: sandbox.Sandbox, one: linux.Process) -> str:
 def _walk(directory: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(directory.rglob("*")):
         yield str(path.relative_to(directory)), path
+
+
+def without_repetitions(snapshot: dict[str, Any]) -> dict[str, Any]:
+    """The same where it does not matter how often components were started and the smoke DAG ran."""
+    databases = {
+        name: {table: sorted(set(rows)) for table, rows in tables.items()}
+        for name, tables in snapshot["databases"].items()
+    }
+    return {**snapshot, "databases": databases}
+
+
+def revision(path: Path) -> str:
+    """The revision of a database."""
+    with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+        return str(database.execute("SELECT version_num FROM alembic_version").fetchone()[0])

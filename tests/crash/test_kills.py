@@ -36,8 +36,7 @@ def kill_at(which, phase):
 @both_journals
 @pytest.mark.parametrize(("which", "phase"), UP, ids=named)
 def test_up_converges(box, undisturbed, count, which, phase, journal):
-    if which.name == "dags":  # Otherwise they are served before the step looks, and it has nothing to do.
-        box.serve_dags_after(3.0)
+    box.hold_dags()
     before = settle(box.tenant("settled"))
     box.declare("alpha", "settled")
     up = functools.partial(box.up, "--tenant=alpha")
@@ -81,7 +80,7 @@ def check(box, expected, count, command, kill, journal):
     told = f"was ended in the middle of {kill['tenant'] + '/' if kill['tenant'] else ''}{kill['step']}"
     expects_word = journal == "kept" and kill["phase"] in driver.PHASES[1:3]
     assert (told in again.stderr) == expects_word, again.stderr
-    assert snapshots.differences(snapshots.of(box), expected) == []
+    snapshots.check_same(box, expected)
     after = snapshots.keys(box)
     assert {name: after.get(name, digest) for name, digest in keys.items()} == keys, "a key was replaced"
     third = command()

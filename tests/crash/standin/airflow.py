@@ -6,12 +6,13 @@ whatever it was not told about: a double that takes everything proves nothing.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import database  # type: ignore[import-not-found]
+import database
 
 TICK = 0.1
 """Seconds between two looks of a loop."""
@@ -20,12 +21,22 @@ BEAT = 1.0
 """Seconds between two heartbeats."""
 
 CONTROLS = Path(__file__).resolve().parents[5] / "controls"
-"""Where a test says how slow something is: a file each, with seconds."""
+"""Where a test says how slow something is: a file each, most with seconds.
+
+migrate_for     how long `db migrate` takes
+linger_for      how long it takes to end after a signal
+answer_after    when the api-server begins to answer, after its start
+serve_after     when the dag-processor looks at the repository for the first time, after its start
+hold_dags       while it is there, the dag-processor does not look
+refuse_writes   whether the api-server refuses to write, with what was to be written in its answer
+"""
 
 
 def main(arguments):
     match arguments:
         case ["db", "migrate"]:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, lambda *_: (time.sleep(seconds("linger_for")), sys.exit(1)))
             Path(os.environ["AIRFLOW_HOME"], "migrating").write_text(str(os.getpid()))
             time.sleep(seconds("migrate_for"))
             database.migrate()
@@ -33,8 +44,10 @@ def main(arguments):
         case ["version"]:
             print("3.3.2")
         case ["api-server"]:
-            import api  # type: ignore[import-not-found]
+            import api
 
+            time.sleep(seconds("answer_after"))
+            api.CONTROLS = CONTROLS
             api.serve(int(os.environ["AIRFLOW__API__PORT"]))
         case ["scheduler", "--skip-serve-logs"]:
             loop("SchedulerJob", schedule)
@@ -111,7 +124,7 @@ class Processor:
         self.look_at = time.monotonic() + seconds("serve_after")
 
     def look(self, connection):
-        if time.monotonic() < self.look_at:
+        if time.monotonic() < self.look_at or (CONTROLS / "hold_dags").exists():
             return
         ref = Path(self.repository, "refs/heads", self.branch)
         commit = ref.read_text().strip() if ref.exists() else ""
@@ -139,7 +152,7 @@ class Processor:
                 (Path(name).stem, self.name, commit, broken, database.now()),
             )
         connection.execute(
-            "INSERT INTO dag_bundle VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET version = excluded.version",
+            "INSERT INTO dag_bundle VALUES (?, ?, 1) ON CONFLICT (name) DO UPDATE SET version = excluded.version",
             (self.name, commit),
         )
 

@@ -23,11 +23,13 @@ def install(environment, name, version):
     """Each version of Airflow brings one revision of the database more."""
     if name not in ("apache-airflow", "fakesnow"):
         sys.exit(f"this stand-in has no package {name}")
+    packages = environment / "lib/python3.11/site-packages"
+    packages.mkdir(parents=True)
     if name == "apache-airflow":
         program(environment, "airflow")
         revisions = [f"aaaa{number:04}" for number in range(1, int(version.rpartition(".")[2]) + 1)]
         (environment / "standin/revisions").write_text("\n".join(revisions))
-        versions = environment / "lib/python3.11/site-packages/airflow/migrations/versions"
+        versions = packages / "airflow/migrations/versions"
         versions.mkdir(parents=True)
         for revision in revisions:
             (versions / f"{revision}.py").write_text(f'revision = "{revision}"\n')
