@@ -3,7 +3,8 @@
 A program runs in a session of its own, so that a signal reaches it and all its children, and
 nothing reaches it by accident. It is started from one thread that lives as long as the process:
 Linux sends the parent-death signal when the *thread* that forked ends. The descriptors in
-`held` are inherited, so that a lock stays taken while a child of a killed run still works.
+`held` are inherited, so that a lock stays taken while a child of a killed run still works; not by
+programs that run as another user, whose code is not ours.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_platform import errors, reading, secrets
+from airflow_platform import errors, reading, secrets, terminal
 
 TAIL_LINES = 12
 """Lines of output that an error shows: a screen's third, and enough for a Python traceback's end."""
@@ -99,7 +100,7 @@ class Programs:
         self._lock = threading.Lock()
 
     def hold(self, descriptor: int) -> None:
-        """Let every program started from now on inherit this open lock."""
+        """Let every program of our own user that is started from now on inherit this open lock."""
         with self._lock:
             self._held.add(descriptor)
 
@@ -188,7 +189,8 @@ class Programs:
                 env=environment,
                 cwd=cwd,
                 start_new_session=True,
-                pass_fds=tuple(self._held),
+                # What runs as a tenant could fork, and keep an inherited lock for ever.
+                pass_fds=tuple(self._held) if user is None else (),
                 umask=0o022 if user is None else 0o077,
                 user=user,
                 group=user,
@@ -236,22 +238,49 @@ def start_detached(argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: P
     return child.pid
 
 
-def replace_with(argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, user: int | None) -> int:
-    """Run a program in the foreground, on this terminal, and return its exit code.
+def run_in_foreground(
+    argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, user: int | None
+) -> int:
+    """Run a program to its end where our user sits, and return its exit code as shells have it.
 
-    Ctrl-C reaches the program itself; this process waits until it has ended.
+    Ctrl-C reaches the program itself; this process waits until it has ended. A program that runs as
+    another user never has this terminal: it gets one of its own, in a session of its own.
+
+    Args:
+        argv: The program and its arguments.
+        env: The whole environment.
+        cwd: Where it runs.
+        user: A user id to run it as; needs root. The group id is the same number.
     """
-    child = subprocess.Popen(
-        [str(word) for word in argv],
-        env=dict(env),
-        cwd=cwd,
-        user=user,
-        group=user,
-        extra_groups=None if user is None else [],
-    )
-    with _ignored(signal.SIGINT):
-        code = child.wait()
+    words = [str(word) for word in argv]
+    if user is None:
+        with subprocess.Popen(words, env=dict(env), cwd=cwd) as child, _ignored(signal.SIGINT):
+            code = child.wait()
+    else:
+        code = _run_on_lent_terminal(words, dict(env), cwd, user)
     return 128 - code if code < 0 else code
+
+
+def _run_on_lent_terminal(words: list[str], env: dict[str, str], cwd: Path, user: int) -> int:
+    def start(streams: Sequence[int | None], prepare: Callable[[], None]) -> subprocess.Popen[bytes]:
+        stdin, stdout, stderr = streams
+        return subprocess.Popen(
+            words,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+            # One system call; nothing else makes the new terminal that of the session.
+            preexec_fn=prepare,  # noqa: PLW1509
+            umask=0o077,
+            user=user,
+            group=user,
+            extra_groups=[],
+        )
+
+    return terminal.lend(start, grace=GRACE, owner=user)
 
 
 class _Spawner:

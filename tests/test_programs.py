@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.programs import Interruption, Programs, replace_with, require, start_detached
+from airflow_platform.programs import Interruption, Programs, require, run_in_foreground, start_detached
 from airflow_platform.secrets import Mask, Secret
 
 
@@ -194,6 +194,15 @@ def test_a_held_descriptor_is_inherited_until_it_is_released(tmp_path: Path) -> 
         assert programs.run(script, timeout=5).stdout == "free\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts programs as another user")
+def test_a_program_of_another_user_inherits_no_lock(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as file:
+        programs = Programs()
+        programs.hold(file.fileno())
+        script = shell(f"[ -e /proc/self/fd/{file.fileno()} ] && echo held || echo free")
+        assert programs.run(script, timeout=5, user=65534).stdout == "free\n"
+
+
 PARENT = """
 import sys
 from airflow_platform.programs import Programs, start_detached
@@ -230,5 +239,5 @@ def test_a_detached_program_writes_to_its_log_and_holds_nothing(tmp_path: Path) 
 @pytest.mark.parametrize(("script", "code"), [("exit 3", 3), ("kill -TERM $$", 143)])
 def test_a_foreground_program_returns_a_shells_exit_code(script: str, code: int, tmp_path: Path) -> None:
     env = {"PATH": os.environ["PATH"]}
-    assert replace_with(shell(script), env=env, cwd=tmp_path, user=None) == code
+    assert run_in_foreground(shell(script), env=env, cwd=tmp_path, user=None) == code
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -159,7 +159,7 @@ class ProcessRuntime:
             OWNER_VARIABLE: spec.owner,
             "TERM": os.environ.get("TERM", "dumb"),
         }
-        return programs.replace_with(
+        return programs.run_in_foreground(
             [api_server.argv[0], *arguments],
             env=environment,
             cwd=place.home,
