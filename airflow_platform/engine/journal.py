@@ -318,4 +318,4 @@ def _as_state_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise locks.state_error(path, error) from error
+        raise errors.StateError.of(path, error) from error

@@ -140,7 +140,7 @@ class FileLock:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise state_error(self._path, error) from error
+            raise errors.StateError.of(self._path, error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Its last holder may have removed the file between our open and our lock.
@@ -150,7 +150,7 @@ class FileLock:
             pass
         except OSError as error:
             os.close(descriptor)
-            raise state_error(self._path, error) from error
+            raise errors.StateError.of(self._path, error) from error
         os.close(descriptor)
         return -1
 
@@ -163,7 +163,7 @@ class FileLock:
             os.pwrite(descriptor, json.dumps(asdict(Holder.me(self._now()))).encode(), 0)
         except OSError as error:
             self._remove(descriptor)
-            raise state_error(self._path, error) from error
+            raise errors.StateError.of(self._path, error) from error
 
     def _release(self) -> None:
         self._programs.release(self._descriptor)
@@ -211,11 +211,3 @@ def is_alive(pid: object) -> bool:
     except OSError:
         return True  # Somebody else's, or a system without /proc.
     return state != b"Z"
-
-
-def state_error(path: Path, error: OSError) -> errors.StateError:
-    """The error for a file of ours that the operating system would not let us have."""
-    return errors.StateError(
-        f"{path}: {error.strerror or error}.",
-        hint="Free some space or mend the permissions there, then run this again; nothing was lost.",
-    )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from airflow_platform import errors, programs
-from airflow_platform.engine import checking, graph, journal, locks, perform, signals, store, walk
+from airflow_platform.engine import checking, graph, journal, perform, signals, store, walk
 from airflow_platform.engine.report import (
     Node,
     OneAtATime,
@@ -98,6 +98,7 @@ class _Opened:
 def _opened(order: Order[EnvironmentT, TenantT], names: Sequence[str]) -> Iterator[_Opened]:
     """Locks, journal and run directory; with `--plan` none but a temporary directory."""
     if order.planning:
+        order.store.check()
         with _temporary_directory() as directory:
             yield _Opened(None, directory)
         return
@@ -116,7 +117,7 @@ def _temporary_directory() -> Iterator[Path]:
     try:
         made = tempfile.TemporaryDirectory(prefix="airflow-platform-plan-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise locks.state_error(Path("the temporary directory"), error) from error
+        raise errors.StateError.of(Path("the temporary directory"), error) from error
     with made as directory:
         yield Path(directory)
 

@@ -23,6 +23,13 @@ FORMAT = 1
 class Store(Protocol):
     """Locks, journal and artifacts of an environment."""
 
+    def check(self) -> None:
+        """Refuse what this toolkit must not touch; changes nothing, for runs that only look.
+
+        Raises:
+            PreflightError: A newer version has written it, or it cannot be read.
+        """
+
     def tenant_locks(self, tenants: Sequence[str]) -> contextlib.AbstractContextManager[None]:
         """Hold the locks of these tenants; never waits for a living holder."""
 
@@ -67,6 +74,10 @@ class LocalStore:
         self._now = now
         self._environment_lock = self._lock("environment", f"environment {environment}")
 
+    def check(self) -> None:
+        with _refusing(self._directory):
+            _require_known(self._directory / "format")
+
     @contextlib.contextmanager
     def tenant_locks(self, tenants: Sequence[str]) -> Iterator[None]:
         prepare(self._directory)
@@ -96,7 +107,7 @@ class LocalStore:
             for old in others[: 1 - KEPT_RUN_DIRECTORIES]:
                 shutil.rmtree(old, ignore_errors=True)
         except OSError as error:
-            raise locks.state_error(directory, error) from error
+            raise errors.StateError.of(directory, error) from error
         return directory
 
     def _lock(self, name: str, thing: str) -> locks.FileLock:
@@ -108,30 +119,52 @@ def prepare(directory: Path) -> None:
     """Make a state directory, and refuse one that a newer toolkit has written.
 
     Raises:
-        StateError: It cannot be written.
-        PreflightError: Its format is newer than this toolkit knows.
+        PreflightError: It cannot be written, or its format is newer than this toolkit knows.
     """
     marker = directory / "format"
-    try:
+    with _refusing(directory):
         directory.mkdir(parents=True, exist_ok=True)
-        # A machine that lost power may have kept the name and not the content.
-        if not marker.exists() or not marker.stat().st_size:
+        if not _format(marker):
             draft = Path(tempfile.mkdtemp(prefix=".format-", dir=directory)) / "format"
             try:
                 draft.write_text(f"{FORMAT}\n")
                 draft.replace(marker)
             finally:
                 shutil.rmtree(draft.parent, ignore_errors=True)
-        written = marker.read_text(errors="replace").strip()
-    except OSError as error:
-        raise locks.state_error(directory, error) from error
-    if not written.isdecimal() or int(written) > FORMAT:
+        _require_known(marker)
+
+
+def _require_known(marker: Path) -> None:
+    written = _format(marker)
+    if written and (not written.isdecimal() or int(written) > FORMAT):
         fault = errors.Fault(
             thing=str(marker),
             cause=f"It says format {written!r}; this version of the toolkit knows up to {FORMAT}.",
             remedy="Update this checkout to the version that wrote it, or name another AIRFLOW_PLATFORM_STATE.",
         )
         raise errors.PreflightError("The state directory was written by a newer version.", [fault])
+
+
+def _format(marker: Path) -> str:
+    """What the marker says; "" where there is none, or a machine that lost power kept only its name."""
+    try:
+        return marker.read_text(errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+
+
+@contextlib.contextmanager
+def _refusing(directory: Path) -> Iterator[None]:
+    """What the operating system will not let us have is found before anything is changed."""
+    try:
+        yield
+    except OSError as error:
+        fault = errors.Fault(
+            thing=error.filename if isinstance(error.filename, str) else str(directory),
+            cause=f"{error.strerror or error}.",
+            remedy="Mend the permissions or free some space there, or name another AIRFLOW_PLATFORM_STATE.",
+        )
+        raise errors.PreflightError("The state directory cannot be used.", [fault]) from error
 
 
 def _age(path: Path) -> float:

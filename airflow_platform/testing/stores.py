@@ -114,6 +114,9 @@ class MemoryStore:
         self._mutex = threading.Lock()
         self._users = 0
 
+    def check(self) -> None:
+        """Nothing is wrong with memory."""
+
     @contextlib.contextmanager
     def tenant_locks(self, tenants: Sequence[str]) -> Iterator[None]:
         with self._mutex:
@@ -151,7 +154,10 @@ class MemoryStore:
 
 
 class RefusingStore:
-    """A store for `--plan`: it must never be asked for anything."""
+    """A store for `--plan`: it is checked, and never asked for anything."""
+
+    def check(self) -> None:
+        """Nothing is wrong with it."""
 
     def tenant_locks(self, tenants: Sequence[str]) -> contextlib.AbstractContextManager[None]:
         raise AssertionError(f"asked for the locks of {', '.join(tenants)}")

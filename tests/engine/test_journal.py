@@ -299,7 +299,7 @@ store = LocalStore(directory, "test", lock_timeout=0, programs=programs.Programs
 try:
     report = run_steps(*steps, store=store, workers=1)
     print(report.exit_code, dict(world), outcomes(report), [str(fault) for fault in report.faults])
-except errors.StateError as error:
+except (errors.StateError, errors.PreflightError) as error:
     print("refused", dict(world), error)
 """
 

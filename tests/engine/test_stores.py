@@ -161,13 +161,29 @@ def test_state_without_a_format_gets_this_one(local, tmp_path, content):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["format", "locks"]
 
 
-def test_a_state_directory_that_cannot_be_made_is_a_state_error(tmp_path):
+@pytest.mark.parametrize(("content", "good"), [(None, True), ("", True), ("1", True), ("2", False)])
+def test_a_look_at_the_format_changes_nothing(local, tmp_path, content, good):
+    if content is not None:
+        (tmp_path / "format").write_text(content)
+    before = sorted(tmp_path.iterdir())
+    if good:
+        local.check()
+    else:
+        with pytest.raises(errors.PreflightError, match="newer version"):
+            local.check()
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_state_directory_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     store = LocalStore(
         tmp_path / "file" / "state", "test", lock_timeout=0, programs=programs.Programs(), on_note=print
     )
-    with pytest.raises(errors.StateError, match="Not a directory"), store.tenant_locks(["a"]):
+    with pytest.raises(errors.PreflightError, match="Not a directory") as caught, store.tenant_locks(["a"]):
         pass
+    assert caught.value.exit_code == 4
+    with pytest.raises(errors.PreflightError, match="Not a directory"):
+        store.check()
     with pytest.raises(errors.StateError, match="Not a directory"), store.environment_lock():
         pass
     with pytest.raises(errors.StateError, match="Not a directory"):
