@@ -48,6 +48,10 @@ class ExitCode(enum.IntEnum):
     """Ended by SIGTERM; safe to rerun."""
 
 
+INTERRUPTED = (ExitCode.HANGUP, ExitCode.INTERRUPTED, ExitCode.TERMINATED)
+"""The codes of a command that a signal ended."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """One thing that would stop a run, and what to do about it."""

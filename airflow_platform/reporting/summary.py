@@ -39,6 +39,12 @@ def show(
     stream.flush()
 
 
+def show_tracebacks(report: Report, stream: TextIO | None = None) -> None:
+    """Print where in the code its faults came from, for answers that need no summary."""
+    for trace in _tracebacks(report):
+        print(f"\n{trace}", file=stream or sys.stderr)
+
+
 def text_of(
     report: Report,
     look: looks.Look,
@@ -55,7 +61,7 @@ def text_of(
     if report.faults:
         blocks.append("\n".join(_faults(report.faults, look)))
     if tracebacks:
-        blocks += [step.traceback.rstrip() for step in _all_steps(report) if step.traceback]
+        blocks += _tracebacks(report)
     blocks += ["\n".join(_wrapped(note, "", look.width)) for note in notes]
     if next_commands:
         blocks.append("\n".join(["Next:", *(f"  {command}" for command in next_commands)]))
@@ -112,6 +118,10 @@ def _wrapped(text: str, start: str, width: int) -> Iterator[str]:
         first, width, initial_indent=start, subsequent_indent=indent, break_long_words=False
     )
     yield from (indent + line for line in rest)
+
+
+def _tracebacks(report: Report) -> list[str]:
+    return [step.traceback.rstrip() for step in _all_steps(report) if step.traceback]
 
 
 def _all_steps(report: Report) -> list[StepReport]:

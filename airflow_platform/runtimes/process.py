@@ -100,7 +100,7 @@ class ProcessRuntime:
         return (*manifests.AIRFLOW_COMPONENTS, manifests.SNOWFLAKE)
 
     def tenants_found(self) -> tuple[str, ...]:
-        return self._place.found()
+        return tuple(name for name in self._place.found() if specs.is_name(name))
 
     def is_running(self, tenant: str) -> bool:
         place = self._place.tenant(tenant)
@@ -130,7 +130,7 @@ class ProcessRuntime:
         place = self._place.tenant(tenant)
         status, url = supervisor.status(place.run), self.url(tenant)
         if status is None or not url:
-            return "it is down"
+            return "the supervisor" if status is None else "the file of its ports"
         if not place.admin_password.is_file():
             return f"the password of {manifest.ADMIN}"
         with airflow.connected(url, manifest.ADMIN, place.admin_password) as client:

@@ -48,7 +48,7 @@ class Runtime(Protocol):
         """All components that a tenant can have."""
 
     def tenants_found(self) -> tuple[str, ...]:
-        """Tenants that exist, declared or not."""
+        """Tenants that exist, declared or not; what has no name of a tenant is none of ours."""
 
     def is_running(self, tenant: str) -> bool:
         """Whether anything of a tenant runs."""
@@ -63,7 +63,7 @@ class Runtime(Protocol):
         """The commit whose DAGs a tenant serves now; "" when it serves none."""
 
     def unwell(self, tenant: str) -> str:
-        """What keeps a tenant from being healthy now; "" for nothing."""
+        """What a tenant lacks to be healthy now, as words that follow "waits for"; "" for nothing."""
 
     def logs(self, tenant: str) -> Mapping[str, Path]:
         """The log of each component."""

@@ -13,8 +13,9 @@ from typing import Any
 
 from airflow_platform import errors, programs
 from airflow_platform.config import load, paths, specs, versions
+from airflow_platform.engine import signals
 from airflow_platform.engine.report import Outcome, Report, StepReport, TenantReport
-from airflow_platform.reporting import document, output, tables
+from airflow_platform.reporting import document, output, summary, tables
 from airflow_platform.runtimes import choosing as runtimes
 from airflow_platform.runtimes import runtime as contract
 from airflow_platform.tasks import running
@@ -22,6 +23,14 @@ from airflow_platform.tools import logs as log_files
 
 PRUNED = ("airflow-packages", "snowflake-packages", "downloads", "checks")
 """What lies in the cache besides the doors' own uv, which this very command may need."""
+
+
+_LOOK_AGAIN = 0.3
+"""Seconds between two looks for new lines: soon enough for who reads along."""
+
+
+class _Abandoned(Exception):
+    """Nobody reads our answer any more."""
 
 
 def environments(*, as_json: bool) -> int:
@@ -64,10 +73,12 @@ def status(call: running.Call) -> int:
     spec = call.spec()
     runtime = runtimes.of(spec)
     report = running.planned(call)
+    if report.exit_code in errors.INTERRUPTED:
+        return running.finish(call, report)
     rows = [_row(runtime, tenant, report.steps) for tenant in report.tenants]
-    left = [] if call.tenants else [name for name in _undeclared(spec, runtime) if runtime.is_running(name)]
-    rows += [(name, "running, not declared", "", _count(runtime, name), "", "not declared") for name in left]
     unhealthy = any(row[1] != "healthy" for row in rows)
+    left = [] if call.tenants else running.left_running(spec, runtime)
+    rows += [(name, "running, not declared", "", _count(runtime, name), "", "not declared") for name in left]
     code = 1 if unhealthy else 3 if report.exit_code or left else 0
     headings = ("tenant", "status", "url", "components", "dag commit", "differs")
     tenants = tuple(
@@ -80,6 +91,8 @@ def status(call: running.Call) -> int:
         document.write(answer)
     else:
         tables.write(headings, rows)
+    if call.tracebacks:
+        summary.show_tracebacks(answer)
     return code
 
 
@@ -96,14 +109,29 @@ def logs(env: str, tenant: str, chosen: Sequence[str], *, lines: str, follow: bo
     if not lines.isdecimal():
         raise errors.UsageError(f"--lines={lines} is no number of lines.", hint="For example --lines=100.")
     for line in log_files.last(wanted, int(lines)):
-        _print_line(line, wanted)
-    if follow:
-        interruption = programs.Interruption()
-        from airflow_platform.engine import signals
+        if not _print_line(line, wanted):
+            return 0
+    return _follow(wanted) if follow else 0
 
-        with signals.handled(interruption):
-            for line in log_files.follow(wanted, lambda: interruption.sleep(0.3)):
-                _print_line(line, wanted)
+
+def _follow(wanted: Mapping[str, Path]) -> int:
+    """Print new lines until nobody reads them, or a signal comes: how one ends this, and no failure."""
+    interruption = programs.Interruption()
+
+    def wait() -> None:
+        interruption.sleep(_LOOK_AGAIN)
+        if output.is_abandoned():
+            raise _Abandoned
+
+    with signals.handled(interruption):
+        try:
+            for line in log_files.follow(wanted, wait):
+                if not _print_line(line, wanted):
+                    break
+        except errors.Interrupted as ended:
+            return ended.code
+        except _Abandoned:
+            pass
     return 0
 
 
@@ -129,7 +157,10 @@ def components_of(spec: specs.Environment, chosen: Sequence[str]) -> tuple[str, 
 
 
 def leaving(call: running.Call, confirmed: Sequence[str]) -> tuple[specs.Tenant, ...]:
-    """The tenants to take down: also those that are no longer declared.
+    """The tenants to take down: also those that are no longer declared, when they run or are named.
+
+    What lies stopped in the state directory and is declared nowhere may be anybody's; nobody means
+    it who does not name it.
 
     Raises:
         UsageError: None is known by that name.
@@ -137,12 +168,13 @@ def leaving(call: running.Call, confirmed: Sequence[str]) -> tuple[specs.Tenant,
     """
     spec = call.spec()
     runtime = runtimes.of(spec)
-    undeclared = _undeclared(spec, runtime)
+    undeclared = running.undeclared(spec, runtime)
     if spec.protected and not call.plan:
         _require_confirmation(spec, call.tenants, confirmed)
     named = [name for name in call.tenants if name not in undeclared]
     declared = load.select(spec, named) if named or not call.tenants else ()
-    others = [name for name in undeclared if not call.tenants or name in call.tenants]
+    others = [name for name in undeclared if name in call.tenants]
+    others = others if call.tenants else running.left_running(spec, runtime)
     return (*declared, *(specs.undeclared(name) for name in others))
 
 
@@ -183,11 +215,6 @@ def _require_confirmation(spec: specs.Environment, tenants: Sequence[str], confi
         )
 
 
-def _undeclared(spec: specs.Environment, runtime: contract.Runtime) -> list[str]:
-    declared = {tenant.name for tenant in spec.tenants}
-    return [name for name in runtime.tenants_found() if name not in declared]
-
-
 def _require_known(chosen: Sequence[str], known: Sequence[str]) -> None:
     for name in chosen:
         if name not in known:
@@ -205,7 +232,7 @@ def _row(
     unwell = runtime.unwell(tenant.name)
     state = "healthy"
     if unwell:
-        state = f"unhealthy: no {unwell}" if runtime.is_running(tenant.name) else "stopped"
+        state = f"unhealthy: waits for {unwell}" if runtime.is_running(tenant.name) else "stopped"
     pending = [each for each in (*shared, *tenant.steps) if each.status is not Outcome.UNCHANGED]
     known = [each for each in pending if not each.reason.startswith("known after")]
     differs = "; ".join(f"{each.name}: {each.reason}" for each in known[:3]) if state != "stopped" else ""
@@ -221,9 +248,10 @@ def _count(runtime: contract.Runtime, tenant: str) -> str:
     return f"{running_}/{len(found)}" + (f", {restarts} restarts" if restarts else "") if found else "0"
 
 
-def _print_line(line: log_files.Line, wanted: Mapping[str, Path]) -> None:
+def _print_line(line: log_files.Line, wanted: Mapping[str, Path]) -> bool:
+    """Whether somebody still reads."""
     start = f"{line.source:<{max(map(len, wanted))}} | " if len(wanted) > 1 else ""
-    output.answer(f"{start}{line.text}\n")
+    return output.answer(f"{start}{line.text}\n")
 
 
 def _settings(value: Any, spec: Any, prefix: str = "", *, given: bool = True) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_platform.tasks.declaring import task_named
+from airflow_platform.tasks.declaring import task_named, wants_traceback
 
 GROUP = "environments"
 
@@ -41,7 +41,8 @@ def doctor(context: Any, env: str, tenant: tuple[str, ...] = (), json: bool = Fa
     """Find everything that would stop a run, all at once, each with its remedy."""
     from airflow_platform.tasks import asking, running
 
-    return asking.doctor(running.Call("doctor", env, tenant, json=json))
+    call = running.Call("doctor", env, tenant, json=json, tracebacks=wants_traceback(context))
+    return asking.doctor(call)
 
 
 @task_named("cache-prune", group=GROUP, help={"json": JSON})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_platform import errors, programs
 from airflow_platform.config import load, specs
 from airflow_platform.engine import examine, run, step
-from airflow_platform.engine.report import OneAtATime
+from airflow_platform.engine.report import OneAtATime, Outcome
 from airflow_platform.reporting import choosing as reporters
 from airflow_platform.reporting import document, summary
 from airflow_platform.runtimes import choosing as runtimes
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 LOCK_TIMEOUT = "60"
 """Seconds to wait for the environment's lock: a first run holds it for the minute that packages take."""
+
+RESTARTED = ("components", "restart", "smoke")
+"""Steps that may be pending for a tenant that is merely unhealthy."""
 
 DOOR = "scripts/inv"
 """How commands are shown to people: the door works on every machine, and stock `inv` is shorter."""
@@ -51,8 +54,54 @@ def up(call: Call, *, restart: tuple[str, ...] = ()) -> int:
     order = _order(call, spec, runtime, load.select(spec, call.tenants), step.Goal.PRESENT)
     steps = runtime.steps(contract.Options(restart=restart))
     report = run.execute(dataclasses.replace(order, steps=steps, reached="healthy"))
-    notes = (runtime.isolation(),) if report.exit_code == 0 else ()
+    left = left_running(spec, runtime) if call.plan and not call.tenants else []
+    if left:
+        report = dataclasses.replace(report, data={"running_undeclared": left})
+    notes = [runtime.isolation()] if report.exit_code == 0 else []
+    notes += [f"Tenant {name} runs, but is not declared; tenant-down stops it, too." for name in left]
     return _tell(call, report, _next_commands(report), notes=notes)
+
+
+def restarted(call: Call, components: tuple[str, ...]) -> int:
+    """Restart components, unless that would bring in what was never asked for; the exit code.
+
+    Raises:
+        PreflightError: Something else than a restart is pending.
+    """
+    report = planned(call)
+    if report.exit_code in errors.INTERRUPTED:
+        return finish(call, report)
+    if pending := _pending_besides_restart(report):
+        raise errors.PreflightError(
+            "A restart would also change what tenant-up has not brought in yet.",
+            pending,
+            hint=f"Run `{DOOR} tenant-up --env={call.environment}` first, or instead.",
+        )
+    return up(call, restart=components)
+
+
+def _pending_besides_restart(report: Report) -> list[errors.Fault]:
+    """What is to be known after another step follows from that one, which is pending itself."""
+    found = [(report.environment or "", each) for each in report.steps]
+    found += [(tenant.name, each) for tenant in report.tenants for each in tenant.steps]
+    return [
+        errors.Fault(f"{owner}/{each.name}", f"Pending: {each.reason}.", "")
+        for owner, each in found
+        if each.status is Outcome.PENDING
+        and each.name not in RESTARTED
+        and not each.reason.startswith("known after")
+    ]
+
+
+def undeclared(spec: specs.Environment, runtime: contract.Runtime) -> list[str]:
+    """Tenants that exist and are declared nowhere."""
+    declared = {tenant.name for tenant in spec.tenants}
+    return [name for name in runtime.tenants_found() if name not in declared]
+
+
+def left_running(spec: specs.Environment, runtime: contract.Runtime) -> list[str]:
+    """Tenants that run and are declared nowhere."""
+    return [name for name in undeclared(spec, runtime) if runtime.is_running(name)]
 
 
 def down(call: Call, *, tenants: Sequence[specs.Tenant], delete_data: bool) -> int:

@@ -40,7 +40,8 @@ def tenant_status(context: Any, env: str, tenant: tuple[str, ...] = (), json: bo
     """Show how tenants are, and whether they are what their spec says."""
     from airflow_platform.tasks import asking, running
 
-    return asking.status(running.Call("tenant-status", env, tenant, json=json))
+    call = running.Call("tenant-status", env, tenant, json=json, tracebacks=wants_traceback(context))
+    return asking.status(call)
 
 
 @task_named(
@@ -93,7 +94,7 @@ def tenant_restart(
     from airflow_platform.tasks import asking, running
 
     call = running.Call("tenant-restart", env, tenant, plan, json, wants_traceback(context), lock_timeout)
-    return running.up(call, restart=asking.components_of(call.spec(), component))
+    return running.restarted(call, asking.components_of(call.spec(), component))
 
 
 @task_named(
@@ -101,7 +102,7 @@ def tenant_restart(
     group=GROUP,
     help={
         "env": ENV,
-        "tenant": "One tenant; may be repeated. By default all, also those that are no longer declared.",
+        "tenant": "One tenant; may be repeated. By default all, also those that run though not declared.",
         "delete_data": "Also delete databases, keys and logs. There is no way back.",
         "confirm": "ENV/TENANT, needed in a protected environment.",
         "plan": PLAN,

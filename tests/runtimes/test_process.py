@@ -44,7 +44,7 @@ def test_a_restart_is_a_step_only_when_it_is_asked_for(one):
 def test_a_tenant_that_was_never_up(one):
     assert one.tenants_found() == ()
     assert (one.url("analytics"), one.dag_commit("analytics"), one.components("analytics")) == ("", "", ())
-    assert one.unwell("analytics") == "it is down"
+    assert one.unwell("analytics") == "the supervisor"
     assert not one.is_running("analytics")
     with pytest.raises(errors.UsageError, match="never up"):
         one.run_airflow(specs.tenant(), ["version"])
@@ -61,9 +61,11 @@ def test_a_tenant_that_was_up(one, place):
     with contextlib.closing(sqlite3.connect(place.database)) as connection, connection:
         connection.execute("CREATE TABLE dag_bundle (name TEXT, active BOOLEAN, version TEXT)")
         connection.execute("INSERT INTO dag_bundle VALUES ('dags', 1, 'c0ffee')")
+    for stray in ("lost+found", "Backup", ".old"):
+        (place.directory.parent / stray).mkdir()
     assert one.tenants_found() == ("analytics",)
     assert (one.url("analytics"), one.dag_commit("analytics")) == ("http://127.0.0.1:18080", "c0ffee")
-    assert one.unwell("analytics") == "it is down"
+    assert one.unwell("analytics") == "the supervisor"
 
 
 def test_a_held_lock_means_that_it_runs(one, place):

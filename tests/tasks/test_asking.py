@@ -6,6 +6,8 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.config import paths
+from airflow_platform.engine.report import Outcome, Report, StepReport, TenantReport
+from airflow_platform.steps import tenant_ports
 from airflow_platform.tasks import asking, running
 
 
@@ -96,9 +98,14 @@ def names(tenants):
 
 def test_who_goes_down(environments, settled):
     settled("sandbox", "old")
+    settled("sandbox", "left", running=True)
     settled("sandbox", "analytics")
-    assert names(asking.leaving(call(), ())) == ["analytics", "finance", "old"]
+    stray = paths.state("sandbox") / "tenants" / "lost+found"
+    stray.mkdir()
+    assert names(asking.leaving(call(), ())) == ["analytics", "finance", "left"]
     assert names(asking.leaving(call("sandbox", "old"), ())) == ["old"]
+    with pytest.raises(errors.UsageError, match="lost"):
+        asking.leaving(call("sandbox", "lost+found"), ())
     assert names(asking.leaving(call("sandbox", "old", "finance"), ())) == ["finance", "old"]
     with pytest.raises(errors.UsageError, match="older"):
         asking.leaving(call("sandbox", "older"), ())
@@ -118,13 +125,46 @@ def test_tenants_that_run_but_are_not_declared_are_in_the_status(command, settle
     monkeypatch.setattr(running, "planned", lambda call: _report())
     code, out, _ = command("tenant-status", "--env=sandbox", "--json")
     document = json.loads(out)
-    assert code == 1
+    assert code == 3
     (row,) = document["data"]
     assert (row["tenant"], row["status"], row["differs"]) == ("old", "running, not declared", "not declared")
-    assert document["status"] == "not healthy"
+    assert document["status"] == "differs"
 
 
-def _report():
-    from airflow_platform.engine.report import Report
+@pytest.mark.parametrize("code", [129, 130, 143])
+def test_a_look_that_a_signal_ended_says_so_and_nothing_else(command, monkeypatch, code):
+    monkeypatch.setattr(running, "planned", lambda call: _report(status="interrupted", exit_code=code))
+    assert command("tenant-status", "--env=sandbox")[:2] == (code, "")
 
-    return Report("tenant-status", "sandbox", "healthy", 0)
+
+def test_what_an_unhealthy_tenant_waits_for_is_said(command, settled, monkeypatch):
+    settled("sandbox", "finance", running=True)
+    tenants = (TenantReport("finance", "pending", (), {}),)
+    monkeypatch.setattr(running, "planned", lambda call: _report(exit_code=3, tenants=tenants))
+    code, out, _ = command("tenant-status", "--env=sandbox", "--tenant=finance", "--json")
+    assert (code, json.loads(out)["data"][0]["status"]) == (1, "unhealthy: waits for the supervisor")
+
+
+@pytest.mark.parametrize("flags", [[], ["--traceback"]])
+def test_an_answer_shows_tracebacks_when_it_is_asked_to(command, monkeypatch, flags):
+    step = StepReport("ports", Outcome.BROKEN, "x", traceback="Traceback: here")
+    monkeypatch.setattr(running, "planned", lambda call: _report(exit_code=1, steps=(step,)))
+    assert ("Traceback: here" in command("tenant-status", "--env=sandbox", *flags)[2]) == bool(flags)
+    monkeypatch.setattr(tenant_ports.TenantPorts, "check", lambda self, context: 1 / 0)
+    assert ("in <lambda>" in command("doctor", "--env=sandbox", *flags)[2]) == bool(flags)
+
+
+@pytest.mark.parametrize("words", [["doctor"], ["tenant-up", "--plan"], ["tenant-status"]])
+def test_state_of_a_newer_version_is_exit_4_where_nothing_is_changed_either(command, words):
+    state = paths.state("sandbox")
+    state.mkdir(parents=True)
+    (state / "format").write_text("2")
+    code, _, err = command(words[0], "--env=sandbox", *words[1:])
+    assert code == 4
+    assert "It says format '2'" in " ".join(err.split())
+    assert [path.name for path in state.iterdir()] == ["format"]
+
+
+def _report(**changes):
+    values = {"status": "healthy", "exit_code": 0, **changes}
+    return Report("tenant-status", "sandbox", **values)

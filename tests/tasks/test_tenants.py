@@ -5,6 +5,7 @@ import json
 import pytest
 
 from airflow_platform.engine import run
+from airflow_platform.engine.report import Outcome, Report, StepReport, TenantReport
 
 
 @pytest.mark.parametrize(
@@ -85,11 +86,11 @@ def test_going_down_where_nothing_is_changes_nothing(command):
     }
 
 
-def test_a_tenant_that_is_no_longer_declared_goes_down_too_and_its_data_only_when_asked(command, settled):
+def test_a_stopped_tenant_that_is_not_declared_is_touched_only_by_name(command, settled):
     place = settled("sandbox", "old")
-    code, out, _ = command("tenant-down", "--env=sandbox", "--json")
+    code, out, _ = command("tenant-down", "--env=sandbox", "--delete-data", "--json")
     assert code == 0
-    assert [each["name"] for each in json.loads(out)["tenants"]] == ["analytics", "finance", "old"]
+    assert [each["name"] for each in json.loads(out)["tenants"]] == ["analytics", "finance"]
     assert place.directory.exists()
     assert command("tenant-down", "--env=sandbox", "--tenant=old", "--delete-data", "--plan")[0] == 3
     assert place.directory.exists()
@@ -97,20 +98,67 @@ def test_a_tenant_that_is_no_longer_declared_goes_down_too_and_its_data_only_whe
     assert not place.directory.exists()
 
 
-def test_a_restart_asks_for_the_components_that_were_named(command, monkeypatch):
-    seen = []
+def test_a_plan_names_the_tenants_that_run_though_not_declared(command, settled, monkeypatch):
+    settled("sandbox", "old", running=True)
+    settled("sandbox", "older")
+    monkeypatch.setattr(run, "execute", lambda order: Report(order.task, "sandbox", "healthy", 0))
+    code, out, err = command("tenant-up", "--env=sandbox", "--plan", "--json")
+    assert (code, json.loads(out)["data"]) == (0, {"running_undeclared": ["old"]})
+    assert "Tenant old runs, but is not declared" in err
+    assert "older" not in err
+    assert "Tenant old" not in command("tenant-up", "--env=sandbox", "--plan", "--tenant=finance")[2]
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """Answers plans with the steps in it, and records the components that are restarted."""
+    seen = {"steps": [], "restarted": []}
 
     def execute(order):
-        seen.append(next(each for each in order.steps if each.name == "restart")._components)
-        raise KeyboardInterrupt
+        if order.planning:
+            tenants = (TenantReport("finance", "pending", tuple(seen["steps"]), {}),)
+            return Report(order.task, "sandbox", "pending", 3, tenants=tenants)
+        step = next(each for each in order.steps if each.name == "restart")
+        seen["restarted"].append(step._components)
+        return Report(order.task, "sandbox", "healthy", 0)
 
     monkeypatch.setattr(run, "execute", execute)
+    return seen
+
+
+def pending(name, reason="start it"):
+    return StepReport(name, Outcome.PENDING, reason)
+
+
+def test_a_restart_asks_for_the_components_that_were_named(command, engine):
     command("tenant-restart", "--env=sandbox", "--component=scheduler", "--component=triggerer")
     command("tenant-restart", "--env=sandbox")
-    assert seen == [
+    assert engine["restarted"] == [
         ("scheduler", "triggerer"),
         ("api-server", "scheduler", "dag-processor", "triggerer", "fakesnow"),
     ]
+
+
+def test_an_unhealthy_tenant_can_be_restarted(command, engine):
+    engine["steps"] = [
+        pending("components"),
+        pending("settings", "known after components has run"),
+        StepReport("served-dags", Outcome.FAILED, "no answer"),
+        pending("smoke"),
+    ]
+    assert command("tenant-restart", "--env=sandbox")[0] == 0
+    assert engine["restarted"]
+
+
+@pytest.mark.parametrize("name", ["database", "settings", "keys"])
+def test_a_restart_brings_in_nothing_else(command, engine, name):
+    engine["steps"] = [pending("components"), pending(name, "do what was declared")]
+    code, _, err = command("tenant-restart", "--env=sandbox")
+    assert (code, engine["restarted"]) == (4, [])
+    said = " ".join(err.split())
+    assert f"finance/{name}: Pending: do what was declared." in said
+    assert "components: Pending" not in said
+    assert "Run `scripts/inv tenant-up --env=sandbox` first" in said
 
 
 @pytest.mark.parametrize("lines", ["x", "-1", "", "1.5"])
