@@ -51,10 +51,14 @@ find_cache() {
     cache=$AIRFLOW_PLATFORM_CACHE
   elif [ "$(id -u)" = 0 ]; then
     cache=/var/cache/airflow-platform
+  elif [ "$(uname)" != Darwin ] && [ -n "${XDG_CACHE_HOME:-}" ]; then
+    cache=$XDG_CACHE_HOME/airflow-platform
+  elif [ -z "${HOME:-}" ]; then
+    fail "HOME is not set, so there is no place for the cache. Set HOME, or AIRFLOW_PLATFORM_CACHE to a directory."
   elif [ "$(uname)" = Darwin ]; then
-    cache=${HOME:?}/Library/Caches/airflow-platform
+    cache=$HOME/Library/Caches/airflow-platform
   else
-    cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/airflow-platform
+    cache=$HOME/.cache/airflow-platform
   fi
   mkdir -p "$cache/uv" 2>/dev/null || fail "$cache cannot be written. Set AIRFLOW_PLATFORM_CACHE to a directory that can."
   cache=$(CDPATH='' cd -- "$cache" && pwd -P)

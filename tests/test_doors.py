@@ -218,6 +218,48 @@ def test_without_uv_and_ensurepip_the_package_is_named(stranger: Stranger) -> No
     assert "apt install python3.12-venv" in result.stderr
 
 
+def test_without_a_home_the_cache_has_no_place(stranger: Stranger) -> None:
+    (stranger.bin / "uv").unlink()
+    stranger.put("id", "#!/bin/sh\necho 1000\n")
+    result = stranger.run(HOME="")
+    assert result.returncode == 4
+    assert result.stderr == (
+        "inv: HOME is not set, so there is no place for the cache. "
+        "Set HOME, or AIRFLOW_PLATFORM_CACHE to a directory.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "cache"),
+    [
+        ({}, None),
+        ({"HOME": "/h"}, "/h/.cache/airflow-platform"),
+        ({"HOME": "/h", "XDG_CACHE_HOME": "/x"}, "/x/airflow-platform"),
+        ({"AIRFLOW_PLATFORM_CACHE": "/c"}, "/c"),
+    ],
+)
+def test_what_ci_runs_finds_a_place_for_the_cache(
+    stranger: Stranger, checkout: Path, environ: dict[str, str], cache: str | None
+) -> None:
+    stranger.put("id", "#!/bin/sh\necho 1000\n")
+    (stranger.bin / "bash").symlink_to(str(shutil.which("bash")))
+    (stranger.checkout / ".ci").mkdir()
+    shutil.copy(checkout / ".ci" / "run", stranger.checkout / ".ci" / "run")
+    (stranger.checkout / "scripts" / "nox").write_text('#!/bin/sh\necho "$AIRFLOW_PLATFORM_CACHE"\n')
+    result = subprocess.run(
+        [stranger.checkout / ".ci" / "run"],
+        env={"PATH": str(stranger.bin), **environ},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    if cache is None:
+        assert (result.returncode, "Set HOME, or AIRFLOW_PLATFORM_CACHE" in result.stderr) == (4, True)
+    else:
+        assert (result.returncode, result.stdout) == (0, f"{cache}\n")
+
+
 def test_a_uv_that_does_not_run_is_no_uv(stranger: Stranger) -> None:
     stranger.put("uv", "#!/bin/sh\nexit 127\n")
     stranger.put("python3", '#!/bin/sh\ncase $* in *version_info*) echo "3.12 $0" ;; *) exit 1 ;; esac\n')

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import logging
+import os
 import re
 import signal
 import sys
@@ -240,7 +241,14 @@ def _version() -> str:
 
 
 def _as_error(error: Exception) -> errors.PlatformError:
-    """An exception that nobody expected, as an error for people that remembers it as its cause."""
+    """An exception that nobody expected, as an error for people that remembers it as its cause.
+
+    One of the operating system about a file is the world's fault; any other is a defect of ours.
+    """
+    if isinstance(error, OSError) and isinstance(error.filename, str | bytes):
+        refused = errors.StateError.of(Path(os.fsdecode(error.filename)), error)
+        refused.__cause__ = error
+        return refused
     last = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(last.filename).name}:{last.lineno}"
     defect = errors.PlatformError(f"{type(error).__name__} in {where}: {error}.", hint=_DEFECT)

@@ -56,6 +56,12 @@ def broken(context):
     raise KeyError("key")
 
 
+@named("unreadable")
+def unreadable(context):
+    """Meet a file that the system does not let us have."""
+    raise PermissionError(13, "Permission denied", "/somewhere/file")
+
+
 @named("interrupted")
 def interrupted(context):
     """Be interrupted."""
@@ -81,7 +87,17 @@ def inv(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         (tmp_path / f"{name}.toml").touch()
     monkeypatch.setenv("AIRFLOW_PLATFORM_ENVIRONMENTS", str(tmp_path))
     calls.clear()
-    tasks = (tenant_up, tenant_down, doctor, fleet, broken, interrupted, terminated, traceback_wanted)
+    tasks = (
+        tenant_up,
+        tenant_down,
+        doctor,
+        fleet,
+        broken,
+        unreadable,
+        interrupted,
+        terminated,
+        traceback_wanted,
+    )
 
     def run(*words: str) -> tuple[int, str, str]:
         code = program.PlatformProgram(Collection(*tasks)).outcome(["inv", *words])
@@ -183,6 +199,23 @@ def test_a_defect_is_called_one_and_its_traceback_is_shown_on_request(inv) -> No
     code, _, err = inv("broken", "--traceback")
     assert (code, "Traceback" in err, "raise KeyError" in err) == (1, True, True)
     assert "Traceback" in inv("--traceback", "doctor")[2]
+
+
+def test_a_file_that_the_system_refuses_is_no_defect_of_ours(inv) -> None:
+    code, _, err = inv("unreadable")
+    said = " ".join(err.split())
+    assert (code, "defect" in said, "Traceback" in said) == (1, False, False)
+    assert "error: /somewhere/file: Permission denied. Free some space or mend the permissions" in said
+    assert "raise PermissionError" in inv("unreadable", "--traceback")[2]
+
+
+def test_files_are_made_so_that_tenants_can_reach_them(checkout: Path) -> None:
+    script = (
+        "import os, sys; from airflow_platform.tasks import __main__; sys.argv = ['inv', '--version']\n"
+        "try: __main__.main()\nexcept SystemExit: print(oct(os.umask(0)))"
+    )
+    result = run_door(checkout, 'umask 077; "$PYTHON" -c "$SCRIPT"', SCRIPT=script)
+    assert result.stdout.splitlines()[-1] == "0o22"
 
 
 def test_a_task_can_ask_for_traceback(inv) -> None:
