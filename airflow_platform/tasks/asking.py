@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import platform
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,11 +18,8 @@ from airflow_platform.reporting import document, output, summary, tables
 from airflow_platform.runtimes import choosing as runtimes
 from airflow_platform.runtimes import runtime as contract
 from airflow_platform.tasks import running
+from airflow_platform.tools import cache
 from airflow_platform.tools import logs as log_files
-
-PRUNED = ("airflow-packages", "snowflake-packages", "downloads", "checks")
-"""What lies in the cache besides the doors' own uv, which this very command may need."""
-
 
 _LOOK_AGAIN = 0.3
 """Seconds between two looks for new lines: soon enough for who reads along."""
@@ -60,7 +56,7 @@ def doctor(call: running.Call) -> int:
         "Airflow": f"{versions.read().airflow}, from images/airflow/requirements.lock",
         "state": str(paths.state(call.environment)),
         "cache": str(paths.cache()),
-        "free space": f"{shutil.disk_usage(_existing(paths.cache())).free / 1024**3:.1f} GB",
+        "free space": f"{cache.free_space(paths.cache()) / 1024**3:.1f} GB",
         "isolation": runtime.isolation(),
     }
     if not call.json:
@@ -180,19 +176,14 @@ def leaving(call: running.Call, confirmed: Sequence[str]) -> tuple[specs.Tenant,
 
 def prune_cache(*, as_json: bool) -> int:
     """Delete what the cache holds; the next tenant-up installs it again."""
-    cache = paths.cache()
     used = [name for name in load.names() for name in _running_tenants(name)]
     if used:
         raise errors.BusyError(
             f"Tenants of this checkout run from the cache: {', '.join(used)}.",
             hint="Take them down first: inv tenant-down.",
         )
-    before = shutil.disk_usage(_existing(cache)).free
-    removed = [name for name in PRUNED if (cache / name).is_dir()]
-    for name in removed:
-        shutil.rmtree(cache / name)
-    freed = shutil.disk_usage(_existing(cache)).free - before
-    rows = [(str(cache), ", ".join(removed) or "nothing", f"{max(freed, 0) / 1024**3:.1f} GB")]
+    pruned = cache.prune(paths.cache())
+    rows = [(str(paths.cache()), ", ".join(pruned.names) or "nothing", f"{pruned.freed / 1024**3:.1f} GB")]
     return _answer_table("cache-prune", None, ("cache", "deleted", "freed"), rows, as_json=as_json)
 
 
@@ -289,7 +280,3 @@ def _with(report: Report, **changes: Any) -> Report:
     import dataclasses
 
     return dataclasses.replace(report, **changes)
-
-
-def _existing(path: Path) -> Path:
-    return next(each for each in (path, *path.parents) if each.exists())

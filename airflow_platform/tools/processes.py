@@ -80,6 +80,35 @@ def owned(owner: str, *, user: int | None = None) -> tuple[Process, ...]:
     return tuple(found)
 
 
+def running_from(path: Path) -> tuple[Process, ...]:
+    """Every living process, but for this one, whose program, libraries or arguments lie under a directory.
+
+    Libraries too, because a program can give itself any title, and a virtual environment's Python is a
+    link to one elsewhere.
+
+    Raises:
+        PlatformError: This machine has no /proc, so that nobody can say that there is none.
+    """
+    _require_proc()
+    inside = tuple({f"{each}/".encode() for each in (path.absolute(), path.resolve())})
+    return tuple(
+        Process(one.pid, one.started, _user(one.pid), linux.title(one.pid))
+        for one in linux.processes()
+        if one.pid != os.getpid() and not one.zombie and _uses(one.pid, inside)
+    )
+
+
+def _uses(pid: int, directories: tuple[bytes, ...]) -> bool:
+    here = Path(f"/proc/{pid}")
+    with contextlib.suppress(OSError):  # It has gone, or is not ours to look at.
+        if any(word.startswith(directories) for word in (here / "cmdline").read_bytes().split(b"\0")):
+            return True
+        # A line of the table ends with the file's path, and the program itself is one of them.
+        table = (here / "maps").read_bytes()
+        return any(b" " + each in table for each in directories)
+    return False
+
+
 def end(
     processes: Iterable[Process], *, grace: float, sleep: Callable[[float], None] = time.sleep
 ) -> tuple[Process, ...]:

@@ -9,6 +9,7 @@ from airflow_platform.config import paths
 from airflow_platform.engine.report import Outcome, Report, StepReport, TenantReport
 from airflow_platform.steps import tenant_ports
 from airflow_platform.tasks import asking, running
+from airflow_platform.tools import cache as pruning
 
 
 def test_the_environments_are_listed_with_their_tenants(command):
@@ -59,7 +60,7 @@ def test_an_unknown_environment_is_exit_2(command):
 @pytest.fixture
 def cache():
     directory = paths.cache()
-    for name in (*asking.PRUNED, "uv-1.2.3", "mine"):
+    for name in (*pruning.PRUNED, "uv-1.2.3", "mine"):
         (directory / name / "inner").mkdir(parents=True)
         (directory / name / "inner" / "file").write_text("x")
     return directory
@@ -68,7 +69,7 @@ def cache():
 def test_the_cache_is_pruned_but_for_the_uv_that_runs_this(command, cache):
     code, out, _ = command("cache-prune", "--json")
     (row,) = json.loads(out)["data"]
-    assert (code, row["cache"], row["deleted"]) == (0, str(cache), ", ".join(asking.PRUNED))
+    assert (code, row["cache"], row["deleted"]) == (0, str(cache), ", ".join(pruning.PRUNED))
     assert sorted(path.name for path in cache.iterdir()) == ["mine", "uv-1.2.3"]
     assert json.loads(command("cache-prune", "--json")[1])["data"][0]["deleted"] == "nothing"
 
@@ -85,7 +86,7 @@ def test_the_cache_is_not_pruned_while_a_tenant_runs_from_it(command, cache, set
     code, _, err = command("cache-prune")
     assert code == 5
     assert "prod/old, sandbox/finance." in " ".join(err.split())
-    assert {path.name for path in cache.iterdir()} >= set(asking.PRUNED)
+    assert {path.name for path in cache.iterdir()} >= set(pruning.PRUNED)
 
 
 def call(environment="sandbox", *tenants, plan=False):
