@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 import urllib.parse
 
@@ -69,6 +70,7 @@ def _forms(value: str) -> set[str]:
     for plain in (value, *lines):
         encoded = plain.encode()
         spellings |= {
+            json.dumps(plain)[1:-1],
             urllib.parse.quote(plain, safe=""),
             base64.b64encode(encoded).decode(),
             base64.urlsafe_b64encode(encoded).decode(),

@@ -107,15 +107,24 @@ def _fault(path: Path, data: Any, details: Any, model: type[pydantic.BaseModel])
     cause = details["msg"].removeprefix("Value error, ")
     return errors.Fault(
         thing=f"{_shown(path)}: {_key(location, data) or 'file'}",
-        cause=f"{cause[:1].upper()}{cause[1:]}{_got(details)}.",
+        cause=f"{cause[:1].upper()}{cause[1:]}{_got(details, model)}.",
         remedy=_remedy(details, location, model),
     )
 
 
-def _got(details: Any) -> str:
+def _got(details: Any, model: type[pydantic.BaseModel]) -> str:
+    """What the file says instead; never where a secret belongs, since a secret may stand there itself."""
     value = details.get("input")
     shown = isinstance(value, (str, int, float, bool)) and details["type"] != "missing"
-    return f", not {value!r}" if shown else ""
+    return f", not {value!r}" if shown and not _is_secret(details["loc"], model) else ""
+
+
+def _is_secret(location: Sequence[str | int], model: type[pydantic.BaseModel]) -> bool:
+    """Whether a location is a reference to a secret, or inside of one."""
+    from airflow_platform.config import specs  # noqa: PLC0415
+
+    owners = [_model_at(model, location[:end]) for end in range(len(location) + 1)]
+    return specs.SecretReference in owners or "secret_variables" in location
 
 
 def _key(location: Sequence[str | int], data: Any) -> str:

@@ -68,6 +68,11 @@ class TenantPlace:
         return self.directory / "backups"
 
     @property
+    def migrating(self) -> Path:
+        """While a migration is under way: the name of the copy from before it."""
+        return self.backups / "migrating"
+
+    @property
     def snowflake(self) -> Path:
         """fakesnow's databases; belongs to the tenant's user."""
         return self.directory / "snowflake"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,16 @@ from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import processes as manifests
 from airflow_platform.steps.contexts import TenantContext, TenantStep
 from airflow_platform.supervisor.spec import Component, Spec, Status
-from airflow_platform.tools import airflow, files, health, ports, processes, supervisor, users
+from airflow_platform.tools import (
+    airflow,
+    airflow_session,
+    files,
+    health,
+    ports,
+    processes,
+    supervisor,
+    users,
+)
 
 START_TIMEOUT = 60.0
 """Seconds until the supervisor has started every process once; they need not be healthy yet."""
@@ -24,8 +33,14 @@ START_TIMEOUT = 60.0
 STOP_TIMEOUT = 60.0
 """Seconds until all have stopped: the longest `stop_timeout` of a component is 25."""
 
+WARM_UP_TIMEOUT = 120.0
+"""Seconds until the execution API is built: 3 to 5 on a quiet machine."""
+
+WARM_UP_CALL = 5.0
+"""Seconds of one call that waits for it, so that Ctrl-C is noticed; it is built all the same."""
+
 HOPELESS = 3
-"""Restarts after which waiting longer is of no use: the component says in its log why."""
+"""Restarts during one wait after which waiting longer is of no use: the component says in its log why."""
 
 
 @dataclass(frozen=True)
@@ -84,16 +99,16 @@ class Components(TenantStep):
             return _stop(context, place)
         supervisor.write_spec(place.run, self._wanted(context))
         status = self._supervise(context, place)
+        before = {each.name: each.restarts for each in status.components}
+        hint = f"Look into its logs: inv tenant-logs --env={context.environment.name} --tenant={context.tenant.name}"
         context.wait_for(
             f"tenant {context.tenant.name} to be healthy",
-            lambda: _waiting_for(place, _url(context)),
+            lambda: _waiting_for(place, _url(context), before),
             timeout=context.environment.process.start_timeout,
-            hint=f"Look into its logs: inv tenant-logs --env={context.environment.name} "
-            f"--tenant={context.tenant.name}",
+            hint=hint,
         )
-        context.progress("warming the execution API")
         with airflow.connected(_url(context), manifest.ADMIN, place.admin_password) as client:
-            client.warm_up()
+            context.wait_for("the execution API", lambda: _cold(client), timeout=WARM_UP_TIMEOUT, hint=hint)
         return self._outputs(context, supervisor.status(place.run) or status)
 
     def _supervise(self, context: TenantContext, place: places.TenantPlace) -> Status:
@@ -246,10 +261,19 @@ def _differences(wanted: Spec, status: Status) -> str:
 def _missing(place: places.TenantPlace, url: str, status: Status | None) -> str:
     """What keeps the tenant from being healthy; "" for nothing."""
     with airflow.connected(url, manifest.ADMIN, place.admin_password) as client:
-        return health.missing(status, client)
+        return health.missing(status, client, user=users.of_tenant(place.directory))
 
 
-def _waiting_for(place: places.TenantPlace, url: str) -> str:
+def _cold(client: airflow.Airflow) -> str:
+    """What the first task would wait for; "" when the execution API is built."""
+    try:
+        client.warm_up(timeout=WARM_UP_CALL)
+    except airflow_session.NotReachable:
+        return "warming the execution API"
+    return ""
+
+
+def _waiting_for(place: places.TenantPlace, url: str, before: Mapping[str, int]) -> str:
     """The same while it starts.
 
     Raises:
@@ -258,7 +282,7 @@ def _waiting_for(place: places.TenantPlace, url: str) -> str:
     status = supervisor.status(place.run)
     for each in status.components if status else ():
         if each.state != "running":
-            _give_up_on(place, each.name, each.restarts, each.last_exit)
+            _give_up_on(place, each.name, each.restarts - before.get(each.name, 0), each.last_exit)
     return _missing(place, url, status)
 
 

@@ -26,6 +26,8 @@ class Observed:
     exists: bool
     inhabitants: tuple[str, ...]
     """On the way down: tenants that have a directory."""
+    served_tree: str = ""
+    """The DAG version of a served commit that is not the wanted one."""
 
 
 class DagRepository(EnvironmentStep):
@@ -61,9 +63,13 @@ class DagRepository(EnvironmentStep):
         runner = context.programs
         if context.goal is step.Goal.ABSENT:
             return Observed(None, "", (), self._place.repository.exists(), self._place.found())
+        wanted = git.resolve(runner, self._checkout, self._revision, airflow.FOLDER)
+        served = git.branch(runner, self._place.repository, airflow.BRANCH)
+        differs = served not in ("", wanted.sha)
         return Observed(
-            wanted=git.resolve(runner, self._checkout, self._revision, airflow.FOLDER),
-            served=git.branch(runner, self._place.repository, airflow.BRANCH),
+            wanted=wanted,
+            served=served,
+            served_tree=git.tree(runner, self._place.repository, served, airflow.FOLDER) if differs else "",
             uncommitted=git.uncommitted(runner, self._checkout, airflow.FOLDER),
             exists=self._place.repository.exists(),
             inhabitants=(),
@@ -81,6 +87,10 @@ class DagRepository(EnvironmentStep):
         left_out = _left_out(observed.uncommitted)
         if observed.served == observed.wanted.sha:
             return step.NoChange(f"commit {observed.wanted.sha[:12]} is served{left_out}", outputs)
+        if observed.served_tree == observed.wanted.tree:
+            # A commit that leaves the DAGs alone is no other DAG version.
+            same = f"commit {observed.served[:12]} is served, with the DAGs of {observed.wanted.sha[:12]}{left_out}"
+            return step.NoChange(same, {**outputs, "commit": observed.served})
         return step.Change(f"serve commit {observed.wanted.sha[:12]}{left_out}", {"outputs": outputs})
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:

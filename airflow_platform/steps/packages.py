@@ -81,22 +81,22 @@ class Packages(EnvironmentStep):
             yield from self._check_ready(self._ready)
             return
         observed = self.observe(context)
-        if observed.complete:
-            return
-        if fault := uv.missing_uv():
-            yield fault
-        nearest = next(path for path in (self._cache, *self._cache.parents) if path.exists())
-        if (free := shutil.disk_usage(nearest).free) < SPACE_NEEDED:
-            yield errors.Fault(
-                f"disk space for {self._cache}",
-                f"{free / 1024**3:.1f} GB are free; the packages need {SPACE_NEEDED / 1024**3:.0f} GB.",
-                "Free some space, run `inv cache-prune`, or set AIRFLOW_PLATFORM_CACHE to a larger disk.",
-            )
+        nearest = next(path for path in (observed.directory, *observed.directory.parents) if path.exists())
         if os.geteuid() == 0 and (closed := users.can_reach(nearest)):
             yield errors.Fault(
                 f"cache {self._cache}",
                 f"Tenants run as users of their own, and those cannot enter {closed}.",
                 f"Run `chmod o+x {closed}`, or set AIRFLOW_PLATFORM_CACHE to a place that all users can enter.",
+            )
+        if observed.complete:
+            return
+        if fault := uv.missing_uv():
+            yield fault
+        if (free := shutil.disk_usage(nearest).free) < SPACE_NEEDED:
+            yield errors.Fault(
+                f"disk space for {self._cache}",
+                f"{free / 1024**3:.1f} GB are free; the packages need {SPACE_NEEDED / 1024**3:.0f} GB.",
+                "Free some space, run `inv cache-prune`, or set AIRFLOW_PLATFORM_CACHE to a larger disk.",
             )
 
     def observe(self, context: EnvironmentContext) -> Observed:
@@ -105,11 +105,13 @@ class Packages(EnvironmentStep):
         interpreter = interpreters.find(
             context.programs, lowest=LOWEST, below=BELOW, for_all_users=os.geteuid() == 0
         )
-        directory = self._cache / self.name / self._recipe.digest(interpreter.tag)
+        # An environment works where it was made and with the interpreter that it was made with.
+        made_with = f"{interpreter.tag} {interpreter.path} {self._cache}"
+        directory = self._cache / self.name / self._recipe.digest(made_with)
         return Observed(
             directory,
             interpreter,
-            complete=(directory / "complete").is_file(),
+            complete=_is_complete(directory),
             packages=self._recipe.lock.read_text().count("=="),
         )
 
@@ -137,7 +139,7 @@ class Packages(EnvironmentStep):
             on_note=context.progress,
         )
         with lock.held(timeout=BUILD_TIMEOUT):
-            if not (directory / "complete").is_file():
+            if not _is_complete(directory):
                 self._build(context, directory, Path(change.details["python"]))
         return outputs
 
@@ -187,6 +189,11 @@ class Packages(EnvironmentStep):
                 "The environment's file names it as a virtual environment, but it has no bin/python.",
                 "Mend the path under [process] in the environment's file, or remove that key.",
             )
+
+
+def _is_complete(directory: Path) -> bool:
+    """Whether it was built to the end, and its interpreter is still there."""
+    return (directory / "complete").is_file() and os.access(directory / "venv/bin/python", os.X_OK)
 
 
 class AirflowPackages(Packages):

@@ -50,6 +50,8 @@ class ServedDags(TenantStep):
             return step.NoChange(
                 f"{observed.dags} DAGs of commit {wanted[:12]}", self._outputs(context, observed.dags)
             )
+        if observed.commit == wanted and observed.failures:
+            return step.Change(f"wait for files that cannot be imported: {'; '.join(observed.failures)}")
         now = observed.commit[:12] or "none yet"
         return step.Change(f"serve commit {wanted[:12]} (now {now})")
 

@@ -85,6 +85,7 @@ class Settings(TenantStep):
         with connected(context) as client:
             objects = airflow_objects.Objects(client.session)
             for key in change.details["write"]:
+                context.programs.interruption.raise_if_requested()
                 context.progress(f"writing {key}")
                 _put(objects, wanted[key])
             for key in change.details["delete"]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from airflow_platform import errors
 from airflow_platform.config import places
@@ -29,6 +32,8 @@ class Observed:
     revision: str
     wanted: str
     known: tuple[str, ...]
+    backup: str = ""
+    """The copy from before a migration that was begun and not ended; "" when none was."""
 
 
 class TenantDatabase(TenantStep):
@@ -45,7 +50,10 @@ class TenantDatabase(TenantStep):
         template = context.outputs("database-template")
         place = self._place.tenant(context.tenant.name)
         return Observed(
-            metadata_database.revision(place.database), template["revision"], tuple(template["known"])
+            revision=metadata_database.revision(place.database),
+            wanted=template["revision"],
+            known=tuple(template["known"]),
+            backup=_unfinished(place),
         )
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
@@ -53,6 +61,11 @@ class TenantDatabase(TenantStep):
         if not observed.revision:
             return step.Change(
                 f"copy the template at revision {observed.wanted}", {"outputs": outputs, "do": "copy"}
+            )
+        if observed.backup:
+            return step.Change(
+                f"put back {observed.backup}, since its migration was cut short, and migrate to {observed.wanted}",
+                {"outputs": outputs, "do": "migrate", "from": observed.revision, "restore": observed.backup},
             )
         if observed.revision == observed.wanted:
             return step.NoChange(f"it is at revision {observed.wanted}", outputs)
@@ -64,26 +77,38 @@ class TenantDatabase(TenantStep):
             )
         return step.Change(
             f"back up, then migrate from revision {observed.revision} to {observed.wanted}",
-            {"outputs": outputs, "do": "migrate", "from": observed.revision},
+            {"outputs": outputs, "do": "migrate", "from": observed.revision, "restore": ""},
         )
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         place = self._place.tenant(context.tenant.name)
         owner = users.of_tenant(place.directory)
         if change.details["do"] == "migrate":
-            self._migrate(context, place, owner, change.details["from"])
+            self._migrate(context, place, owner, change.details)
         else:
             template = Path(context.outputs("database-template")["database"])
-            metadata_database.copy(template, place.database, owner=owner)
+            metadata_database.copy(template, place.database, owner=owner, drafts=place.directory)
         outputs: step.Outputs = change.details["outputs"]
         return outputs
 
     def _migrate(
-        self, context: TenantContext, place: places.TenantPlace, owner: int | None, revision: str
+        self,
+        context: TenantContext,
+        place: places.TenantPlace,
+        owner: int | None,
+        details: Mapping[str, Any],
     ) -> None:
+        """Migrate a database of which a good copy lies in the backups, whatever is killed and when."""
         context.progress("stopping the components")
         supervisor.stop(place.run, STOP_TIMEOUT, sleep=context.programs.interruption.sleep)
-        metadata_database.copy(place.database, place.backups / f"airflow-{revision}.db")
+        if details["restore"]:
+            good = place.backups / details["restore"]
+            metadata_database.copy(good, place.database, owner=owner, drafts=place.directory)
+        else:
+            stamp = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
+            backup = place.backups / f"airflow-{details['from']}-{stamp}.db"
+            metadata_database.copy(place.database, backup)
+            files.write(place.migrating, backup.name)
         programs = Path(context.outputs("airflow-packages")["programs"])
         context.progress("airflow db migrate")
         context.programs.run(
@@ -94,6 +119,16 @@ class TenantDatabase(TenantStep):
             user=owner,
             hint=f"A copy from before is in {place.backups}.",
         )
+        with files.state_errors(place.migrating):
+            place.migrating.unlink()
+
+
+def _unfinished(place: places.TenantPlace) -> str:
+    """The name of the good copy, while a migration is under way or was cut short."""
+    try:
+        return place.migrating.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 class GitConfiguration(TenantStep):
@@ -110,8 +145,8 @@ class GitConfiguration(TenantStep):
         """Whether the file says what it must."""
         path, content = self._wanted(context)
         try:
-            return path.read_text() == content
-        except OSError:
+            return files.read_untrusted(path, limit=len(content.encode())) == content.encode()
+        except (OSError, ValueError):
             return False
 
     def plan(self, context: TenantContext, observed: bool) -> step.Change | step.NoChange:
@@ -122,7 +157,8 @@ class GitConfiguration(TenantStep):
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         path, content = self._wanted(context)
         place = self._place.tenant(context.tenant.name)
-        files.write(path, content, mode=0o600, owner=users.of_tenant(place.directory))
+        owner = users.of_tenant(place.directory)
+        files.write(path, content, mode=0o600, owner=owner, drafts=place.directory)
         return {}
 
     def _wanted(self, context: TenantContext) -> tuple[Path, str]:

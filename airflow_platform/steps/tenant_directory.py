@@ -52,6 +52,12 @@ class TenantDirectory(TenantStep):
             )
         if users.of_tenant(directory) is None or context.goal is step.Goal.ABSENT:
             return
+        if directory.exists() and (made_by := directory.stat().st_uid) != 0:
+            yield errors.Fault(
+                str(directory),
+                f"User id {made_by} made it; as root its files would belong to nobody who can use them.",
+                "Run this as that user, or take the tenant away first: `inv tenant-down --delete-data`.",
+            )
         if closed := users.can_reach(self._place.directory if self._place.directory.exists() else nearest):
             yield errors.Fault(
                 str(self._place.directory),

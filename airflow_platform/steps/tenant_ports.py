@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from airflow_platform import errors
 from airflow_platform.config import places
@@ -48,20 +49,22 @@ class TenantPorts(TenantStep):
                 for port in observed.mine.values()
                 if not ports.is_free(port) and not _ours(port, str(place.directory))
             )
-        if not observed.mine and len(_choose(context, observed)) < len(USES):
+        waiting = [each for each in context.environment.tenants if not _read(self._place.tenant(each.name))]
+        needed = len(USES) * len(waiting)
+        if not observed.mine and len(_choose(context, observed, count=needed)) < needed:
             span = context.environment.process.ports
             yield errors.Fault(
                 f"ports {span.first} to {span.last}",
-                f"Fewer than {len(USES)} are free for tenant {context.tenant.name}.",
+                f"Fewer than {needed} are free, and {len(waiting)} tenants need {len(USES)} each.",
                 "Widen `ports` under [process] in the environment's file, or stop what uses them.",
             )
 
     def observe(self, context: TenantContext) -> Observed:
-        found = {name: _read(self._place.tenant(name)) for name in self._place.found()}
-        others = [
-            port for name, each in found.items() if name != context.tenant.name for port in each.values()
-        ]
-        return Observed(_read(self._place.tenant(context.tenant.name)), tuple(others))
+        mine = self._place.tenant(context.tenant.name)
+        # Those of the other environments too: their tenants keep theirs while they are down.
+        known = sorted(self._place.directory.parent.glob("*/tenants/*/ports.json"))
+        others = [port for path in known if path != mine.ports for port in _read_file(path).values()]
+        return Observed(_read(mine), tuple(others))
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
         if observed.mine:
@@ -83,15 +86,19 @@ class TenantPorts(TenantStep):
         return mine
 
 
-def _choose(context: TenantContext, observed: Observed) -> tuple[int, ...]:
+def _choose(context: TenantContext, observed: Observed, *, count: int = len(USES)) -> tuple[int, ...]:
     span = context.environment.process.ports
-    return ports.choose(range(span.first, span.last + 1), taken=observed.others, count=len(USES))
+    return ports.choose(range(span.first, span.last + 1), taken=observed.others, count=count)
 
 
 def _read(place: places.TenantPlace) -> dict[str, int]:
+    return _read_file(place.ports)
+
+
+def _read_file(path: Path) -> dict[str, int]:
     """The ports in a tenant's file; none when it is not there or was cut."""
     try:
-        found = json.loads(place.ports.read_text())
+        found = json.loads(path.read_text())
         return {use: int(found[use]) for use in USES}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ class Airflow:
     ) -> None:
         """Prepare, without connecting: see `airflow_session.Session`, which takes the same."""
         self.session = sessions.Session(url, user, password, timeout=timeout)
+        self.port = urllib.parse.urlsplit(url).port or 80
 
     def health(self) -> answers.Health:
         """The status of the components, without authentication."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,13 +23,21 @@ def state_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, mode: int = 0o600, owner: int | None = None) -> Iterator[tuple[int, Path]]:
-    """A new, empty file beside `path`; at the end of the block it is synced to disk and renamed over it.
+def replacing(
+    path: Path, *, mode: int = 0o600, owner: int | None = None, drafts: Path | None = None
+) -> Iterator[tuple[int, Path]]:
+    """A new, empty file; at the end of the block it is synced to disk and renamed to `path`.
 
     The draft always has the same name, so that what a killed run left, which may be half of a
-    secret, is replaced by the next. It is made afresh and never followed through a link, and mode
-    and owner are set before it has its final name, so that a directory which somebody else can
-    write is no trap. Two writers at a time are for the caller's lock to prevent.
+    secret, is replaced by the next. Two writers at a time are for the caller's lock to prevent.
+
+    Args:
+        path: What is replaced, whole or not at all.
+        mode: Permission bits of the new file.
+        owner: Its user and group id; by default ours.
+        drafts: The directory of the draft, on the same file system; by default that of `path`. Where
+            somebody else can write that one, a directory of our own: whoever could swap the draft for
+            a link would have us write elsewhere.
 
     Yields:
         The draft's descriptor, for writing, and its path.
@@ -35,7 +45,7 @@ def replacing(path: Path, *, mode: int = 0o600, owner: int | None = None) -> Ite
     Raises:
         StateError: A full disk, a lost permission; the old file is as it was.
     """
-    draft = path.with_name(f".{path.name}.new")
+    draft = (drafts or path.parent) / f".{path.name}.new"
     with state_errors(path):
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -46,6 +56,7 @@ def replacing(path: Path, *, mode: int = 0o600, owner: int | None = None) -> Ite
                 os.fchown(descriptor, owner, owner)
             os.fsync(descriptor)
             draft.replace(path)
+            _sync(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 draft.unlink()
@@ -54,14 +65,38 @@ def replacing(path: Path, *, mode: int = 0o600, owner: int | None = None) -> Ite
             os.close(descriptor)
 
 
-def write(path: Path, content: str | bytes, *, mode: int = 0o600, owner: int | None = None) -> None:
+def write(
+    path: Path,
+    content: str | bytes,
+    *,
+    mode: int = 0o600,
+    owner: int | None = None,
+    drafts: Path | None = None,
+) -> None:
     """Replace a file in one step; see `replacing`."""
     data = content.encode() if isinstance(content, str) else content
     with (
-        replacing(path, mode=mode, owner=owner) as (descriptor, _),
+        replacing(path, mode=mode, owner=owner, drafts=drafts) as (descriptor, _),
         os.fdopen(descriptor, "wb", closefd=False) as file,
     ):
         file.write(data)
+
+
+def read_untrusted(path: Path, *, limit: int) -> bytes:
+    """A small file from a directory that somebody else can write.
+
+    Raises:
+        OSError: It is a link, a pipe or a device, or cannot be read.
+        ValueError: It has more than `limit` bytes.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"{path} has more than {limit} bytes")
+    return data
 
 
 def make_directory(path: Path, *, mode: int, owner: int | None = None, group: int | None = None) -> None:
@@ -86,6 +121,16 @@ def make_directory(path: Path, *, mode: int, owner: int | None = None, group: in
                 group = owner if group is None else group
                 os.fchown(descriptor, -1 if owner is None else owner, -1 if group is None else group)
             os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
+
+
+def _sync(directory: Path) -> None:
+    """Make a rename in a directory durable; a file system that cannot is none of ours to refuse."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
         finally:
             os.close(descriptor)
 

@@ -84,6 +84,12 @@ def branch(runner: programs.Programs, repository: Path, name: str) -> str:
     return result.stdout.strip() if result.code == 0 else ""
 
 
+def tree(runner: programs.Programs, repository: Path, commit: str, folder: str) -> str:
+    """The tree of a folder in a commit; "" when the commit or the folder is not there."""
+    result = _git(runner, repository, "rev-parse", "--verify", "--quiet", f"{commit}:{folder}", check=False)
+    return result.stdout.strip() if result.code == 0 else ""
+
+
 def make_bare(runner: programs.Programs, repository: Path, name: str) -> None:
     """Make a bare repository whose HEAD is the branch `name`; safe to repeat, also after a kill.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
+import stat
 from pathlib import Path
 
 from airflow_platform import errors
@@ -19,7 +20,7 @@ def revision(database: Path) -> str:
     Raises:
         StateError: The file is no SQLite database, or is damaged.
     """
-    if not database.is_file() or database.stat().st_size == 0:
+    if not database.exists() or database.stat().st_size == 0:
         return ""
     try:
         with contextlib.closing(_open(database)) as connection:
@@ -54,15 +55,21 @@ def known_revisions(environment: Path) -> tuple[str, ...]:
     return tuple(sorted({match for path in found for match in _REVISION.findall(path.read_text())}))
 
 
-def copy(source: Path, target: Path, *, owner: int | None = None) -> None:
+def copy(source: Path, target: Path, *, owner: int | None = None, drafts: Path | None = None) -> None:
     """A consistent copy, even of a database in use: whole or not at all, mode 0600.
+
+    Args:
+        source: The database.
+        target: Its copy.
+        owner: The copy's user and group id; by default ours.
+        drafts: Where the copy is made: SQLite opens it by name, so nobody else may write there.
 
     Raises:
         StateError: It cannot be read or written; the target is as it was.
     """
     try:
         with (
-            files.replacing(target, owner=owner) as (_, draft),
+            files.replacing(target, owner=owner, drafts=drafts) as (_, draft),
             contextlib.closing(_open(source)) as origin,
             contextlib.closing(sqlite3.connect(draft)) as copied,
         ):
@@ -76,6 +83,9 @@ def copy(source: Path, target: Path, *, owner: int | None = None) -> None:
 
 
 def _open(database: Path) -> sqlite3.Connection:
+    # A tenant's code can put a pipe or a link in its place, and opening those waits or leads elsewhere.
+    if not stat.S_ISREG(database.lstat().st_mode):
+        raise sqlite3.DatabaseError("it is no regular file")
     return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -16,12 +17,17 @@ COUNT = 2**28
 def of_tenant(directory: Path) -> int | None:
     """The user id of the tenant whose directory this is; None unless we are root and may use it.
 
-    The id is derived from the directory's path: the same for ever, distinct between tenants,
+    The id of a new tenant is derived from the directory's path: distinct between tenants,
     environments and checkouts (two of a thousand tenants meet in 1 of 500 machines), and in need
-    of no entry in /etc/passwd.
+    of no entry in /etc/passwd. From then on the directory's group is that id, so that it stays the
+    same when the state is moved or reached by another path.
     """
     if os.geteuid() != 0 or not _mapped():
         return None
+    with contextlib.suppress(OSError):
+        found = directory.stat()
+        if found.st_uid == 0 and FIRST <= found.st_gid < FIRST + COUNT:
+            return found.st_gid
     digest = hashlib.sha256(str(directory).encode()).digest()
     return FIRST + int.from_bytes(digest[:4], "big") % COUNT
 

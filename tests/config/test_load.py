@@ -158,3 +158,23 @@ def test_every_field_is_documented():
         if not field.description
     ]
     assert undocumented == []
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        'secret_variables = { token = "hunter2" }',
+        'secret_variables = { token = { env = "hunter2" } }',
+        'connections = [{ id = "api", type = "http", password = "hunter2" }]',
+        'connections = [{ id = "api", type = "http", password = { file = 2, hunter2 = 1 } }]',
+    ],
+)
+def test_a_secret_in_place_of_its_reference_is_never_shown(write, extra):
+    found = faults_of(write(GOOD + extra))
+    assert not any("hunter2'" in str(fault) for fault in found)
+    assert all(fault.remedy for fault in found)
+
+
+def test_a_private_key_in_place_of_its_reference_is_never_shown(write):
+    text = GOOD.replace('role = "R"', 'role = "R", account = "a", private_key = "hunter2"')
+    assert not any("hunter2" in str(fault) for fault in faults_of(write(text)))

@@ -104,11 +104,13 @@ def test_what_a_killed_supervisor_left_behind_is_no_fault(place, step, span):
 
 
 def test_too_few_free_ports_are_a_fault(place, step, span):
-    calls = calls_of(place, span, last=1)
+    """For all tenants of the environment together, before the first one gets any."""
+    calls = calls_of(place, span, last=3)
     assert calls.faults(step) == []
-    with listening(span):
+    with listening(span), listening(span + 1), listening(span + 2):
         (fault,) = calls.faults(step)
-        assert fault.thing == f"ports {span} to {span + 1}"
+        assert fault.thing == f"ports {span} to {span + 3}"
+        assert fault.cause == "Fewer than 4 are free, and 2 tenants need 2 each."
         assert "Widen `ports`" in fault.remedy
         with pytest.raises(errors.StepError, match="taken meanwhile"):
             calls.run(step)

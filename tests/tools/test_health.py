@@ -1,6 +1,7 @@
 """What is missing until a tenant is healthy, in the order in which it comes about."""
 
 import datetime
+import socket
 
 import pytest
 
@@ -15,6 +16,8 @@ HEALTHY = dict.fromkeys(("metadatabase", "scheduler", "dag_processor", "triggere
 
 class Client:
     """Answers as an api-server, once asked for what a test allows."""
+
+    port = 18080
 
     def __init__(self, late=0.0, without=(), **parts):
         self._parts = {**HEALTHY, **parts}
@@ -36,6 +39,11 @@ class Silent:
         raise airflow_session.NotReachable("nobody answers")
 
 
+class Failing:
+    def health(self):
+        raise airflow_session.AirflowError("GET /api/v2/monitor/health answered 503.", status=503)
+
+
 def status(**states):
     components = tuple(
         ComponentStatus(
@@ -53,6 +61,7 @@ def status(**states):
         (status(dag_processor="waiting"), None, "dag-processor (exited 1)"),
         (status(fakesnow="stopped"), None, "fakesnow (exited 1)"),
         (status(), Silent(), "an answer of the api-server"),
+        (status(), Failing(), "a good answer of the api-server (GET /api/v2/monitor/health answered 503.)"),
         (status(), Client(scheduler="unhealthy"), "a heartbeat of scheduler"),
         (status(), Client(dag_processor=None, triggerer=None), "a heartbeat of dag-processor, triggerer"),
         (status(), Client(metadatabase="unhealthy"), "a heartbeat of the metadata database"),
@@ -63,3 +72,17 @@ def status(**states):
 )
 def test_what_is_missing(found, client, missing):
     assert health.missing(found, client) == missing
+
+
+class NeverAsked(Client):
+    def jobs(self):
+        raise AssertionError("a stranger was told the password")
+
+
+def test_a_stranger_on_the_tenants_port_is_not_told_its_password():
+    """`jobs` is the first call that logs in; a DAG of another tenant may answer `health` as it likes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = NeverAsked()
+        client.port = listener.getsockname()[1]
+        missing = health.missing(status(), client, user=1_879_048_200)
+    assert missing.startswith("its own port, which process ")
