@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from airflow_platform import errors, programs
-from airflow_platform.config import paths, places, specs
+from airflow_platform.config import paths, places, specs, versions
 from airflow_platform.engine import plugins, step, store
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import processes as manifests
-from airflow_platform.runtimes import runtime
+from airflow_platform.runtimes import installed, runtime
 from airflow_platform.steps import (
     components,
     dag_repository,
@@ -166,8 +166,33 @@ class ProcessRuntime:
             user=users.of_tenant(place.directory),
         )
 
+    def versions(self) -> Mapping[str, runtime.Version]:
+        wanted, settings_, cache = versions.read(), self._environment.process, paths.cache()
+        return {
+            "Airflow": installed.version(
+                "apache-airflow",
+                wanted=wanted.airflow,
+                lock=AIRFLOW.lock,
+                entries=cache / packages.AirflowPackages.name,
+                ready=_ready(settings_.packages),
+            ),
+            "fakesnow": installed.version(
+                "fakesnow",
+                wanted=wanted.fakesnow,
+                lock=FAKESNOW.lock,
+                entries=cache / packages.SnowflakePackages.name,
+                ready=_ready(settings_.snowflake_packages),
+            ),
+        }
+
     def isolation(self) -> str:
         if users.of_tenant(self._place.directory) is None:
+            if os.geteuid() == 0:
+                return (
+                    "Tenants run as root: this machine lends root too few user ids for one a tenant, so "
+                    "nothing keeps a DAG's author from the other tenants or the machine. Use a host with "
+                    "the whole range of ids, or the docker runtime."
+                )
             return (
                 "Tenants run as one user: own keys, ports and databases guard against mistakes, but a DAG's "
                 "author can read the other tenants' files. Run as root for a user id a tenant."

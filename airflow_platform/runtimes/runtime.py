@@ -31,6 +31,25 @@ class Options:
     """Components that are to be restarted."""
 
 
+@dataclass(frozen=True)
+class Version:
+    """Versions of one program that should be the same."""
+
+    wanted: str
+    """What `versions.toml` says."""
+    pinned: str
+    """What the lock says; "" when it names none."""
+    installed: str
+    """What tenants would be started with; "" when it is not installed yet."""
+
+    def __str__(self) -> str:
+        """For people: one version, and what differs from it."""
+        found = f"{self.installed} is installed" if self.installed else "not installed yet"
+        differs = ", which differs" if self.installed not in ("", self.wanted) else ""
+        pinned = "" if self.pinned == self.wanted else f"; the lock pins {self.pinned or 'none'}"
+        return f"{self.wanted} is wanted{pinned}; {found}{differs}"
+
+
 class Runtime(Protocol):
     """Where tenants run."""
 
@@ -70,6 +89,9 @@ class Runtime(Protocol):
 
     def run_airflow(self, tenant: specs.Tenant, arguments: Sequence[str]) -> int:
         """Run Airflow's own CLI inside a tenant, on this terminal; its exit code."""
+
+    def versions(self) -> Mapping[str, Version]:
+        """The programs whose versions the toolkit decides, by the names that people know."""
 
     def isolation(self) -> str:
         """What keeps tenants apart here, in one sentence for people."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_platform import errors, programs
-from airflow_platform.config import load, paths, specs, versions
+from airflow_platform.config import load, paths, specs
 from airflow_platform.engine import signals
 from airflow_platform.engine.report import Outcome, Report, StepReport, TenantReport
 from airflow_platform.reporting import document, output, summary, tables
@@ -50,10 +50,14 @@ def environment(name: str, *, as_json: bool) -> int:
 def doctor(call: running.Call) -> int:
     """Answer `doctor`: the facts, then every fault with its remedy."""
     report, runtime = running.examined(call)
+    versions = runtime.versions()
+    report = _refusing(
+        report, [_outdated(name) for name, each in versions.items() if each.pinned != each.wanted]
+    )
     facts = {
         "environment": f"{call.environment} ({runtime.name})",
         "toolkit": f"Python {platform.python_version()}, {sys.prefix}",
-        "Airflow": f"{versions.read().airflow}, from images/airflow/requirements.lock",
+        **{name: str(each) for name, each in versions.items()},
         "state": str(paths.state(call.environment)),
         "cache": str(paths.cache()),
         "free space": f"{cache.free_space(paths.cache()) / 1024**3:.1f} GB",
@@ -62,6 +66,20 @@ def doctor(call: running.Call) -> int:
     if not call.json:
         tables.write_details(facts)
     return running.finish(call, _with(report, data=facts))
+
+
+def _outdated(name: str) -> errors.Fault:
+    return errors.Fault(
+        f"version of {name}", "The lock under images/ pins another than versions.toml.", "Run `nox -s lock`."
+    )
+
+
+def _refusing(report: Report, faults: Sequence[errors.Fault]) -> Report:
+    """The report with faults that were found besides the checks."""
+    if not faults:
+        return report
+    code = report.exit_code or int(errors.ExitCode.PREFLIGHT)
+    return _with(report, status="not ready", exit_code=code, faults=(*report.faults, *faults))
 
 
 def status(call: running.Call) -> int:

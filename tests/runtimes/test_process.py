@@ -8,7 +8,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.config import paths, places
-from airflow_platform.runtimes import choosing, process, runtime
+from airflow_platform.runtimes import choosing, installed, process, runtime
 from airflow_platform.supervisor import lock
 from airflow_platform.supervisor.spec import Status
 from airflow_platform.testing import specs
@@ -89,6 +89,40 @@ def test_every_component_and_the_supervisor_have_a_log(one):
 
 def test_what_keeps_tenants_apart_is_said(one, monkeypatch):
     monkeypatch.setattr(users, "of_tenant", lambda directory: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert "Tenants run as root" in one.isolation()
+    assert "Run as root" not in one.isolation()
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert "can read the other tenants' files" in one.isolation()
     monkeypatch.setattr(users, "of_tenant", lambda directory: users.FIRST)
     assert "a user id of its own" in one.isolation()
+
+
+@pytest.mark.parametrize(
+    ("built", "complete", "says"),
+    [
+        ("2.0", True, "2.0 is wanted; 2.0 is installed"),
+        ("2.0", False, "2.0 is wanted; not installed yet"),
+        ("1.0", True, "2.0 is wanted; not installed yet"),
+    ],
+)
+def test_versions_are_compared_with_what_is_installed(tmp_path, built, complete, says):
+    lock = tmp_path / "lock"
+    lock.write_text("apache-airflow-core==7\napache-airflow==2.0 \\\n    --hash=x\n")
+    entry = tmp_path / "cache" / "digest"
+    (entry / f"venv/lib/python3.11/site-packages/apache_airflow-{built}.dist-info").mkdir(parents=True)
+    if complete:
+        (entry / "complete").touch()
+    about = {"wanted": "2.0", "lock": lock, "entries": tmp_path / "cache"}
+    assert str(installed.version("apache-airflow", ready=None, **about)) == says
+    ready = str(installed.version("apache-airflow", ready=entry / "venv", **about))
+    assert ("which differs" in ready) == (built == "1.0")
+    about["wanted"] = "3.0"
+    assert "the lock pins 2.0" in str(installed.version("apache-airflow", ready=None, **about))
+
+
+def test_the_locks_of_this_checkout_pin_what_is_wanted(one):
+    assert {name: each.pinned == each.wanted for name, each in one.versions().items()} == {
+        "Airflow": True,
+        "fakesnow": True,
+    }

@@ -7,6 +7,7 @@ import pytest
 from airflow_platform import errors
 from airflow_platform.config import paths
 from airflow_platform.engine.report import Outcome, Report, StepReport, TenantReport
+from airflow_platform.runtimes import process, runtime
 from airflow_platform.steps import tenant_ports
 from airflow_platform.tasks import asking, running
 from airflow_platform.tools import cache as pruning
@@ -164,6 +165,15 @@ def test_state_of_a_newer_version_is_exit_4_where_nothing_is_changed_either(comm
     assert code == 4
     assert "It says format '2'" in " ".join(err.split())
     assert [path.name for path in state.iterdir()] == ["format"]
+
+
+def test_doctor_refuses_a_lock_that_pins_another_version(command, monkeypatch):
+    found = {"Airflow": runtime.Version(wanted="2.0", pinned="1.0", installed="1.0")}
+    monkeypatch.setattr(process.ProcessRuntime, "versions", lambda self: found)
+    code, out, err = command("doctor", "--env=sandbox")
+    assert code == 4
+    assert "2.0 is wanted; the lock pins 1.0; 1.0 is installed, which differs" in out
+    assert "version of Airflow: The lock" in err
 
 
 def _report(**changes):
