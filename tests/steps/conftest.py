@@ -13,8 +13,7 @@ import pytest
 
 from airflow_platform.config import places
 from airflow_platform.steps import keys, tenant_directory
-from airflow_platform.tools import health
-from airflow_platform.tools import users
+from airflow_platform.tools import health, users
 from tests.steps import api_server, calling
 
 
