@@ -134,7 +134,7 @@ class ProcessRuntime:
         if not place.admin_password.is_file():
             return f"the password of {manifest.ADMIN}"
         with airflow.connected(url, manifest.ADMIN, place.admin_password) as client:
-            return health.missing(status, client)
+            return health.missing(status, client, user=users.of_tenant(place.directory))
 
     def logs(self, tenant: str) -> Mapping[str, Path]:
         place = self._place.tenant(tenant)

@@ -74,7 +74,7 @@ def owned(owner: str, *, user: int | None = None) -> tuple[Process, ...]:
     for one in linux.processes():
         if one.zombie or one.pid == os.getpid():
             continue
-        uid = _user(one.pid)
+        uid = user_of(one.pid)
         if (user is not None and uid == user) or needle in _environment(one.pid):
             found.append(Process(one.pid, one.started, uid, linux.title(one.pid)))
     return tuple(found)
@@ -92,7 +92,7 @@ def running_from(path: Path) -> tuple[Process, ...]:
     _require_proc()
     inside = tuple({f"{each}/".encode() for each in (path.absolute(), path.resolve())})
     return tuple(
-        Process(one.pid, one.started, _user(one.pid), linux.title(one.pid))
+        Process(one.pid, one.started, user_of(one.pid), linux.title(one.pid))
         for one in linux.processes()
         if one.pid != os.getpid() and not one.zombie and _uses(one.pid, inside)
     )
@@ -213,8 +213,8 @@ def _environment(pid: int) -> list[bytes]:
         return []
 
 
-def _user(pid: int) -> int:
-    """The real user id; -1 when the process has gone."""
+def user_of(pid: int) -> int:
+    """A process's real user id; -1 when the process has gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
     except OSError:
