@@ -67,7 +67,7 @@ def tests(session: nox.Session) -> None:
 def crash(session: nox.Session) -> None:
     """Every step x SIGKILL on the real engine, with a stand-in for Airflow. Minutes."""
     _sync(session, "tests")
-    workers = [] if session.posargs else ["--numprocesses=2", "--dist=worksteal"]
+    workers = [] if session.posargs else ["--numprocesses=3", "--dist=worksteal"]
     session.run("pytest", "--timeout=120", "tests/crash", *workers, *session.posargs)
 
 

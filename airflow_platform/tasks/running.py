@@ -58,6 +58,11 @@ def up(call: Call, *, restart: tuple[str, ...] = ()) -> int:
     if left:
         report = dataclasses.replace(report, data={"running_undeclared": left})
     notes = [runtime.isolation()] if report.exit_code == 0 else []
+    notes += [
+        f"{len(names)} under dags/ not committed, so not served: {', '.join(names)}."
+        for each in report.steps
+        if (names := each.outputs.get("uncommitted"))
+    ]
     notes += [f"Tenant {name} runs, but is not declared; tenant-down stops it, too." for name in left]
     return _tell(call, report, _next_commands(report), notes=notes)
 

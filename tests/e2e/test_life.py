@@ -87,6 +87,17 @@ def test_status_is_healthy_and_without_difference(sandbox):
     jsonschema.validate(ran.report, _schema())
 
 
+def test_a_file_that_is_not_committed_is_named_and_not_served(sandbox):
+    draft = sandbox.checkout / "dags" / "draft.py"
+    draft.write_text("# A DAG in the making\n")
+    try:
+        ran = sandbox.up()
+    finally:
+        draft.unlink()
+    assert set(ran.steps().values()) == {"unchanged"}
+    assert "1 under dags/ not committed, so not served: dags/draft.py" in " ".join(ran.stderr.split())
+
+
 def test_a_changed_spec_changes_what_it_touches(sandbox):
     before = {tenant: sandbox.pids(tenant) for tenant in TENANTS}
     original = sandbox.spec.read_text()
