@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from pathlib import Path
 
 import pytest
+
+# A shell's background job ignores SIGINT, and so would every program that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REAL = {"e2e", "contracts", "cloud", "cluster"}
 """Folders whose tests run the real thing and see to their own isolation."""
