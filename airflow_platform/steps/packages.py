@@ -105,8 +105,7 @@ class Packages(EnvironmentStep):
         interpreter = interpreters.find(
             context.programs, lowest=LOWEST, below=BELOW, for_all_users=os.geteuid() == 0
         )
-        # An environment works where it was made and with the interpreter that it was made with.
-        made_with = f"{interpreter.tag} {interpreter.path} {self._cache}"
+        made_with = f"{interpreter.tag} {interpreter.path}"
         directory = self._cache / self.name / self._recipe.digest(made_with)
         return Observed(
             directory,
@@ -163,7 +162,7 @@ class Packages(EnvironmentStep):
             hint=f"The lock {self._recipe.lock} does not hold together; rebuild it with `nox -s lock`.",
         )  # fmt: skip
         shutil.rmtree(directory / "verify", ignore_errors=True)
-        files.write(directory / "complete", self._recipe.lock.name + "\n", mode=0o644)
+        files.write(directory / "complete", f"{directory}\n", mode=0o644)
 
     def _add(self, environment: Path) -> None:
         (site_packages,) = environment.glob("lib/python3.*/site-packages")
@@ -192,8 +191,12 @@ class Packages(EnvironmentStep):
 
 
 def _is_complete(directory: Path) -> bool:
-    """Whether it was built to the end, and its interpreter is still there."""
-    return (directory / "complete").is_file() and os.access(directory / "venv/bin/python", os.X_OK)
+    """Whether it was built to the end, in this very place, and its interpreter is still there."""
+    try:
+        built_at = (directory / "complete").read_text().strip()
+    except OSError:
+        return False
+    return built_at == str(directory) and os.access(directory / "venv/bin/python", os.X_OK)
 
 
 class AirflowPackages(Packages):
