@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,8 +104,8 @@ class TenantDatabase(TenantStep):
             good = place.backups / details["restore"]
             metadata_database.copy(good, place.database, owner=owner, drafts=place.directory)
         else:
-            stamp = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
-            backup = place.backups / f"airflow-{details['from']}-{stamp}.db"
+            # Until the mark is there nothing has been migrated, so that this copy may be made again.
+            backup = place.backups / f"airflow-{details['from']}.db"
             metadata_database.copy(place.database, backup)
             files.write(place.migrating, backup.name)
         programs = Path(context.outputs("airflow-packages")["programs"])

@@ -81,7 +81,7 @@ def test_an_older_database_is_kept_aside_and_migrated_while_nothing_runs(step, c
     first, _ = calls.twice(step)
     assert first.text == "back up, then migrate from revision aa11 to cc33"
     assert metadata_database.revision(tenant.database) == "cc33"
-    (backup,) = tenant.backups.glob("airflow-aa11-*.db")
+    (backup,) = tenant.backups.glob("airflow-aa11*.db")
     assert not tenant.migrating.exists()
     assert (metadata_database.revision(backup), rows(backup)) == ("aa11", [("mine",)])
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
@@ -94,7 +94,7 @@ def test_a_migration_that_fails_says_where_the_copy_is(step, calls, tenant, outp
     with pytest.raises(errors.ProgramError, match="the migration said no") as caught:
         calls.run(step)
     assert str(tenant.backups) in caught.value.hint
-    (backup,) = tenant.backups.glob("airflow-aa11-*.db")
+    (backup,) = tenant.backups.glob("airflow-aa11*.db")
     assert metadata_database.revision(backup) == "aa11"
     (place.directory / "shared/bin/failing").unlink()
     assert calls.twice(step)[0].changed
@@ -111,7 +111,7 @@ def test_a_migration_that_was_cut_short_begins_with_the_good_copy(
     (place.directory / "shared/bin/failing").unlink()
     with contextlib.closing(sqlite3.connect(tenant.database)) as connection, connection:
         connection.execute("DROP TABLE connection")
-    (backup,) = tenant.backups.glob("airflow-aa11-*.db")
+    (backup,) = tenant.backups.glob("airflow-aa11*.db")
     ran, _ = calls.twice(step)
     assert ran.text == f"put back {backup.name}, since its migration was cut short, and migrate to cc33"
     assert rows(tenant.database) == rows(backup) == [("mine",)]
