@@ -25,8 +25,9 @@ def test_a_killed_component_is_restarted_and_told(box, undisturbed, name):
     os.kill(before.pid, signal.SIGKILL)
     sandbox.wait_until(lambda: component(box, name).pid != before.pid, f"{name} is noticed to be gone")
     told = box.status()
-    assert told.code == 1, told
-    assert told.report["data"][0]["status"] != "healthy"
+    # Not healthy yet; or healthy again already, and the smoke DAG has not run since that start.
+    assert told.code in (1, 3), told
+    assert (told.code == 1) == (told.report["data"][0]["status"] != "healthy"), told
     again = box.up()
     assert again.code == 0, again
     after = component(box, name)
