@@ -54,6 +54,14 @@ def find(
     candidates = [getattr(sys, "_base_executable", sys.executable)]
     candidates += [found for name in names for found in (shutil.which(name), f"/usr/bin/{name}") if found]
     for candidate in dict.fromkeys(candidates):
+        # Looking costs nothing; asking a shim of pyenv's costs a tenth of a second.
+        if (
+            for_all_users
+            and Path(candidate).exists()
+            and (closed := users.can_reach(Path(candidate).resolve()))
+        ):
+            seen.append(f"{candidate} lies in {closed}, which other users cannot enter")
+            continue
         found = _ask(runner, candidate)
         if found is None:
             continue
