@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import platform
 import shlex
@@ -65,7 +66,7 @@ def doctor(call: running.Call) -> int:
     }
     if not call.json:
         tables.write_details(facts)
-    return running.finish(call, _with(report, data=facts))
+    return running.finish(call, dataclasses.replace(report, data=facts))
 
 
 def _outdated(name: str) -> errors.Fault:
@@ -79,7 +80,7 @@ def _refusing(report: Report, faults: Sequence[errors.Fault]) -> Report:
     if not faults:
         return report
     code = report.exit_code or int(errors.ExitCode.PREFLIGHT)
-    return _with(report, status="not ready", exit_code=code, faults=(*report.faults, *faults))
+    return dataclasses.replace(report, status="not ready", exit_code=code, faults=(*report.faults, *faults))
 
 
 def status(call: running.Call) -> int:
@@ -100,7 +101,9 @@ def status(call: running.Call) -> int:
         for tenant, row in zip(report.tenants, rows, strict=False)
     )
     words = {0: "healthy", 1: "not healthy", 3: "differs"}
-    answer = _with(report, status=words[code], exit_code=code, tenants=tenants, data=_objects(headings, rows))
+    answer = dataclasses.replace(
+        report, status=words[code], exit_code=code, tenants=tenants, data=_objects(headings, rows)
+    )
     if call.json:
         document.write(answer)
     else:
@@ -292,9 +295,3 @@ def _answer_table(
 
 def _objects(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(headings, row, strict=True)) for row in rows]
-
-
-def _with(report: Report, **changes: Any) -> Report:
-    import dataclasses
-
-    return dataclasses.replace(report, **changes)
