@@ -15,6 +15,7 @@ INPUTS = {
     "bootstrap": ["requirements/bootstrap.in"],
     "toolkit": ["pyproject.toml"],
     "lint": ["requirements/lint.in"],
+    "checkov": ["requirements/checkov.in"],
     "tests": ["pyproject.toml", "requirements/tests.in", "--constraints=requirements/toolkit.lock"],
 }
 """The locks, and what each is made from; the tests have the toolkit's own versions."""
