@@ -16,6 +16,8 @@ class TenantPlace:
     """The files of one tenant."""
 
     directory: Path
+    own_user: bool = True
+    """Whether, as root, they belong to a user of the tenant's; containers get copies instead."""
 
     @property
     def keys(self) -> Path:
@@ -97,11 +99,18 @@ class EnvironmentPlace:
     """The files of one environment."""
 
     directory: Path
+    own_users: bool = True
+    """As of its tenants."""
 
     @property
     def repository(self) -> Path:
         """The bare Git repository from which the tenants serve DAGs."""
         return self.directory / "dags.git"
+
+    @property
+    def server_password(self) -> Path:
+        """The password of the administrator of the environment's own database server."""
+        return self.directory / "server" / "password"
 
     @property
     def tenants(self) -> Path:
@@ -110,7 +119,7 @@ class EnvironmentPlace:
 
     def tenant(self, name: str) -> TenantPlace:
         """The place of one tenant; may not exist yet."""
-        return TenantPlace(self.tenants / name)
+        return TenantPlace(self.tenants / name, self.own_users)
 
     def found(self) -> tuple[str, ...]:
         """The tenants that have a directory, declared or not."""

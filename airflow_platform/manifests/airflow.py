@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
-from airflow_platform.config import places, specs
+from airflow_platform.config import specs
 
 BRANCH = "served"
 """The branch that every tenant's bundle tracks; the toolkit alone moves it."""
@@ -20,59 +19,72 @@ BUNDLE = "dags"
 GIT_CONNECTION = "dags_repository"
 """The bundle's connection: without one, GitDagBundle logs a traceback at every start."""
 
+KEYS = {
+    "AIRFLOW__CORE__FERNET_KEY": "fernet_key",
+    "AIRFLOW__API__SECRET_KEY": "api_secret_key",
+    "AIRFLOW__API_AUTH__JWT_SECRET": "jwt_secret",
+}
+"""Settings whose values are the tenant's keys, with the names of those."""
+
 ADMIN = "admin"
 """The user that people and the toolkit log in as."""
 
 
 @dataclass(frozen=True)
 class Installation:
-    """Where one tenant's Airflow is, on one machine."""
+    """Where one tenant's Airflow finds what it needs, as its components see it."""
 
-    place: places.TenantPlace
-    port: int
-    """Of the api-server."""
-    programs: Path
-    """The directory with the program `airflow`."""
-    repository: Path
+    home: str
+    """AIRFLOW_HOME."""
+    passwords: str
+    """The file in which SimpleAuthManager looks passwords up."""
+    authorities: str
+    """The file of certificate authorities that tasks trust: the tenant's own, and the machine's."""
+    repository: str
     """The bare repository that is served."""
-
-    @property
-    def url(self) -> str:
-        """Where people find it, and its components each other."""
-        return f"http://127.0.0.1:{self.port}"
+    host: str
+    """The address that the api-server listens on."""
+    port: int
+    """The port that the api-server listens on."""
+    url: str
+    """Where people find it."""
+    inner_url: str
+    """Where its own components find it."""
+    executor: str = "LocalExecutor"
+    database: str = ""
+    """SQLAlchemy's URL of the metadata database; "" when it is handed over as a secret."""
 
 
 def environment(tenant: specs.Tenant, dags: specs.Dags, at: Installation) -> dict[str, str]:
     """Settings that all components share. Every entry that is not self-explaining says why."""
-    place = at.place
+    database = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": at.database} if at.database else {}
     return {
-        **_process(place, at.programs),
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW_HOME": at.home,
+        "REQUESTS_CA_BUNDLE": at.authorities,
+        "AIRFLOW__CORE__EXECUTOR": at.executor,
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
         "AIRFLOW__CORE__AUTH_MANAGER": (
             "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
         ),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(place.passwords),
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{at.url}/execution/",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": at.passwords,
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{at.inner_url}/execution/",
         # A change of a DAG's file shows at once instead of after 30 s.
         "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "1",
         "AIRFLOW__CORE__PARALLELISM": str(tenant.parallelism),
-        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__HOST": at.host,
         "AIRFLOW__API__PORT": str(at.port),
         "AIRFLOW__API__BASE_URL": at.url,
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API__INSTANCE_NAME": tenant.name,
         # Tokens say whose they are, besides being signed with the tenant's own key.
         "AIRFLOW__API_AUTH__JWT_ISSUER": f"airflow-{tenant.name}",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{place.database}",
-        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(place.home / "logs"),
-        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(place.home / "bundles"),
+        **database,
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": f"{at.home}/logs",
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": f"{at.home}/bundles",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([_bundle(dags, at.repository)]),
-        f"AIRFLOW_CONN_{GIT_CONNECTION.upper()}": json.dumps(
-            {"conn_type": "git", "host": str(at.repository)}
-        ),
+        f"AIRFLOW_CONN_{GIT_CONNECTION.upper()}": json.dumps({"conn_type": "git", "host": at.repository}),
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": str(dags.refresh_interval),
         "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
         # Changed files are parsed at once; parsing unchanged ones again and again is what idles cost.
@@ -83,50 +95,12 @@ def environment(tenant: specs.Tenant, dags: specs.Dags, at: Installation) -> dic
     }
 
 
-def secret_environment(place: places.TenantPlace) -> dict[str, str]:
-    """Variables whose values are read from files when a component starts."""
-    return {
-        "AIRFLOW__CORE__FERNET_KEY": str(place.keys / "fernet_key"),
-        "AIRFLOW__API__SECRET_KEY": str(place.keys / "api_secret_key"),
-        "AIRFLOW__API_AUTH__JWT_SECRET": str(place.keys / "jwt_secret"),
-    }
-
-
-def migration_environment(home: Path, programs: Path) -> dict[str, str]:
-    """What `airflow db migrate` needs for a SQLite database `airflow.db` in `home`, and no more."""
-    return {
-        "PATH": _path(programs),
-        "HOME": str(home),
-        "LANG": "C.UTF-8",
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-    }
-
-
-def _process(place: places.TenantPlace, programs: Path) -> dict[str, str]:
-    return {
-        "PATH": _path(programs),
-        "HOME": str(place.home),
-        # The tenant's user id has no name on this machine, and Python asks for one.
-        "USER": "airflow",
-        "LOGNAME": "airflow",
-        "LANG": "C.UTF-8",
-        "AIRFLOW_HOME": str(place.home),
-        "REQUESTS_CA_BUNDLE": str(place.certificates / "bundle.pem"),
-    }
-
-
-def _path(programs: Path) -> str:
-    return f"{programs}:/usr/local/bin:/usr/bin:/bin"
-
-
-def _bundle(dags: specs.Dags, repository: Path) -> dict[str, object]:
+def _bundle(dags: specs.Dags, repository: str) -> dict[str, object]:
     return {
         "name": BUNDLE,
         "classpath": "airflow.providers.git.bundles.git.GitDagBundle",
         "kwargs": {
-            "repo_url": str(repository),
+            "repo_url": repository,
             "tracking_ref": BRANCH,
             "subdir": FOLDER,
             "git_conn_id": GIT_CONNECTION,

@@ -18,8 +18,9 @@ LOCAL_ACCOUNT = "fakesnow"
 
 @dataclass(frozen=True)
 class LocalSnowflake:
-    """A tenant's fakesnow."""
+    """A tenant's fakesnow, as its tasks find it."""
 
+    host: str
     port: int
     password: secrets.Secret
 
@@ -77,7 +78,7 @@ def snowflake(spec: specs.Snowflake, resolve: Resolve, local: LocalSnowflake | N
         login=LOCAL_USER,
         schema=spec.default_schema,
         password=local.password,
-        extra={"account": LOCAL_ACCOUNT, "host": "localhost", "port": local.port, **shared},
+        extra={"account": LOCAL_ACCOUNT, "host": local.host, "port": local.port, **shared},
         description="fakesnow, which stands for Snowflake on this machine",
     )
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from airflow_platform.config import specs
+from airflow_platform.config import places, specs
 from airflow_platform.manifests import airflow
 from airflow_platform.supervisor.spec import Component, Spec
 
@@ -45,10 +45,47 @@ _OWN_SETTINGS = {
 """Settings that only some components read: a change of one restarts no others."""
 
 
+@dataclass(frozen=True)
+class Machine:
+    """Where one tenant's processes are."""
+
+    place: places.TenantPlace
+    port: int
+    """Of the api-server."""
+    programs: Path
+    """The directory with the program `airflow`."""
+    repository: Path
+    """The bare repository that is served."""
+
+    @property
+    def url(self) -> str:
+        """Where people find it, and its components each other."""
+        return address(self.port)
+
+    def installation(self) -> airflow.Installation:
+        """The same, as Airflow is told."""
+        return airflow.Installation(
+            home=str(self.place.home),
+            passwords=str(self.place.passwords),
+            authorities=str(self.place.certificates / "bundle.pem"),
+            repository=str(self.repository),
+            host="127.0.0.1",
+            port=self.port,
+            url=self.url,
+            inner_url=self.url,
+            database=f"sqlite:///{self.place.database}",
+        )
+
+
+def address(port: int) -> str:
+    """Where people find a tenant."""
+    return f"http://127.0.0.1:{port}"
+
+
 def supervised(
     tenant: specs.Tenant,
     dags: specs.Dags,
-    at: airflow.Installation,
+    at: Machine,
     *,
     user: int | None,
     snowflake: Component | None,
@@ -73,7 +110,7 @@ def supervised(
     )
 
 
-def fakesnow(tenant: specs.Tenant, at: airflow.Installation, *, port: int, environment: Path) -> Component:
+def fakesnow(tenant: specs.Tenant, at: Machine, *, port: int, environment: Path) -> Component:
     """The tenant's fakesnow: a server on 127.0.0.1 over TLS that asks for the tenant's password."""
     place = at.place
     arguments = {
@@ -101,8 +138,8 @@ def fakesnow(tenant: specs.Tenant, at: airflow.Installation, *, port: int, envir
     )
 
 
-def _component(name: str, tenant: specs.Tenant, dags: specs.Dags, at: airflow.Installation) -> Component:
-    settings = airflow.environment(tenant, dags, at)
+def _component(name: str, tenant: specs.Tenant, dags: specs.Dags, at: Machine) -> Component:
+    settings = {**_process(at), **airflow.environment(tenant, dags, at.installation())}
     foreign = {key for key, readers in _OWN_SETTINGS.items() if name not in readers}
     return Component(
         name=name,
@@ -110,7 +147,39 @@ def _component(name: str, tenant: specs.Tenant, dags: specs.Dags, at: airflow.In
         directory=str(at.place.home),
         log=str(at.place.log(name)),
         environment={key: value for key, value in settings.items() if key not in foreign},
-        secret_environment=airflow.secret_environment(at.place),
+        secret_environment=secret_environment(at.place),
         idle_title=IDLE_WORKER if name == "scheduler" else "",
         stop_timeout=_STOP_TIMEOUTS.get(name, 25.0),
     )
+
+
+def secret_environment(place: places.TenantPlace) -> dict[str, str]:
+    """Variables whose values are read from files when a component starts."""
+    return {variable: str(place.keys / name) for variable, name in airflow.KEYS.items()}
+
+
+def migration_environment(home: Path, programs: Path) -> dict[str, str]:
+    """What `airflow db migrate` needs for a SQLite database `airflow.db` in `home`, and no more."""
+    return {
+        "PATH": _path(programs),
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+    }
+
+
+def _process(at: Machine) -> dict[str, str]:
+    return {
+        "PATH": _path(at.programs),
+        "HOME": str(at.place.home),
+        # The tenant's user id has no name on this machine, and Python asks for one.
+        "USER": "airflow",
+        "LOGNAME": "airflow",
+        "LANG": "C.UTF-8",
+    }
+
+
+def _path(programs: Path) -> str:
+    return f"{programs}:/usr/local/bin:/usr/bin:/bin"

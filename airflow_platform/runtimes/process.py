@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from airflow_platform import errors, programs
@@ -28,7 +28,7 @@ from airflow_platform.steps import (
     tenant_ports,
 )
 from airflow_platform.supervisor.spec import OWNER_VARIABLE
-from airflow_platform.tools import airflow, health, metadata_database, processes, supervisor, users
+from airflow_platform.tools import airflow, health, logs, metadata_database, processes, supervisor, users
 
 _IMAGES = paths.CHECKOUT / "images"
 
@@ -72,14 +72,14 @@ class ProcessRuntime:
             template.DatabaseTemplate(ready_cache=place.directory / "templates"),
             dag_repository.DagRepository(place, checkout=paths.CHECKOUT),
             tenant_directory.TenantDirectory(place),
-            keys.Keys(place),
-            tenant_ports.TenantPorts(place),
+            keys.Keys(place, names=keys.NAMES, has_data=lambda name: place.tenant(name).database.exists()),
+            tenant_ports.TenantPorts(place, tenant_ports.ON_THIS_MACHINE),
             tenant_certificates.TenantCertificates(place),
             tenant_database.TenantDatabase(place),
             tenant_database.GitConfiguration(place),
             components.Components(place),
             settings.Settings(place),
-            served_dags.ServedDags(place),
+            served_dags.ServedDags(self.dag_commit),
             smoke.Smoke(place),
         )
         asked = (components.Restart(place, components=options.restart),) if options.restart else ()
@@ -120,7 +120,7 @@ class ProcessRuntime:
             port = json.loads(self._place.tenant(tenant).ports.read_text())["airflow"]
         except (OSError, ValueError, KeyError, TypeError):
             return ""
-        return f"http://127.0.0.1:{port}"
+        return manifests.address(port)
 
     def dag_commit(self, tenant: str) -> str:
         database = self._place.tenant(tenant).database
@@ -134,14 +134,24 @@ class ProcessRuntime:
         if not place.admin_password.is_file():
             return f"the password of {manifest.ADMIN}"
         with airflow.connected(url, manifest.ADMIN, place.admin_password) as client:
-            return health.missing(status, client, user=users.of_tenant(place.directory))
+            return health.missing(status.components, client, user=users.of_tenant(place.directory))
 
-    def logs(self, tenant: str) -> Mapping[str, Path]:
+    def log_names(self, tenant: str) -> tuple[str, ...]:
+        return (*self.component_names(), "supervisor")
+
+    def last_lines(self, tenant: str, names: Sequence[str], count: int) -> Iterable[logs.Line]:
+        return logs.last(self._logs(tenant, names), count)
+
+    def new_lines(self, tenant: str, names: Sequence[str], wait: Callable[[], None]) -> Iterable[logs.Line]:
+        return logs.follow(self._logs(tenant, names), wait)
+
+    def _logs(self, tenant: str, names: Sequence[str]) -> Mapping[str, Path]:
         place = self._place.tenant(tenant)
-        return {
+        known = {
             **{name: place.log(name) for name in self.component_names()},
             "supervisor": place.run / "supervisor.log",
         }
+        return {name: known[name] for name in names}
 
     def run_airflow(self, tenant: specs.Tenant, arguments: Sequence[str]) -> int:
         place = self._place.tenant(tenant.name)
@@ -152,7 +162,7 @@ class ProcessRuntime:
                 hint=f"Run: inv tenant-up --env={self._environment.name}",
             )
         api_server = next(each for each in spec.components if each.name == manifests.AIRFLOW_COMPONENTS[0])
-        hidden = {key: Path(path).read_text() for key, path in manifest.secret_environment(place).items()}
+        hidden = {key: Path(path).read_text() for key, path in manifests.secret_environment(place).items()}
         environment = {
             **api_server.environment,
             **hidden,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from airflow_platform import programs
 from airflow_platform.config import specs
 from airflow_platform.engine import step, store
+from airflow_platform.tools import logs
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,20 @@ class Runtime(Protocol):
     def unwell(self, tenant: str) -> str:
         """What a tenant lacks to be healthy now, as words that follow "waits for"; "" for nothing."""
 
-    def logs(self, tenant: str) -> Mapping[str, Path]:
-        """The log of each component."""
+    def log_names(self, tenant: str) -> tuple[str, ...]:
+        """Whose logs there can be: the components, and whoever runs them."""
+
+    def last_lines(self, tenant: str, names: Sequence[str], count: int) -> Iterable[logs.Line]:
+        """The last lines of logs, log by log; a component that never ran has none."""
+
+    def new_lines(self, tenant: str, names: Sequence[str], wait: Callable[[], None]) -> Iterable[logs.Line]:
+        """Lines that are printed from now on, for ever.
+
+        Args:
+            tenant: Whose.
+            names: Of the logs.
+            wait: Waits before the next look; ends the iteration by raising.
+        """
 
     def run_airflow(self, tenant: specs.Tenant, arguments: Sequence[str]) -> int:
         """Run Airflow's own CLI inside a tenant, on this terminal; its exit code."""

@@ -53,7 +53,8 @@ class Observed:
 
 
 class Components(TenantStep):
-    """Outputs: `url`, `user`, `password_file`, `start` (which start of the components this is).
+    """Outputs: `url`, `user`, `password_file`, `start` (which start of the components this is),
+    `snowflake` (`host` and `port` of the tenant's fakesnow as its tasks see it, or null).
 
     On the way down `left`: what it saw of the tenant when all was stopped.
     """
@@ -127,7 +128,7 @@ class Components(TenantStep):
         return supervisor.start(place.run, python=Path(sys.executable), timeout=START_TIMEOUT, sleep=sleep)
 
     def _wanted(self, context: TenantContext) -> Spec:
-        at = _installation(context, self._place)
+        at = _machine(context, self._place)
         tenant = context.tenant
         return manifests.supervised(
             tenant,
@@ -144,6 +145,7 @@ class Components(TenantStep):
             "url": _url(context),
             "user": manifest.ADMIN,
             "password_file": str(place.admin_password),
+            "snowflake": _snowflake(context),
             "start": step.digest([[each.name, each.pid, each.started_at] for each in status.components]),
         }
 
@@ -203,8 +205,8 @@ def _stop(context: TenantContext, place: places.TenantPlace) -> step.Outputs:
     return _LEFT_NOTHING
 
 
-def _installation(context: TenantContext, place: places.EnvironmentPlace) -> manifest.Installation:
-    return manifest.Installation(
+def _machine(context: TenantContext, place: places.EnvironmentPlace) -> manifests.Machine:
+    return manifests.Machine(
         place=place.tenant(context.tenant.name),
         port=context.outputs("ports")["airflow"],
         programs=Path(context.outputs("airflow-packages")["programs"]),
@@ -212,7 +214,7 @@ def _installation(context: TenantContext, place: places.EnvironmentPlace) -> man
     )
 
 
-def _fakesnow(context: TenantContext, at: manifest.Installation) -> Component | None:
+def _fakesnow(context: TenantContext, at: manifests.Machine) -> Component | None:
     if context.tenant.snowflake.account is not None:
         return None
     return manifests.fakesnow(
@@ -221,6 +223,13 @@ def _fakesnow(context: TenantContext, at: manifest.Installation) -> Component | 
         port=context.outputs("ports")["snowflake"],
         environment=Path(context.outputs("snowflake-packages")["environment"]),
     )
+
+
+def _snowflake(context: TenantContext) -> step.Json:
+    """Where the tenant's tasks find its fakesnow; None with an account."""
+    if context.tenant.snowflake.account is not None:
+        return None
+    return {"host": "localhost", "port": context.outputs("ports")["snowflake"]}
 
 
 def _generations(context: TenantContext, place: places.TenantPlace) -> dict[str, str]:
@@ -241,7 +250,7 @@ def _asked(place: places.TenantPlace) -> dict[str, str]:
 
 
 def _url(context: TenantContext) -> str:
-    return f"http://127.0.0.1:{context.outputs('ports')['airflow']}"
+    return manifests.address(context.outputs("ports")["airflow"])
 
 
 def _differences(wanted: Spec, status: Status) -> str:
@@ -260,8 +269,10 @@ def _differences(wanted: Spec, status: Status) -> str:
 
 def _missing(place: places.TenantPlace, url: str, status: Status | None) -> str:
     """What keeps the tenant from being healthy; "" for nothing."""
+    if status is None:
+        return "the supervisor"
     with airflow.connected(url, manifest.ADMIN, place.admin_password) as client:
-        return health.missing(status, client, user=users.of_tenant(place.directory))
+        return health.missing(status.components, client, user=users.of_tenant(place.directory))
 
 
 def _cold(client: airflow.Airflow) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets as random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,13 @@ from airflow_platform import errors
 from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow
-from airflow_platform.steps.contexts import TenantContext, TenantStep
-from airflow_platform.tools import files, users
+from airflow_platform.steps.contexts import TenantContext, TenantStep, owner
+from airflow_platform.tools import files
 
 MODE = 0o600
+
+NAMES = ("fernet_key", "api_secret_key", "jwt_secret", "admin_password", "snowflake_password")
+"""What every tenant's Airflow needs."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,23 @@ class Keys(TenantStep):
     undone_by = "directory"
     requires = ("directory",)
 
-    def __init__(self, place: places.EnvironmentPlace) -> None:
+    def __init__(
+        self, place: places.EnvironmentPlace, *, names: Sequence[str], has_data: Callable[[str], bool]
+    ) -> None:
+        """Make the step.
+
+        Args:
+            place: Where the environment's files are.
+            names: What is made for each tenant, a file each.
+            has_data: Whether a tenant has a metadata database, which was encrypted with its key.
+        """
         self._place = place
+        self._names = tuple(names)
+        self._has_data = has_data
 
     def check(self, context: TenantContext) -> Iterable[errors.Fault]:
         place = self._place.tenant(context.tenant.name)
-        if place.database.exists() and not _is_there(place.keys / "fernet_key"):
+        if self._has_data(context.tenant.name) and not _is_there(place.keys / "fernet_key"):
             yield errors.Fault(
                 str(place.keys / "fernet_key"),
                 "It is gone or empty, and the metadata database was encrypted with it: a new key could not read that.",
@@ -50,19 +64,19 @@ class Keys(TenantStep):
 
     def observe(self, context: TenantContext) -> Observed:
         place = self._place.tenant(context.tenant.name)
-        owner = users.of_tenant(place.directory)
-        names = [path for path in _files(place) if not _is_there(path)]
+        user = owner(place)
+        names = [path for path in self._files(place) if not _is_there(path)]
         wrong = [
             path
-            for path in _files(place)
-            if path not in names and not files.fits(path, mode=MODE, owner=owner)
+            for path in self._files(place)
+            if path not in names and not files.fits(path, mode=MODE, owner=user)
         ]
         if place.passwords not in names and _passwords(place) != place.passwords.read_text():
             names.append(place.passwords)
         return Observed(
             missing=tuple(path.name for path in names),
             open=tuple(path.name for path in wrong),
-            fingerprint="" if names else _fingerprint(place),
+            fingerprint="" if names else self._fingerprint(place),
         )
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
@@ -74,19 +88,20 @@ class Keys(TenantStep):
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         place = self._place.tenant(context.tenant.name)
-        owner = users.of_tenant(place.directory)
-        for path in _files(place):
+        user = owner(place)
+        for path in self._files(place):
             if path.name in change.details["missing"]:
-                files.write(path, _make(path.name, place), mode=MODE, owner=owner)
-            elif not files.fits(path, mode=MODE, owner=owner):
-                files.write(path, path.read_text(), mode=MODE, owner=owner)
-        return {"fingerprint": _fingerprint(place)}
+                files.write(path, _make(path.name, place), mode=MODE, owner=user)
+            elif not files.fits(path, mode=MODE, owner=user):
+                files.write(path, path.read_text(), mode=MODE, owner=user)
+        return {"fingerprint": self._fingerprint(place)}
 
+    def _files(self, place: places.TenantPlace) -> tuple[Path, ...]:
+        """In the order in which they are made: the password file holds the admin's password."""
+        return (*(place.keys / name for name in self._names), place.passwords)
 
-def _files(place: places.TenantPlace) -> tuple[Path, ...]:
-    """In the order in which they are made: the password file holds the admin's password."""
-    names = ("fernet_key", "api_secret_key", "jwt_secret", "admin_password", "snowflake_password")
-    return (*(place.keys / name for name in names), place.passwords)
+    def _fingerprint(self, place: places.TenantPlace) -> str:
+        return step.digest([path.read_text() for path in self._files(place)])
 
 
 def _is_there(path: Path) -> bool:
@@ -106,7 +121,3 @@ def _passwords(place: places.TenantPlace) -> str:
     if not place.admin_password.is_file():
         return ""
     return json.dumps({airflow.ADMIN: place.admin_password.read_text()})
-
-
-def _fingerprint(place: places.TenantPlace) -> str:
-    return step.digest([path.read_text() for path in _files(place)])

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from airflow_platform import errors
-from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.steps.contexts import TenantContext, TenantStep, connected
-from airflow_platform.tools import airflow, airflow_answers, metadata_database
+from airflow_platform.tools import airflow, airflow_answers
 
 SETTLING = 10.0
 """Seconds after a commit arrived until its changed files are surely parsed; 2 on a quiet machine."""
@@ -37,8 +36,13 @@ class ServedDags(TenantStep):
     requires = ("components", "dag-repository", "settings")
     publishes = ("dag_commit", "dag_version", "dags")
 
-    def __init__(self, place: places.EnvironmentPlace) -> None:
-        self._place = place
+    def __init__(self, served: Callable[[str], str]) -> None:
+        """Make the step.
+
+        Args:
+            served: The commit that a tenant's dag-processor serves, by the tenant's name; "" for none.
+        """
+        self._served = served
 
     def observe(self, context: TenantContext) -> Observed:
         with connected(context) as client:
@@ -69,10 +73,9 @@ class ServedDags(TenantStep):
 
     def _look(self, context: TenantContext, client: airflow.Airflow) -> Observed:
         wanted = context.outputs("dag-repository")["commit"]
-        database = self._place.tenant(context.tenant.name).database
         dags = [dag for dag in client.dags() if not dag.stale and dag.bundle == manifest.BUNDLE]
         return Observed(
-            commit=metadata_database.bundle_version(database, manifest.BUNDLE),
+            commit=self._served(context.tenant.name),
             behind=tuple(dag.id for dag in dags if dag.version != wanted and not dag.has_import_errors),
             failures=_told(client.import_failures()),
             dags=len(dags),

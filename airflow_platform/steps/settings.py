@@ -38,7 +38,7 @@ class Settings(TenantStep):
 
     name = "settings"
     undone_by = "directory"
-    requires = ("components", "keys", "ports")
+    requires = ("components", "keys")
 
     def __init__(self, place: places.EnvironmentPlace) -> None:
         self._place = place
@@ -97,8 +97,9 @@ class Settings(TenantStep):
     def _wanted(self, context: TenantContext) -> dict[str, Entry]:
         tenant, place = context.tenant, self._place.tenant(context.tenant.name)
         password = secrets.Secret(place.snowflake_password.read_text())
-        local = manifest.LocalSnowflake(context.outputs("ports")["snowflake"], password)
         context.programs.mask.add(password)
+        found = context.outputs("components")["snowflake"]
+        local = manifest.LocalSnowflake(found["host"], found["port"], password) if found else None
         entries: tuple[Entry, ...] = (
             *manifest.connections(tenant, references.resolve, local),
             *manifest.variables(tenant, references.resolve),

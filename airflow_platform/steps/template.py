@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_platform import errors
 from airflow_platform.engine import locks, step
-from airflow_platform.manifests import airflow
+from airflow_platform.manifests import processes
 from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
 from airflow_platform.tools import files, metadata_database
 
@@ -80,7 +80,7 @@ class DatabaseTemplate(EnvironmentStep):
         try:
             context.programs.run(
                 [programs / "airflow", "db", "migrate"],
-                env=airflow.migration_environment(home, programs),
+                env=processes.migration_environment(home, programs),
                 cwd=home,
                 timeout=TIMEOUT,
             )

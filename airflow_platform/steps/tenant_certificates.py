@@ -10,8 +10,8 @@ from pathlib import Path
 
 from airflow_platform.config import places
 from airflow_platform.engine import step
-from airflow_platform.steps.contexts import TenantContext, TenantStep
-from airflow_platform.tools import certificates, files, users
+from airflow_platform.steps.contexts import TenantContext, TenantStep, owner
+from airflow_platform.tools import certificates, files
 
 RENEW_BEFORE = datetime.timedelta(days=30)
 """Certificates that end sooner are renewed, so that a tenant which runs for a month never meets the end."""
@@ -41,7 +41,7 @@ class TenantCertificates(TenantStep):
         place = self._place.tenant(context.tenant.name)
         directory = place.certificates
         fingerprint = _fingerprint(directory)
-        closed = files.fits(directory / certificates.KEY, mode=0o600, owner=users.of_tenant(place.directory))
+        closed = files.fits(directory / certificates.KEY, mode=0o600, owner=owner(place))
         if closed and fingerprint and fingerprint == _checked(directory):
             return Observed((), fingerprint, noted=True)
         found = certificates.faults(directory, now=_now(), days=RENEW_BEFORE.days)
@@ -61,7 +61,7 @@ class TenantCertificates(TenantStep):
         directory = place.certificates
         if not change.details["keep"]:
             certificates.create(directory, tenant=context.tenant.name, now=_now())
-        user = users.of_tenant(place.directory)
+        user = owner(place)
         key = directory / certificates.KEY
         files.write(key, key.read_bytes(), mode=0o600, owner=user)
         fingerprint = _fingerprint(directory)

@@ -10,7 +10,7 @@ from typing import Any
 from airflow_platform import errors
 from airflow_platform.config import places
 from airflow_platform.engine import step
-from airflow_platform.manifests import airflow
+from airflow_platform.manifests import processes
 from airflow_platform.steps.contexts import TenantContext, TenantStep
 from airflow_platform.tools import files, metadata_database, supervisor, users
 
@@ -112,7 +112,7 @@ class TenantDatabase(TenantStep):
         context.progress("airflow db migrate")
         context.programs.run(
             [programs / "airflow", "db", "migrate"],
-            env=airflow.migration_environment(place.home, programs),
+            env=processes.migration_environment(place.home, programs),
             cwd=place.home,
             timeout=TIMEOUT,
             user=owner,

@@ -11,7 +11,7 @@ from pathlib import Path
 from airflow_platform import errors
 from airflow_platform.config import places
 from airflow_platform.engine import step
-from airflow_platform.steps.contexts import TenantContext, TenantStep
+from airflow_platform.steps.contexts import TenantContext, TenantStep, owner
 from airflow_platform.tools import files, users
 
 
@@ -42,7 +42,8 @@ class TenantDirectory(TenantStep):
         self._place = place
 
     def check(self, context: TenantContext) -> Iterable[errors.Fault]:
-        directory = self._place.tenant(context.tenant.name).directory
+        place = self._place.tenant(context.tenant.name)
+        directory = place.directory
         nearest = next(path for path in (directory, *directory.parents) if path.exists())
         if not os.access(nearest, os.W_OK | os.X_OK):
             yield errors.Fault(
@@ -50,7 +51,7 @@ class TenantDirectory(TenantStep):
                 f"{nearest} cannot be written.",
                 "Mend its permissions, or set AIRFLOW_PLATFORM_STATE.",
             )
-        if users.of_tenant(directory) is None or context.goal is step.Goal.ABSENT:
+        if owner(place) is None or context.goal is step.Goal.ABSENT:
             return
         if directory.exists() and (made_by := directory.stat().st_uid) != 0:
             yield errors.Fault(
@@ -67,7 +68,7 @@ class TenantDirectory(TenantStep):
 
     def observe(self, context: TenantContext) -> Observed:
         place = self._place.tenant(context.tenant.name)
-        user = users.of_tenant(place.directory)
+        user = owner(place)
         if context.goal is step.Goal.ABSENT:
             return Observed((str(place.directory),) if place.directory.exists() else (), user)
         unfit = (
@@ -103,7 +104,7 @@ class TenantDirectory(TenantStep):
 
 def _layout(place: places.TenantPlace) -> tuple[_Directory, ...]:
     """Root keeps what it reads back; its group may pass through; `home` and `snowflake` are the tenant's."""
-    user = users.of_tenant(place.directory)
+    user = owner(place)
     root = None if user is None else 0
     shared = 0o700 if user is None else 0o710
     return (

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_platform import errors
-from airflow_platform.config import places
+from airflow_platform.config import places, specs
 from airflow_platform.engine import locks, step
 from airflow_platform.steps.contexts import TenantContext, TenantStep
 from airflow_platform.tools import files, ports, processes, supervisor
 
 USES = ("airflow", "snowflake")
-"""What a tenant needs a port for."""
+"""What a tenant can need a port for."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a runtime's tenants need ports for, and whose ports they are while a tenant is up."""
+
+    uses: Sequence[str]
+    span: Callable[[specs.Environment], specs.PortRange]
+    is_mine: Callable[[places.TenantPlace, int], bool]
+    """Whether what listens on a port is of this tenant."""
 
 
 @dataclass(frozen=True)
@@ -26,37 +36,39 @@ class Observed:
 
 
 class TenantPorts(TenantStep):
-    """Outputs: `airflow` and `snowflake`, port numbers."""
+    """Outputs: a port number a use, such as `airflow`."""
 
     name = "ports"
     undone_by = "directory"
     requires = ("directory",)
 
-    def __init__(self, place: places.EnvironmentPlace) -> None:
+    def __init__(self, place: places.EnvironmentPlace, needs: Needs) -> None:
         self._place = place
+        self._needs = needs
 
     def check(self, context: TenantContext) -> Iterable[errors.Fault]:
         observed = self.observe(context)
         place = self._place.tenant(context.tenant.name)
-        if supervisor.status(place.run) is None:
-            yield from (
-                errors.Fault(
-                    f"port {port} of tenant {context.tenant.name}",
-                    f"It is taken by {_who(port)}.",
-                    "Stop that program. The tenant keeps its port, so that its address never changes; "
-                    "`tenant-down --delete-data` gives it up.",
-                )
-                for port in observed.mine.values()
-                if not ports.is_free(port) and not _ours(port, str(place.directory))
+        yield from (
+            errors.Fault(
+                f"port {port} of tenant {context.tenant.name}",
+                f"It is taken by {_who(port)}.",
+                "Stop that program. The tenant keeps its port, so that its address never changes; "
+                "`tenant-down --delete-data` gives it up.",
             )
-        waiting = [each for each in context.environment.tenants if not _read(self._place.tenant(each.name))]
-        needed = len(USES) * len(waiting)
-        if not observed.mine and len(_choose(context, observed, count=needed)) < needed:
-            span = context.environment.process.ports
+            for port in observed.mine.values()
+            if not ports.is_free(port) and not self._needs.is_mine(place, port)
+        )
+        waiting = [each for each in context.environment.tenants if not self._read(each.name)]
+        uses = len(self._needs.uses)
+        needed = uses * len(waiting)
+        if not observed.mine and len(self._choose(context, observed, count=needed)) < needed:
+            span = self._needs.span(context.environment)
             yield errors.Fault(
                 f"ports {span.first} to {span.last}",
-                f"Fewer than {needed} are free, and {len(waiting)} tenants need {len(USES)} each.",
-                "Widen `ports` under [process] in the environment's file, or stop what uses them.",
+                f"Fewer than {needed} are free, and {len(waiting)} tenants need {uses} each.",
+                f"Widen `ports` under [{context.environment.runtime}] in the environment's file, or stop "
+                "what uses them.",
             )
 
     def observe(self, context: TenantContext) -> Observed:
@@ -64,12 +76,12 @@ class TenantPorts(TenantStep):
         # Those of the other environments too: their tenants keep theirs while they are down.
         known = sorted(self._place.directory.parent.glob("*/tenants/*/ports.json"))
         others = [port for path in known if path != mine.ports for port in _read_file(path).values()]
-        return Observed(_read(mine), tuple(others))
+        return Observed(self._read(context.tenant.name), tuple(others))
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
         if observed.mine:
             return step.NoChange(f"it has ports {_listed(observed.mine)}", observed.mine)
-        return step.Change("choose two free ports", {})
+        return step.Change(f"choose a free port for {' and '.join(self._needs.uses)}", {})
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         # Tenants of one environment choose at the same time: one after the other.
@@ -78,28 +90,29 @@ class TenantPorts(TenantStep):
             path, f"ports of {context.environment.name}", programs=context.programs, on_note=context.progress
         )
         with lock.held(timeout=30.0):
-            chosen = _choose(context, self.observe(context))
-            if len(chosen) < len(USES):
+            uses = self._needs.uses
+            chosen = self._choose(context, self.observe(context), count=len(uses))
+            if len(chosen) < len(uses):
                 raise errors.StepError("The last free ports were taken meanwhile.", hint="Run this again.")
-            mine = dict(zip(USES, chosen, strict=True))
+            mine = dict(zip(uses, chosen, strict=True))
             files.write(self._place.tenant(context.tenant.name).ports, json.dumps(mine), mode=0o644)
         return mine
 
+    def _choose(self, context: TenantContext, observed: Observed, *, count: int) -> tuple[int, ...]:
+        span = self._needs.span(context.environment)
+        return ports.choose(range(span.first, span.last + 1), taken=observed.others, count=count)
 
-def _choose(context: TenantContext, observed: Observed, *, count: int = len(USES)) -> tuple[int, ...]:
-    span = context.environment.process.ports
-    return ports.choose(range(span.first, span.last + 1), taken=observed.others, count=count)
-
-
-def _read(place: places.TenantPlace) -> dict[str, int]:
-    return _read_file(place.ports)
+    def _read(self, tenant: str) -> dict[str, int]:
+        """The ports that a tenant has; none unless it has all that it needs."""
+        found = _read_file(self._place.tenant(tenant).ports)
+        return found if set(self._needs.uses) <= found.keys() else {}
 
 
 def _read_file(path: Path) -> dict[str, int]:
     """The ports in a tenant's file; none when it is not there or was cut."""
     try:
         found = json.loads(path.read_text())
-        return {use: int(found[use]) for use in USES}
+        return {use: int(found[use]) for use in USES if use in found}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
@@ -113,7 +126,13 @@ def _who(port: int) -> str:
     return str(found[0]) if found else "a program that cannot be seen from here"
 
 
-def _ours(port: int, owner: str) -> bool:
-    """Whether a process that a killed supervisor left behind has it: the way up ends those."""
+def _is_of_process(place: places.TenantPlace, port: int) -> bool:
+    """Also a process that a killed supervisor left behind: the way up ends those."""
+    if supervisor.status(place.run) is not None:
+        return True
     holders = {each.pid for each in processes.listening(port)}
-    return bool(holders) and holders <= {each.pid for each in processes.owned(owner)}
+    return bool(holders) and holders <= {each.pid for each in processes.owned(str(place.directory))}
+
+
+ON_THIS_MACHINE = Needs(USES, lambda environment: environment.process.ports, _is_of_process)
+"""What tenants of the process runtime need."""

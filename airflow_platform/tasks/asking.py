@@ -7,8 +7,7 @@ import difflib
 import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from airflow_platform import errors, programs
@@ -120,18 +119,18 @@ def logs(env: str, tenant: str, chosen: Sequence[str], *, lines: str, follow: bo
     if tenant not in runtime.tenants_found():
         load.select(spec, (tenant,))
         raise errors.UsageError(f"Tenant {tenant} was never up.", hint=f"Run: inv tenant-up --env={env}")
-    found = runtime.logs(tenant)
-    _require_known(chosen, tuple(found))
-    wanted = {name: path for name, path in found.items() if not chosen or name in chosen}
+    found = runtime.log_names(tenant)
+    _require_known(chosen, found)
+    wanted = tuple(name for name in found if not chosen or name in chosen)
     if not lines.isdecimal():
         raise errors.UsageError(f"--lines={lines} is no number of lines.", hint="For example --lines=100.")
-    for line in log_files.last(wanted, int(lines)):
+    for line in runtime.last_lines(tenant, wanted, int(lines)):
         if not _print_line(line, wanted):
             return 0
-    return _follow(wanted) if follow else 0
+    return _follow(runtime, tenant, wanted) if follow else 0
 
 
-def _follow(wanted: Mapping[str, Path]) -> int:
+def _follow(runtime: contract.Runtime, tenant: str, wanted: Sequence[str]) -> int:
     """Print new lines until nobody reads them, or a signal comes: how one ends this, and no failure."""
     interruption = programs.Interruption()
 
@@ -142,7 +141,7 @@ def _follow(wanted: Mapping[str, Path]) -> int:
 
     with signals.handled(interruption):
         try:
-            for line in log_files.follow(wanted, wait):
+            for line in runtime.new_lines(tenant, wanted, wait):
                 if not _print_line(line, wanted):
                     break
         except errors.Interrupted as ended:
@@ -260,7 +259,7 @@ def _count(runtime: contract.Runtime, tenant: str) -> str:
     return f"{running_}/{len(found)}" + (f", {restarts} restarts" if restarts else "") if found else "0"
 
 
-def _print_line(line: log_files.Line, wanted: Mapping[str, Path]) -> bool:
+def _print_line(line: log_files.Line, wanted: Sequence[str]) -> bool:
     """Whether somebody still reads."""
     start = f"{line.source:<{max(map(len, wanted))}} | " if len(wanted) > 1 else ""
     return output.answer(f"{start}{line.text}\n")

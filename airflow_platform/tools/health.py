@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
-from airflow_platform.supervisor.spec import Status
+from collections.abc import Sequence
+from typing import Protocol
+
 from airflow_platform.tools import airflow, airflow_session, processes
 
 
-def missing(status: Status | None, client: airflow.Airflow, *, user: int | None = None) -> str:
+class Running(Protocol):
+    """A process or container of a tenant."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def state(self) -> str:
+        """`running`, or what else."""
+
+    @property
+    def last_exit(self) -> str:
+        """How it ended the last time, for people; "" when it never did."""
+
+    @property
+    def started_at(self) -> float:
+        """Unix seconds."""
+
+
+def missing(components: Sequence[Running], client: airflow.Airflow, *, user: int | None = None) -> str:
     """What keeps a tenant from being healthy, in the order in which it comes about; "" for nothing.
 
     Airflow itself calls a heartbeat of 30 s ago healthy, also that of a process which has gone
@@ -14,30 +35,28 @@ def missing(status: Status | None, client: airflow.Airflow, *, user: int | None 
     times are taken by clocks of the tenant's machine, never by the caller's.
 
     Args:
-        status: What the tenant's supervisor says.
+        components: Of the tenant, as whoever runs them says.
         client: Of its api-server.
         user: The tenant's user id. Nobody else who listens on the tenant's port is told its password.
     """
-    if status is None:
-        return "the supervisor"
-    for each in status.components:
+    for each in components:
         if each.state != "running":
             return f"{each.name} ({each.last_exit or each.state})"
     try:
-        return _said(client, status, user)
+        return _said(client, components, user)
     except airflow_session.NotReachable:
         return "an answer of the api-server"
     except airflow_session.AirflowError as error:
         return f"a good answer of the api-server ({error.message})"
 
 
-def _said(client: airflow.Airflow, status: Status, user: int | None) -> str:
+def _said(client: airflow.Airflow, components: Sequence[Running], user: int | None) -> str:
     """What the api-server's answers say is missing."""
     health = client.health()
     if stranger := _stranger(client.port, user):
         return f"its own port, which {stranger} has"
     if health.healthy:
-        return _jobs_of_earlier_starts(client, status)
+        return _jobs_of_earlier_starts(client, components)
     parts = {
         "scheduler": health.scheduler,
         "dag-processor": health.dag_processor,
@@ -57,11 +76,11 @@ def _stranger(port: int, user: int | None) -> str:
     return str(strangers[0]) if strangers else ""
 
 
-def _jobs_of_earlier_starts(client: airflow.Airflow, status: Status) -> str:
+def _jobs_of_earlier_starts(client: airflow.Airflow, components: Sequence[Running]) -> str:
     jobs = client.jobs()
     late = [
         each.name
-        for each in status.components
+        for each in components
         if each.name in airflow.JOB_TYPES
         and (each.name not in jobs or jobs[each.name].started.timestamp() < each.started_at)
     ]

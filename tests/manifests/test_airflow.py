@@ -4,18 +4,13 @@ import json
 from pathlib import Path
 
 from airflow_platform.config import places, specs
-from airflow_platform.manifests import airflow
+from airflow_platform.manifests import airflow, processes
 from airflow_platform.testing import specs as testing
 
 PLACE = places.TenantPlace(Path("/state/sandbox/tenants/analytics"))
-AT = airflow.Installation(PLACE, 18080, Path("/cache/venv/bin"), Path("/state/sandbox/dags.git"))
+AT = processes.Machine(PLACE, 18080, Path("/cache/venv/bin"), Path("/state/sandbox/dags.git")).installation()
 HOME = "/state/sandbox/tenants/analytics/home"
 GOLDEN = {
-    "PATH": "/cache/venv/bin:/usr/local/bin:/usr/bin:/bin",
-    "HOME": HOME,
-    "USER": "airflow",
-    "LOGNAME": "airflow",
-    "LANG": "C.UTF-8",
     "AIRFLOW_HOME": HOME,
     "REQUESTS_CA_BUNDLE": "/state/sandbox/tenants/analytics/certificates/bundle.pem",
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
@@ -77,27 +72,3 @@ def test_what_the_spec_says_reaches_airflow() -> None:
     assert found["AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL"] == "60"
     (bundle,) = json.loads(found["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"])
     assert bundle["kwargs"]["refresh_interval"] == 60
-
-
-def test_secrets_are_named_by_their_files_and_nowhere_by_value() -> None:
-    keys = "/state/sandbox/tenants/analytics/keys"
-    assert airflow.secret_environment(PLACE) == {
-        "AIRFLOW__CORE__FERNET_KEY": f"{keys}/fernet_key",
-        "AIRFLOW__API__SECRET_KEY": f"{keys}/api_secret_key",
-        "AIRFLOW__API_AUTH__JWT_SECRET": f"{keys}/jwt_secret",
-    }
-    assert (
-        not airflow.secret_environment(PLACE).keys()
-        & airflow.environment(testing.tenant(), specs.Dags(), AT).keys()
-    )
-
-
-def test_a_migration_gets_what_it_needs_and_no_key() -> None:
-    assert airflow.migration_environment(Path("/h"), Path("/p")) == {
-        "PATH": "/p:/usr/local/bin:/usr/bin:/bin",
-        "HOME": "/h",
-        "LANG": "C.UTF-8",
-        "AIRFLOW_HOME": "/h",
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////h/airflow.db",
-    }

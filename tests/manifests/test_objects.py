@@ -15,7 +15,7 @@ SHARED = {
     "role": "ROLE",
     "session_parameters": {"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False},
 }
-LOCAL = objects.LocalSnowflake(18081, secrets.Secret("of fakesnow"))
+LOCAL = objects.LocalSnowflake("localhost", 18081, secrets.Secret("of fakesnow"))
 
 
 def resolve(reference):

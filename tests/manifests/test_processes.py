@@ -9,7 +9,7 @@ from airflow_platform.manifests import airflow, processes
 from airflow_platform.testing import specs as testing
 
 PLACE = places.TenantPlace(Path("/state/sandbox/tenants/analytics"))
-AT = airflow.Installation(PLACE, 18080, Path("/cache/venv/bin"), Path("/state/sandbox/dags.git"))
+AT = processes.Machine(PLACE, 18080, Path("/cache/venv/bin"), Path("/state/sandbox/dags.git"))
 FAKESNOW = processes.fakesnow(testing.tenant(), AT, port=18081, environment=Path("/cache/fakesnow"))
 
 
@@ -73,7 +73,7 @@ def test_fakesnow_is_told_files_instead_of_secrets() -> None:
 
 def test_every_airflow_component_reads_its_secrets_from_files_at_its_start() -> None:
     for each in supervised(snowflake=None).components:
-        assert each.secret_environment == airflow.secret_environment(PLACE)
+        assert each.secret_environment == processes.secret_environment(PLACE)
         assert not each.secret_environment.keys() & each.environment.keys()
         assert each.directory == "/state/sandbox/tenants/analytics/home"
         assert each.log == f"/state/sandbox/tenants/analytics/logs/{each.name}.log"
@@ -107,3 +107,37 @@ def test_another_user_restarts_all() -> None:
         testing.tenant(), specs.Dags(), AT, user=1879048200, snowflake=FAKESNOW, generations={}
     )
     assert changed(supervised(), as_user) == set(argv_of(as_user))
+
+
+def test_what_a_process_needs_besides_settings() -> None:
+    scheduler = next(each for each in supervised().components if each.name == "scheduler")
+    needs = {name: scheduler.environment[name] for name in ("PATH", "HOME", "USER", "LOGNAME", "LANG")}
+    assert needs == {
+        "PATH": "/cache/venv/bin:/usr/local/bin:/usr/bin:/bin",
+        "HOME": "/state/sandbox/tenants/analytics/home",
+        "USER": "airflow",
+        "LOGNAME": "airflow",
+        "LANG": "C.UTF-8",
+    }
+
+
+def test_secrets_are_named_by_their_files_and_nowhere_by_value() -> None:
+    keys = "/state/sandbox/tenants/analytics/keys"
+    assert processes.secret_environment(PLACE) == {
+        "AIRFLOW__CORE__FERNET_KEY": f"{keys}/fernet_key",
+        "AIRFLOW__API__SECRET_KEY": f"{keys}/api_secret_key",
+        "AIRFLOW__API_AUTH__JWT_SECRET": f"{keys}/jwt_secret",
+    }
+    settings = airflow.environment(testing.tenant(), specs.Dags(), AT.installation())
+    assert not processes.secret_environment(PLACE).keys() & settings.keys()
+
+
+def test_a_migration_gets_what_it_needs_and_no_key() -> None:
+    assert processes.migration_environment(Path("/h"), Path("/p")) == {
+        "PATH": "/p:/usr/local/bin:/usr/bin:/bin",
+        "HOME": "/h",
+        "LANG": "C.UTF-8",
+        "AIRFLOW_HOME": "/h",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////h/airflow.db",
+    }

@@ -60,7 +60,8 @@ def server() -> Iterator[api_server.ApiServer]:
 def reached(server: api_server.ApiServer, tenant: places.TenantPlace) -> dict[str, dict[str, Any]]:
     """Outputs of the steps before the components answer; the tenant has the server's password."""
     calls = calling.Calls()
-    calls.run(keys.Keys(places.EnvironmentPlace(tenant.directory.parents[1])))
+    place = places.EnvironmentPlace(tenant.directory.parents[1])
+    calls.run(keys.Keys(place, names=keys.NAMES, has_data=lambda name: False))
     tenant.admin_password.write_text(api_server.PASSWORD)
     return {
         "components": {
@@ -68,6 +69,7 @@ def reached(server: api_server.ApiServer, tenant: places.TenantPlace) -> dict[st
             "user": "admin",
             "password_file": str(tenant.admin_password),
             "start": "start-1",
+            "snowflake": {"host": "localhost", "port": 18081},
         },
         "keys": calls.outputs["keys"],
         "ports": {"airflow": server.server_address[1], "snowflake": 18081},

@@ -131,6 +131,7 @@ def test_a_tenant_that_is_down_is_started_waited_for_and_warmed(step, calls, sup
         "user": "admin",
         "password_file": str(tenant.admin_password),
         "start": first.outputs["start"],
+        "snowflake": {"host": "localhost", "port": 18081},
     }
     assert server.warmed == 1
 

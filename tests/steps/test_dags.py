@@ -7,6 +7,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.steps import served_dags
+from airflow_platform.tools import metadata_database
 from tests.steps import calling
 
 WANTED, OLD = "c" * 40, "9" * 40
@@ -35,7 +36,9 @@ def bundle(tenant):
 
 @pytest.fixture
 def step(place, bundle):
-    return served_dags.ServedDags(place)
+    return served_dags.ServedDags(
+        lambda name: metadata_database.bundle_version(place.tenant(name).database, "dags")
+    )
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def span():
 
 @pytest.fixture
 def step(place, span):
-    return tenant_ports.TenantPorts(place)
+    return tenant_ports.TenantPorts(place, tenant_ports.ON_THIS_MACHINE)
 
 
 def calls_of(place, span, name="analytics", *, last=5):

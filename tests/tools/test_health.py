@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from airflow_platform.supervisor.spec import ComponentStatus, Status
+from airflow_platform.supervisor.spec import ComponentStatus
 from airflow_platform.tools import airflow_answers as answers
 from airflow_platform.tools import airflow_session, health
 
@@ -45,19 +45,17 @@ class Failing:
 
 
 def status(**states):
-    components = tuple(
+    return tuple(
         ComponentStatus(
             name, states.get(name.replace("-", "_"), "running"), 7, START.timestamp(), 0, "exited 1", "d"
         )
         for name in NAMES
     )
-    return Status(1, "running", START.timestamp(), "d", components)
 
 
 @pytest.mark.parametrize(
     ("found", "client", "missing"),
     [
-        (None, None, "the supervisor"),
         (status(dag_processor="waiting"), None, "dag-processor (exited 1)"),
         (status(fakesnow="stopped"), None, "fakesnow (exited 1)"),
         (status(), Silent(), "an answer of the api-server"),

@@ -12,7 +12,7 @@ from airflow_platform import errors
 if TYPE_CHECKING:
     import docker
 
-TIMEOUT = 60.0
+TIMEOUT = 60
 """Seconds for one answer of the engine; on a busy machine it takes some for a container to stop."""
 
 LOCAL = "unix:///var/run/docker.sock"
@@ -44,7 +44,7 @@ def address(host: str | None) -> str:
 
 
 @contextlib.contextmanager
-def connected(host: str | None, *, timeout: float = TIMEOUT) -> Iterator[docker.DockerClient]:
+def connected(host: str | None, *, timeout: int = TIMEOUT) -> Iterator[docker.DockerClient]:
     """A client whose engine answered, closed at the end.
 
     Args:
@@ -99,7 +99,7 @@ def translated(thing: str) -> Iterator[None]:
 def fault(host: str | None) -> errors.Fault | None:
     """What keeps an engine from answering; None when one does."""
     try:
-        with connected(host, timeout=10.0):
+        with connected(host, timeout=10):
             return None
     except EngineMissing as error:
         return error.faults()[0]
@@ -107,7 +107,7 @@ def fault(host: str | None) -> errors.Fault | None:
         return errors.Fault("Docker engine", error.message, error.hint)
 
 
-def _client(where: str, timeout: float) -> docker.DockerClient:
+def _client(where: str, timeout: int) -> docker.DockerClient:
     import docker  # noqa: PLC0415
     from docker import tls  # noqa: PLC0415
 
