@@ -61,7 +61,7 @@ def tests(session: nox.Session) -> None:
     _sync(session, "tests")
     # Much of their time is spent waiting for small processes, so more of them than cores.
     workers = [] if session.posargs else ["--numprocesses=4", "--dist=worksteal"]
-    session.run("pytest", "-m", "not sandbox", *workers, *session.posargs)
+    session.run("pytest", "-m", "not sandbox and not docker", *workers, *session.posargs)
 
 
 @nox.session

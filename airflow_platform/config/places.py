@@ -89,6 +89,11 @@ class TenantPlace:
         """The supervisor's spec, status, lock and log."""
         return self.directory / "run"
 
+    @property
+    def restarts(self) -> Path:
+        """When a restart of a component was asked for, as JSON."""
+        return self.run / "restarts.json"
+
     def log(self, component: str) -> Path:
         """What a component printed."""
         return self.logs / f"{component}.log"

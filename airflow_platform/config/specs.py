@@ -182,11 +182,41 @@ class Process(Spec):
     """Seconds until a tenant must be healthy: ten times a quiet machine's 10-16 s, because several start at once."""
 
 
+Container = Literal[
+    "api-server", "scheduler", "dag-processor", "triggerer", "worker", "broker", "fakesnow",
+    "metadata-database",
+]  # fmt: skip
+"""What runs in a container of its own."""
+
+
+class Limits(Spec):
+    """What one container may use at most."""
+
+    memory: Annotated[int, pydantic.Field(ge=16, le=1_048_576)]
+    """MiB, without swap; the container is killed and started again when it needs more."""
+    cpus: Annotated[float, pydantic.Field(gt=0, le=1024)] = 2.0
+    """Cores. 2, so that one tenant that starts does not take a whole laptop."""
+
+
 class Docker(Spec):
-    """Where the `docker` runtime lives."""
+    """Where the `docker` runtime lives: containers on this machine."""
 
     host: str | None = None
-    """Docker host, as DOCKER_HOST has it; by default the local engine."""
+    """Docker host, as DOCKER_HOST has it; by default the local engine. It must be on this machine: the
+    DAGs' repository is mounted."""
+    executor: Literal["CeleryExecutor", "LocalExecutor"] = "CeleryExecutor"
+    """Which of Airflow's executors: with CeleryExecutor each tenant has a broker and a worker, as in
+    production; LocalExecutor runs tasks in the scheduler and saves 400 MB a tenant."""
+    ports: PortRange = PortRange(first=18280, last=18479)
+    """Ports on 127.0.0.1 that tenants get, one each; kept once given. Behind those of `process`."""
+    connections: Annotated[int, pydantic.Field(ge=10, le=1000)] = 60
+    """Connections to the database server that one tenant may have at the same time; five components
+    with SQLAlchemy's pools of 5 + 10 need some 40."""
+    limits: dict[Container, Limits] = {}
+    """What each container may use at most, by its name; those that are left out have the defaults of the
+    documentation."""
+    start_timeout: Annotated[int, pydantic.Field(ge=10, le=3600)] = 300
+    """Seconds until a tenant must be healthy: ten times a quiet machine's 30, because several start at once."""
 
 
 class Eks(Spec):

@@ -30,6 +30,14 @@ ADMIN = "admin"
 """The user that people and the toolkit log in as."""
 
 
+_READERS = {
+    "AIRFLOW__CORE__PARALLELISM": ("scheduler",),
+    "AIRFLOW__CELERY__WORKER_CONCURRENCY": ("worker",),
+    "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": ("dag-processor",),
+}
+"""Settings that only some components read: a change of one restarts no others."""
+
+
 @dataclass(frozen=True)
 class Installation:
     """Where one tenant's Airflow finds what it needs, as its components see it."""
@@ -53,6 +61,14 @@ class Installation:
     executor: str = "LocalExecutor"
     database: str = ""
     """SQLAlchemy's URL of the metadata database; "" when it is handed over as a secret."""
+
+
+def environment_of(
+    component: str, tenant: specs.Tenant, dags: specs.Dags, at: Installation
+) -> dict[str, str]:
+    """The settings of one component: all but those that only others read."""
+    foreign = {key for key, readers in _READERS.items() if component not in readers}
+    return {key: value for key, value in environment(tenant, dags, at).items() if key not in foreign}
 
 
 def environment(tenant: specs.Tenant, dags: specs.Dags, at: Installation) -> dict[str, str]:
@@ -81,6 +97,7 @@ def environment(tenant: specs.Tenant, dags: specs.Dags, at: Installation) -> dic
         # Tokens say whose they are, besides being signed with the tenant's own key.
         "AIRFLOW__API_AUTH__JWT_ISSUER": f"airflow-{tenant.name}",
         **database,
+        **_celery(tenant, at),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": f"{at.home}/logs",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": f"{at.home}/bundles",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([_bundle(dags, at.repository)]),
@@ -93,6 +110,12 @@ def environment(tenant: specs.Tenant, dags: specs.Dags, at: Installation) -> dic
         # The first call to a cold api-server takes up to 10 s; the default gives up after 5.
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
     }
+
+
+def _celery(tenant: specs.Tenant, at: Installation) -> dict[str, str]:
+    if at.executor != "CeleryExecutor":
+        return {}
+    return {"AIRFLOW__CELERY__WORKER_CONCURRENCY": str(tenant.parallelism)}
 
 
 def _bundle(dags: specs.Dags, repository: str) -> dict[str, object]:

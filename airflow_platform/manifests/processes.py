@@ -38,12 +38,6 @@ _STOP_TIMEOUTS = {
 }
 """Seconds from SIGTERM to SIGKILL; the others have the supervisor's default, for tasks to end in."""
 
-_OWN_SETTINGS = {
-    "AIRFLOW__CORE__PARALLELISM": ("scheduler",),
-    "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": ("dag-processor",),
-}
-"""Settings that only some components read: a change of one restarts no others."""
-
 
 @dataclass(frozen=True)
 class Machine:
@@ -139,14 +133,12 @@ def fakesnow(tenant: specs.Tenant, at: Machine, *, port: int, environment: Path)
 
 
 def _component(name: str, tenant: specs.Tenant, dags: specs.Dags, at: Machine) -> Component:
-    settings = {**_process(at), **airflow.environment(tenant, dags, at.installation())}
-    foreign = {key for key, readers in _OWN_SETTINGS.items() if name not in readers}
     return Component(
         name=name,
         argv=(str(at.programs / "airflow"), *_ARGUMENTS[name]),
         directory=str(at.place.home),
         log=str(at.place.log(name)),
-        environment={key: value for key, value in settings.items() if key not in foreign},
+        environment={**_process(at), **airflow.environment_of(name, tenant, dags, at.installation())},
         secret_environment=secret_environment(at.place),
         idle_title=IDLE_WORKER if name == "scheduler" else "",
         stop_timeout=_STOP_TIMEOUTS.get(name, 25.0),

@@ -19,14 +19,19 @@ def version(package: str, *, wanted: str, lock: Path, entries: Path, ready: Path
         entries: The folder of the cache under which its environments are built.
         ready: An environment that somebody else built and that is used instead; None for ours.
     """
-    found = re.search(rf"^{re.escape(package)}==(\S+)", lock.read_text(), re.MULTILINE)
-    pinned = found[1] if found else ""
+    pinned = pinned_version(package, lock)
     if ready is not None:
         return runtime.Version(wanted, pinned, next(_installed(ready, package), ""))
     # An entry of another lock stays in the cache and is not what tenants would be started with.
     complete = [path.parent / "venv" for path in entries.glob("*/complete")]
     built = {each for environment in complete for each in _installed(environment, package)}
     return runtime.Version(wanted, pinned, pinned if pinned in built else "")
+
+
+def pinned_version(package: str, lock: Path) -> str:
+    """The version of a package that a lock names; "" when it names none."""
+    found = re.search(rf"^{re.escape(package)}==(\S+)", lock.read_text(), re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _installed(environment: Path, package: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ from airflow_platform.steps import (
     dag_repository,
     keys,
     packages,
+    restart,
     served_dags,
     settings,
     smoke,
@@ -82,7 +83,7 @@ class ProcessRuntime:
             served_dags.ServedDags(self.dag_commit),
             smoke.Smoke(place),
         )
-        asked = (components.Restart(place, components=options.restart),) if options.restart else ()
+        asked = (restart.Restart(place, components=options.restart),) if options.restart else ()
         return (*built_in, *asked, *plugins.load(self._environment.steps))
 
     def store(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,12 +12,10 @@ from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import processes as manifests
-from airflow_platform.steps.contexts import TenantContext, TenantStep
+from airflow_platform.steps.contexts import TenantContext, TenantStep, asked_restarts, warm_up
 from airflow_platform.supervisor.spec import Component, Spec, Status
 from airflow_platform.tools import (
     airflow,
-    airflow_session,
-    files,
     health,
     ports,
     processes,
@@ -32,12 +28,6 @@ START_TIMEOUT = 60.0
 
 STOP_TIMEOUT = 60.0
 """Seconds until all have stopped: the longest `stop_timeout` of a component is 25."""
-
-WARM_UP_TIMEOUT = 120.0
-"""Seconds until the execution API is built: 3 to 5 on a quiet machine."""
-
-WARM_UP_CALL = 5.0
-"""Seconds of one call that waits for it, so that Ctrl-C is noticed; it is built all the same."""
 
 HOPELESS = 3
 """Restarts during one wait after which waiting longer is of no use: the component says in its log why."""
@@ -109,7 +99,7 @@ class Components(TenantStep):
             hint=hint,
         )
         with airflow.connected(_url(context), manifest.ADMIN, place.admin_password) as client:
-            context.wait_for("the execution API", lambda: _cold(client), timeout=WARM_UP_TIMEOUT, hint=hint)
+            warm_up(context, client, hint=hint)
         return self._outputs(context, supervisor.status(place.run) or status)
 
     def _supervise(self, context: TenantContext, place: places.TenantPlace) -> Status:
@@ -148,38 +138,6 @@ class Components(TenantStep):
             "snowflake": _snowflake(context),
             "start": step.digest([[each.name, each.pid, each.started_at] for each in status.components]),
         }
-
-
-class Restart(TenantStep):
-    """Asks for a restart of components; `Components` then makes it."""
-
-    name = "restart"
-    undone_by = "directory"
-    requires = ("directory",)
-    required_by = ("components",)
-
-    def __init__(self, place: places.EnvironmentPlace, *, components: Iterable[str]) -> None:
-        """Make the step.
-
-        Args:
-            place: Where the environment's files are.
-            components: Names of those that are to restart.
-        """
-        self._place = place
-        self._components = tuple(components)
-
-    def observe(self, context: TenantContext) -> None:
-        """Nothing to read: whoever asks for a restart gets one."""
-
-    def plan(self, context: TenantContext, observed: None) -> step.Change | step.NoChange:
-        return step.Change(f"ask for a restart of {', '.join(self._components)}")
-
-    def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
-        place = self._place.tenant(context.tenant.name)
-        now = datetime.datetime.now(datetime.UTC).isoformat()
-        asked = {**_asked(place), **dict.fromkeys(self._components, now)}
-        files.write(place.run / "restarts.json", json.dumps(asked), mode=0o600)
-        return {}
 
 
 _LEFT_NOTHING = {"left": "no process, port, socket or lock (looked)"}
@@ -236,17 +194,9 @@ def _generations(context: TenantContext, place: places.TenantPlace) -> dict[str,
     """What makes a component restart besides its settings: its keys, and being asked to."""
     keys = context.outputs("keys")["fingerprint"]
     certificate = context.outputs("certificates")["fingerprint"]
-    asked = _asked(place)
+    asked = asked_restarts(place)
     names = (*manifests.AIRFLOW_COMPONENTS, manifests.SNOWFLAKE)
     return {name: step.digest([keys, certificate, asked.get(name, "")]) for name in names}
-
-
-def _asked(place: places.TenantPlace) -> dict[str, str]:
-    try:
-        found = json.loads((place.run / "restarts.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _url(context: TenantContext) -> str:
@@ -273,15 +223,6 @@ def _missing(place: places.TenantPlace, url: str, status: Status | None) -> str:
         return "the supervisor"
     with airflow.connected(url, manifest.ADMIN, place.admin_password) as client:
         return health.missing(status.components, client, user=users.of_tenant(place.directory))
-
-
-def _cold(client: airflow.Airflow) -> str:
-    """What the first task would wait for; "" when the execution API is built."""
-    try:
-        client.warm_up(timeout=WARM_UP_CALL)
-    except airflow_session.NotReachable:
-        return "warming the execution API"
-    return ""
 
 
 def _waiting_for(place: places.TenantPlace, url: str, before: Mapping[str, int]) -> str:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from airflow_platform.config import places, specs
 from airflow_platform.engine import step
-from airflow_platform.tools import airflow, users
+from airflow_platform.tools import airflow, airflow_session, users
+
+WARM_UP_TIMEOUT = 120.0
+"""Seconds until the execution API is built: 3 to 5 on a quiet machine."""
+
+WARM_UP_CALL = 5.0
+"""Seconds of one call that waits for it, so that Ctrl-C is noticed; it is built all the same."""
 
 EnvironmentContext = step.EnvironmentContext[specs.Environment, specs.Tenant]
 TenantContext = step.TenantContext[specs.Environment, specs.Tenant]
@@ -20,7 +27,30 @@ def owner(place: places.TenantPlace) -> int | None:
     return users.of_tenant(place.directory) if place.own_user else None
 
 
+def asked_restarts(place: places.TenantPlace) -> dict[str, str]:
+    """When a restart of a component was asked for the last time, by component; it then runs from after that."""
+    try:
+        found = json.loads(place.restarts.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def connected(context: TenantContext) -> AbstractContextManager[airflow.Airflow]:
     """The api-server of a tenant whose step `components` has run; that step must be required."""
     reached = context.outputs("components")
     return airflow.connected(reached["url"], reached["user"], Path(reached["password_file"]))
+
+
+def warm_up(context: TenantContext, client: airflow.Airflow, *, hint: str) -> None:
+    """Wait until the first task would not have to: the execution API is built when it is first asked."""
+    context.wait_for("the execution API", lambda: _cold(client), timeout=WARM_UP_TIMEOUT, hint=hint)
+
+
+def _cold(client: airflow.Airflow) -> str:
+    """What the first task would wait for; "" when the execution API is built."""
+    try:
+        client.warm_up(timeout=WARM_UP_CALL)
+    except airflow_session.NotReachable:
+        return "warming the execution API"
+    return ""

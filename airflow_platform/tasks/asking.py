@@ -196,24 +196,9 @@ def leaving(call: running.Call, confirmed: Sequence[str]) -> tuple[specs.Tenant,
 
 def prune_cache(*, as_json: bool) -> int:
     """Delete what the cache holds; the next tenant-up installs it again."""
-    used = [name for name in load.names() for name in _running_tenants(name)]
-    if used:
-        raise errors.BusyError(
-            f"Tenants of this checkout run from the cache: {', '.join(used)}.",
-            hint="Take them down first: inv tenant-down.",
-        )
     pruned = cache.prune(paths.cache())
     rows = [(str(paths.cache()), ", ".join(pruned.names) or "nothing", f"{pruned.freed / 1024**3:.1f} GB")]
     return _answer_table("cache-prune", None, ("cache", "deleted", "freed"), rows, as_json=as_json)
-
-
-def _running_tenants(environment: str) -> list[str]:
-    spec = load.environment(environment)
-    try:
-        runtime = runtimes.of(spec)
-    except errors.UsageError:
-        return []
-    return [f"{environment}/{name}" for name in runtime.tenants_found() if runtime.is_running(name)]
 
 
 def _require_confirmation(spec: specs.Environment, tenants: Sequence[str], confirmed: Sequence[str]) -> None:

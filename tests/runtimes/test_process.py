@@ -28,10 +28,13 @@ def place():
     return found
 
 
+EKS = {"account": "111111111111", "region": "eu-central-1", "cluster": "airflow"}
+
+
 def test_an_environment_gets_the_runtime_that_it_names():
     assert isinstance(choosing.of(specs.environment()), process.ProcessRuntime)
-    with pytest.raises(errors.UsageError, match="docker, which is not there yet"):
-        choosing.of(specs.environment("dev", runtime="docker"))
+    with pytest.raises(errors.UsageError, match="eks, which is not there yet"):
+        choosing.of(specs.environment("prod", runtime="eks", eks=EKS))
 
 
 def test_a_restart_is_a_step_only_when_it_is_asked_for(one):

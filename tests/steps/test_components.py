@@ -14,7 +14,7 @@ import pytest
 from airflow_platform import errors
 from airflow_platform.engine import step as engine
 from airflow_platform.manifests import processes as manifests
-from airflow_platform.steps import components
+from airflow_platform.steps import components, restart
 from airflow_platform.supervisor.spec import OWNER_VARIABLE, ComponentStatus, Status
 from airflow_platform.testing import specs
 from airflow_platform.tools import processes, supervisor
@@ -190,11 +190,11 @@ def test_a_tenant_that_gets_an_account_loses_its_fakesnow(step, calls_of, superv
 
 def test_who_asks_for_a_restart_gets_one_and_only_of_that(place, step, calls, supervised):
     calls.run(step)
-    restart = components.Restart(place, components=["scheduler"])
-    assert calls.run(restart).text == "ask for a restart of scheduler"
+    asked = restart.Restart(place, components=["scheduler"])
+    assert calls.run(asked).text == "ask for a restart of scheduler"
     again, _ = calls.twice(step)
     assert again.text == "restart scheduler"
-    calls.run(components.Restart(place, components=["triggerer"]))
+    calls.run(restart.Restart(place, components=["triggerer"]))
     assert calls.run(step).text == "restart triggerer", "the scheduler's wish was granted already"
 
 

@@ -80,16 +80,6 @@ def test_a_cache_that_was_never_made_is_pruned_of_nothing(command):
     assert (code, json.loads(out)["data"][0]["deleted"]) == (0, "nothing")
 
 
-def test_the_cache_is_not_pruned_while_a_tenant_runs_from_it(command, cache, settled):
-    settled("sandbox", "finance", running=True)
-    settled("sandbox", "analytics")
-    settled("prod", "old", running=True)
-    code, _, err = command("cache-prune")
-    assert code == 5
-    assert "prod/old, sandbox/finance." in " ".join(err.split())
-    assert {path.name for path in cache.iterdir()} >= set(pruning.PRUNED)
-
-
 def call(environment="sandbox", *tenants, plan=False):
     return running.Call("tenant-down", environment, tenants, plan=plan)
 

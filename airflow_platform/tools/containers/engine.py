@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_platform import errors
@@ -55,7 +56,7 @@ def connected(host: str | None, *, timeout: int = TIMEOUT) -> Iterator[docker.Do
         EngineMissing: No engine answers there.
         EngineError: It answered that something is wrong.
     """
-    import docker  # noqa: PLC0415
+    _knock(host)
     import docker.errors  # noqa: PLC0415
 
     with translated(f"engine {address(host)}"):
@@ -107,13 +108,29 @@ def fault(host: str | None) -> errors.Fault | None:
         return errors.Fault("Docker engine", error.message, error.hint)
 
 
+def _knock(host: str | None) -> None:
+    """Refuse early where nobody listens: the library takes longer for that, and leaves a socket open."""
+    kind, _, path = address(host).partition("://")
+    if kind != "unix":
+        return
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as channel:
+        try:
+            channel.connect(path)
+        except OSError as error:
+            raise _missing(host, error) from error
+
+
 def _client(where: str, timeout: int) -> docker.DockerClient:
     import docker  # noqa: PLC0415
     from docker import tls  # noqa: PLC0415
 
     settings = tls.TLSConfig(verify=True) if where.startswith("tcp://") and _wants_tls() else False
     client = docker.DockerClient(base_url=where, timeout=timeout, tls=settings)
-    client.ping()
+    try:
+        client.ping()
+    except BaseException:
+        client.close()
+        raise
     return client
 
 
@@ -140,3 +157,15 @@ def _remedy(said: str) -> str:
     if "port is already allocated" in said or "address already in use" in said:
         return "Stop the program that has the port."
     return ""
+
+
+def images(host: str | None, ids: Sequence[str]) -> frozenset[str]:
+    """Which of these images an engine has, by id."""
+    with connected(host) as client, translated("images"):
+        return frozenset(ids) & {each["Id"] for each in client.api.images(all=True)}
+
+
+def architecture(host: str | None) -> str:
+    """What the engine runs without emulation: `amd64`, `arm64`."""
+    with connected(host) as client, translated("version"):
+        return str(client.api.version()["Arch"])

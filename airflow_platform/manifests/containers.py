@@ -1,0 +1,292 @@
+"""The containers of one tenant of the `docker` runtime, and of the database server that tenants share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+from airflow_platform import secrets
+from airflow_platform.config import specs
+from airflow_platform.manifests import airflow
+from airflow_platform.tools.containers.spec import Container, File
+
+OWNER = "airflow-platform.owner"
+"""The label that says whose an object is: the state directory of its environment."""
+
+TENANT = "airflow-platform.tenant"
+COMPONENT = "airflow-platform.component"
+
+AIRFLOW_COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+"""Every container that makes an Airflow, in the order in which people know them."""
+
+WORKER, BROKER, SNOWFLAKE, SERVER = "worker", "broker", "fakesnow", "metadata-database"
+
+AIRFLOW_USER = 50000
+"""The user id of Airflow's images: the official image's."""
+
+SERVICE_USERS = {BROKER: 999, SERVER: 999, SNOWFLAKE: 50000}
+"""The user ids of the other images; images/README.md says so."""
+
+API_PORT, SNOWFLAKE_PORT, DATABASE_PORT, BROKER_PORT = 8080, 8443, 5432, 6379
+"""Where they listen, each in its own container."""
+
+SECRETS = "/run/airflow"
+"""Where an Airflow container finds what nobody may see in its settings."""
+
+REPOSITORY = "/srv/dags.git"
+"""Where an Airflow container finds the repository with the DAGs."""
+
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "api-server": ("api-server",),
+    # All share one volume of logs, which the api-server reads: no need for servers of logs.
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+    WORKER: ("celery", "worker", "--skip-serve-logs"),
+}
+
+_STOP_TIMEOUTS = {"triggerer": 8, "dag-processor": 12, BROKER: 5, SNOWFLAKE: 10, SERVER: 30}
+"""Seconds from the stop signal to SIGKILL; the others have time for their tasks to end."""
+
+_STOP_TIMEOUT = 25
+
+_MEMORY = {
+    "api-server": 1024, "scheduler": 1024, "dag-processor": 1024, "triggerer": 768, WORKER: 2048,
+    BROKER: 128, SNOWFLAKE: 1024, SERVER: 1024,
+}  # fmt: skip
+"""MiB a container, where the spec says nothing: twice what was measured after some DAG runs."""
+
+_CPUS = 2.0
+"""Cores a container, where the spec says nothing."""
+
+MIB = 1024**2
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a tenant's containers are handed, by what it is for."""
+
+    keys: Mapping[str, secrets.Secret]
+    """By the names of the key files."""
+    passwords: secrets.Secret
+    """The document that SimpleAuthManager reads."""
+    authorities: str
+    """Certificate authorities that tasks trust."""
+    certificate: str
+    """fakesnow's."""
+    certificate_key: secrets.Secret
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one tenant's containers are."""
+
+    owner: str
+    """What the label says: the environment's state directory."""
+    port: int
+    """On which people find the api-server."""
+    images: Mapping[str, str]
+    """Ids, by component."""
+    repository: Path
+    database: str
+    role: str
+
+
+def prefix(environment: str, tenant: str = "") -> str:
+    """What the names of all objects of an environment or a tenant begin with; names have no dots."""
+    return ".".join(part for part in ("airflow", environment, tenant) if part)
+
+
+def address(port: int) -> str:
+    """Where people find a tenant."""
+    return f"http://127.0.0.1:{port}"
+
+
+def labels(owner: str, tenant: str = "", component: str = "") -> dict[str, str]:
+    """What an object is marked with, and found by."""
+    found = {OWNER: owner, TENANT: tenant, COMPONENT: component}
+    return {key: value for key, value in found.items() if value}
+
+
+def components(tenant: specs.Tenant, settings: specs.Docker) -> tuple[str, ...]:
+    """The containers that a tenant has, those first that others need."""
+    celery = settings.executor == "CeleryExecutor"
+    return (
+        *((SNOWFLAKE,) if tenant.snowflake.account is None else ()),
+        *((BROKER,) if celery else ()),
+        *AIRFLOW_COMPONENTS,
+        *((WORKER,) if celery else ()),
+    )
+
+
+@dataclass(frozen=True)
+class TenantContainers:
+    """The containers of one tenant."""
+
+    tenant: specs.Tenant
+    environment: specs.Environment
+    at: Place
+    files: Files
+    generations: Mapping[str, str]
+    """By component: another text restarts it."""
+
+    def all(self) -> tuple[Container, ...]:
+        """Those that run for as long as the tenant is up."""
+        special = {SNOWFLAKE: self._fakesnow, BROKER: self._broker}
+        names = components(self.tenant, self.environment.docker)
+        return tuple(special[name]() if name in special else self._airflow(name) for name in names)
+
+    def migration(self) -> Container:
+        """The one that brings the metadata database to the revision of its Airflow, and ends."""
+        return replace(
+            self._base("migration", image="api-server"),
+            command=("airflow", "db", "migrate"),
+            environment=airflow.environment(self.tenant, self.environment.dags, self._installation()),
+            files=self._airflow_files(),
+            owner=AIRFLOW_USER,
+            restarts=False,
+        )
+
+    def _airflow(self, name: str) -> Container:
+        settings = airflow.environment_of(name, self.tenant, self.environment.dags, self._installation())
+        return replace(
+            self._base(name),
+            command=("airflow", *_ARGUMENTS[name]),
+            environment={**settings, "GIT_CONFIG_GLOBAL": f"{SECRETS}/gitconfig"},
+            files=self._airflow_files(),
+            owner=AIRFLOW_USER,
+            binds={REPOSITORY: str(self.at.repository)},
+            volumes={"/opt/airflow/logs": logs_volume(self.environment.name, self.tenant.name)},
+            ports={API_PORT: self.at.port} if name == "api-server" else {},
+        )
+
+    def _fakesnow(self) -> Container:
+        arguments = {
+            "--host": "0.0.0.0",  # noqa: S104 - in a network of the tenant's own; nothing is published.
+            "--port": SNOWFLAKE_PORT,
+            "--database-directory": "/var/lib/fakesnow",
+            "--certificate": "/run/fakesnow/server.pem",
+            "--key": "/run/fakesnow/server.key",
+            "--password-file": "/run/fakesnow/password",
+            "--database": self.tenant.snowflake.database,
+            "--schema": self.tenant.snowflake.default_schema,
+        }
+        return replace(
+            self._base(SNOWFLAKE),
+            command=tuple(str(word) for pair in arguments.items() for word in pair),
+            files={
+                "/run/fakesnow/server.pem": File(secrets.Secret(self.files.certificate)),
+                "/run/fakesnow/server.key": File(self.files.certificate_key),
+                "/run/fakesnow/password": File(self.files.keys["snowflake_password"]),
+            },
+            owner=SERVICE_USERS[SNOWFLAKE],
+            volumes={"/var/lib/fakesnow": snowflake_volume(self.environment.name, self.tenant.name)},
+        )
+
+    def _broker(self) -> Container:
+        return replace(
+            self._base(BROKER),
+            environment={"REDIS_PASSWORD_FILE": "/run/broker/password"},
+            files={"/run/broker/password": File(self.files.keys["broker_password"])},
+            owner=SERVICE_USERS[BROKER],
+        )
+
+    def _base(self, name: str, *, image: str = "") -> Container:
+        where = prefix(self.environment.name, self.tenant.name)
+        return Container(
+            name=f"{where}.{name}",
+            image=self.at.images[image or name],
+            network=where,
+            hostname=name,
+            memory=_memory(self.environment.docker, image or name),
+            cpus=_cpus(self.environment.docker, image or name),
+            stop_timeout=_STOP_TIMEOUTS.get(name, _STOP_TIMEOUT),
+            labels=labels(self.at.owner, self.tenant.name, name),
+            generation=self.generations.get(name, ""),
+        )
+
+    def _installation(self) -> airflow.Installation:
+        return airflow.Installation(
+            home="/opt/airflow",
+            passwords=f"{SECRETS}/passwords.json",
+            authorities=f"{SECRETS}/authorities.pem",
+            repository=REPOSITORY,
+            host="0.0.0.0",  # noqa: S104 - in a network of the tenant's own; published on 127.0.0.1.
+            port=API_PORT,
+            url=address(self.at.port),
+            inner_url=f"http://api-server:{API_PORT}",
+            executor=self.environment.docker.executor,
+        )
+
+    def _airflow_files(self) -> dict[str, File]:
+        """Variables by name under `environment/`, which the image's entrypoint reads; and other files."""
+        keys, gitconfig = self.files.keys, f"[safe]\n\tdirectory = {REPOSITORY}\n"
+        variables = {name: keys[key] for name, key in airflow.KEYS.items()} | self._addresses()
+        return {
+            **{f"{SECRETS}/environment/{name}": File(value) for name, value in variables.items()},
+            # SimpleAuthManager opens it for writing, too.
+            f"{SECRETS}/passwords.json": File(self.files.passwords, mode=0o600),
+            f"{SECRETS}/authorities.pem": File(secrets.Secret(self.files.authorities)),
+            # The repository is the toolkit's user's; Git reads it only when told that this is meant.
+            f"{SECRETS}/gitconfig": File(secrets.Secret(gitconfig)),
+        }
+
+    def _addresses(self) -> dict[str, secrets.Secret]:
+        """Of services that ask for a password, which is part of the address."""
+        keys = self.files.keys
+        login = f"{quote(self.at.role)}:{quote(keys['database_password'].reveal())}"
+        where = f"{login}@{SERVER}:{DATABASE_PORT}/{self.at.database}"
+        found = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": secrets.Secret(f"postgresql+psycopg2://{where}")}
+        if self.environment.docker.executor == "CeleryExecutor":
+            broker = f"redis://:{quote(keys['broker_password'].reveal())}@{BROKER}:{BROKER_PORT}/0"
+            found["AIRFLOW__CELERY__BROKER_URL"] = secrets.Secret(broker)
+            found["AIRFLOW__CELERY__RESULT_BACKEND"] = secrets.Secret(f"db+postgresql://{where}")
+        return found
+
+
+def server(environment: specs.Environment, *, owner: str, image: str, password: secrets.Secret) -> Container:
+    """The database server that the tenants of an environment share; each has a database of its own in it."""
+    name = f"{prefix(environment.name)}.{SERVER}"
+    connections = 20 + environment.docker.connections * len(environment.tenants)
+    return Container(
+        name=name,
+        image=image,
+        command=("postgres", "-c", f"max_connections={connections}", "-c", "shared_buffers=64MB"),
+        environment={
+            "POSTGRES_USER": "postgres",
+            "POSTGRES_PASSWORD_FILE": "/run/metadata-database/password",
+        },
+        files={"/run/metadata-database/password": File(password)},
+        owner=SERVICE_USERS[SERVER],
+        volumes={"/var/lib/postgresql/data": name},
+        network=prefix(environment.name),
+        hostname=SERVER,
+        ports={DATABASE_PORT: 0},
+        memory=_memory(environment.docker, SERVER),
+        cpus=_cpus(environment.docker, SERVER),
+        shared_memory=256 * MIB,
+        stop_timeout=_STOP_TIMEOUTS[SERVER],
+        labels=labels(owner, component=SERVER),
+    )
+
+
+def logs_volume(environment: str, tenant: str) -> str:
+    """The volume with the logs of a tenant's tasks."""
+    return f"{prefix(environment, tenant)}.logs"
+
+
+def snowflake_volume(environment: str, tenant: str) -> str:
+    """The volume with a tenant's fakesnow databases."""
+    return f"{prefix(environment, tenant)}.snowflake"
+
+
+def _memory(settings: specs.Docker, name: str) -> int:
+    found = {str(key): each.memory for key, each in settings.limits.items()}
+    return found.get(name, _MEMORY[name]) * MIB
+
+
+def _cpus(settings: specs.Docker, name: str) -> float:
+    found = {str(key): each.cpus for key, each in settings.limits.items()}
+    return found.get(name, _CPUS)

@@ -1,0 +1,80 @@
+"""The images that containers are made from: built before, by `inv build`, and still there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow_platform import errors
+from airflow_platform.config import built
+from airflow_platform.engine import step
+from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
+from airflow_platform.tools.containers import engine
+
+BUILD = "Run `scripts/inv build`."
+
+
+class ContainerImages(EnvironmentStep):
+    """Outputs: `images` (ids by name), `revision` and `known` (of the metadata database)."""
+
+    name = "images"
+    undone_by = "docker image prune"
+
+    def __init__(self, *, host: str | None, record: Path, names: Sequence[str]) -> None:
+        """Make the step.
+
+        Args:
+            host: The engine.
+            record: What `inv build` wrote.
+            names: The images that are needed.
+        """
+        self._host = host
+        self._record = record
+        self._names = tuple(names)
+
+    def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
+        if fault := engine.fault(self._host):
+            yield fault
+            return
+        if context.goal is step.Goal.ABSENT:
+            return
+        recorded = built.read(self._record)
+        if recorded is None:
+            yield errors.Fault("images", f"None were built yet: there is no {self._record}.", BUILD)
+            return
+        lacking = [name for name in self._names if name not in recorded.images]
+        wanted = {each.id: each for name, each in recorded.images.items() if name in self._names}
+        there = engine.images(self._host, tuple(wanted))
+        lacking += [each.name for id_, each in wanted.items() if id_ not in there]
+        if lacking:
+            yield errors.Fault(f"images {', '.join(lacking)}", "The engine does not have them.", BUILD)
+        yield from _of_other_machines(wanted.values(), engine.architecture(self._host))
+
+    def observe(self, context: EnvironmentContext) -> built.Built | None:
+        return built.read(self._record)
+
+    def plan(self, context: EnvironmentContext, observed: built.Built | None) -> step.Change | step.NoChange:
+        if observed is None:
+            raise errors.StepError(f"{self._record} is gone.", hint=BUILD)
+        return step.NoChange(f"Airflow {observed.airflow} is built", self._outputs(observed))
+
+    def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
+        raise NotImplementedError
+
+    def _outputs(self, observed: built.Built) -> dict[str, Any]:
+        return {
+            "images": {name: observed.images[name].id for name in self._names},
+            "revision": observed.revision,
+            "known": list(observed.known_revisions),
+        }
+
+
+def _of_other_machines(images: Iterable[built.Image], architecture: str) -> Iterable[errors.Fault]:
+    for each in images:
+        if each.architecture != architecture:
+            yield errors.Fault(
+                f"image {each.reference}",
+                f"It is for {each.architecture}, and the engine runs {architecture}.",
+                BUILD,
+            )

@@ -1,0 +1,234 @@
+"""A tenant's components in containers: made, healthy, and warm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from airflow_platform import errors
+from airflow_platform.config import places
+from airflow_platform.engine import step
+from airflow_platform.manifests import airflow as manifest
+from airflow_platform.manifests import containers as manifests
+from airflow_platform.steps.contexts import TenantContext, TenantStep, asked_restarts, warm_up
+from airflow_platform.steps.handed import handed
+from airflow_platform.tools import airflow
+from airflow_platform.tools.containers import opened, wellness
+from airflow_platform.tools.containers.spec import Container, Found
+
+HOPELESS = 3
+"""Restarts during one wait after which waiting longer is of no use: the component says in its log why."""
+
+ThingT = TypeVar("ThingT")
+
+AT_ONCE = 4
+"""Containers that are made or stopped at the same time."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What should run (none on the way down), what is there, and what is still missing for `healthy`."""
+
+    wanted: tuple[Container, ...]
+    found: tuple[Found, ...]
+    missing: str
+
+
+class Containers(TenantStep):
+    """Outputs: `url`, `user`, `password_file`, `start` (which start of the components this is),
+    `snowflake` (`host` and `port` of the tenant's fakesnow as its tasks see it, or null).
+
+    On the way down `left`: what it saw of the tenant when all was stopped.
+    """
+
+    name = "components"
+    requires = (
+        "images", "ports", "keys", "certificates", "network", "volumes", "migration", "dag-repository",
+    )  # fmt: skip
+    publishes = ("url", "user", "password_file", "left")
+
+    def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
+        self._place = place
+        self._open = engine
+        self._owner = str(place.directory)
+
+    def observe(self, context: TenantContext) -> Observed:
+        with self._open() as engine:
+            found = self._found(context, engine)
+            if context.goal is step.Goal.ABSENT:
+                return Observed((), found, "")
+            wanted = self._wanted(context)
+            for each in wanted:
+                self._require_ours(engine, each.name)
+            return Observed(wanted, found, self._missing(context, engine, wanted))
+
+    def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
+        if context.goal is step.Goal.ABSENT:
+            return _plan_removal(observed.found)
+        if summary := _differences(observed.wanted, observed.found):
+            return step.Change(summary)
+        if observed.missing:
+            return step.Change(f"wait until healthy ({observed.missing})")
+        return step.NoChange("all components are healthy", self._outputs(context, observed.found))
+
+    def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
+        with self._open() as engine:
+            if context.goal is step.Goal.ABSENT:
+                return self._remove(context, engine)
+            wanted, found = self._wanted(context), self._found(context, engine)
+            self._replace(context, engine, wanted, found)
+            self._wait(context, engine, wanted)
+            return self._outputs(context, self._found(context, engine))
+
+    def _replace(
+        self,
+        context: TenantContext,
+        engine: opened.Engine,
+        wanted: Sequence[Container],
+        found: Sequence[Found],
+    ) -> None:
+        """Make what is missing or different, and remove what is not wanted; leave alone what fits."""
+        there = {each.name: each for each in found}
+        unfit = [each for each in wanted if not _fits(each, there.get(each.name))]
+        leaving = {each.name for each in found} - {each.name for each in wanted}
+        leaving |= {each.name for each in unfit if each.name in there}
+        if leaving:
+            context.progress(f"stopping {len(leaving)} containers")
+        stops = {each.name: each.stop_timeout for each in wanted}
+        _each(sorted(leaving), lambda name: engine.containers.remove(name, timeout=stops.get(name, 25)))
+        context.programs.interruption.raise_if_requested()
+        context.progress(f"starting {len(unfit)} containers")
+        _each(unfit, engine.containers.start)
+
+    def _wait(self, context: TenantContext, engine: opened.Engine, wanted: Sequence[Container]) -> None:
+        tenant = context.tenant.name
+        before = {each.name: each.restarts for each in self._found(context, engine)}
+        hint = f"Look into its logs: inv tenant-logs --env={context.environment.name} --tenant={tenant}"
+        context.wait_for(
+            f"tenant {tenant} to be healthy",
+            lambda: self._waiting_for(context, engine, wanted, before),
+            timeout=context.environment.docker.start_timeout,
+            hint=hint,
+        )
+        with self._connected(context) as client:
+            warm_up(context, client, hint=hint)
+
+    def _waiting_for(
+        self,
+        context: TenantContext,
+        engine: opened.Engine,
+        wanted: Sequence[Container],
+        before: Mapping[str, int],
+    ) -> str:
+        """What is missing while it starts.
+
+        Raises:
+            StepError: A component ends again and again: waiting is of no use.
+        """
+        for each in self._found(context, engine):
+            if each.restarts - before.get(each.name, 0) >= HOPELESS:
+                lines = [text for _, text in engine.containers.lines(each.name, last=15)]
+                shown = "".join(f"\n    {context.programs.mask(line)}" for line in lines)
+                raise errors.StepError(
+                    f"{_component(each)} ended {each.restarts} times ({each.last_exit}); its last lines:{shown}",
+                    hint="It is tried again and again. Mend the cause, or stop the tenant with tenant-down.",
+                )
+        return self._missing(context, engine, wanted)
+
+    def _missing(self, context: TenantContext, engine: opened.Engine, wanted: Sequence[Container]) -> str:
+        """What keeps the tenant from being healthy; "" for nothing."""
+        there = {each.name: each for each in self._found(context, engine)}
+        components = {each.labels[manifests.COMPONENT]: there.get(each.name) for each in wanted}
+        with self._connected(context) as client:
+            return wellness.missing(engine.containers, components, client)
+
+    def _remove(self, context: TenantContext, engine: opened.Engine) -> step.Outputs:
+        found = self._found(context, engine)
+        context.progress(f"stopping {len(found)} containers")
+        _each([each.name for each in found], lambda name: engine.containers.remove(name, timeout=25))
+        if left := self._found(context, engine):
+            raise errors.StepError(
+                f"{left[0].name} is still there.", hint="Somebody else starts it; stop that first."
+            )
+        return _LEFT_NOTHING
+
+    def _wanted(self, context: TenantContext) -> tuple[Container, ...]:
+        return handed(context, self._place, self._generations(context)).all()
+
+    def _generations(self, context: TenantContext) -> dict[str, str]:
+        """What makes a component restart besides its settings: its keys, and being asked to."""
+        keys = context.outputs("keys")["fingerprint"]
+        certificate = context.outputs("certificates")["fingerprint"]
+        asked = asked_restarts(self._place.tenant(context.tenant.name))
+        names = manifests.components(context.tenant, context.environment.docker)
+        return {name: step.digest([keys, certificate, asked.get(name, "")]) for name in names}
+
+    def _found(self, context: TenantContext, engine: opened.Engine) -> tuple[Found, ...]:
+        return engine.containers.found(manifests.labels(self._owner, context.tenant.name))
+
+    def _require_ours(self, engine: opened.Engine, name: str) -> None:
+        found = engine.containers.named(name)
+        opened.require_ours(
+            "container", name, found.labels if found else None, (manifests.OWNER, self._owner)
+        )
+
+    def _connected(self, context: TenantContext) -> AbstractContextManager[airflow.Airflow]:
+        place = self._place.tenant(context.tenant.name)
+        return airflow.connected(_url(context), manifest.ADMIN, place.admin_password)
+
+    def _outputs(self, context: TenantContext, found: Sequence[Found]) -> step.Outputs:
+        place = self._place.tenant(context.tenant.name)
+        snowflake = {"host": manifests.SNOWFLAKE, "port": manifests.SNOWFLAKE_PORT}
+        return {
+            "url": _url(context),
+            "user": manifest.ADMIN,
+            "password_file": str(place.admin_password),
+            "snowflake": snowflake if context.tenant.snowflake.account is None else None,
+            "start": step.digest([[each.name, each.id, each.started_at] for each in found]),
+        }
+
+
+_LEFT_NOTHING = {"left": "no container (looked)"}
+
+
+def _plan_removal(found: Sequence[Found]) -> step.Change | step.NoChange:
+    if not found:
+        return step.NoChange("nothing of it runs", _LEFT_NOTHING)
+    return step.Change(f"stop and remove {len(found)} containers")
+
+
+def _url(context: TenantContext) -> str:
+    return manifests.address(context.outputs("ports")["airflow"])
+
+
+def _component(found: Found) -> str:
+    return found.labels.get(manifests.COMPONENT, found.name)
+
+
+def _fits(wanted: Container, found: Found | None) -> bool:
+    """Whether a container may stay: made from this very spec, and running or about to."""
+    return found is not None and found.digest == wanted.digest() and found.state in ("running", "restarting")
+
+
+def _differences(wanted: Sequence[Container], found: Sequence[Found]) -> str:
+    """Which components start, stop or restart, for people; "" when none does."""
+    there = {each.name: each for each in found}
+    names = {each.name for each in wanted}
+    parts: dict[str, list[str]] = {"restart": [], "start": [], "stop": []}
+    for each in wanted:
+        known = there.get(each.name)
+        if not _fits(each, known):
+            running = known is not None and known.running
+            parts["restart" if running else "start"].append(each.labels[manifests.COMPONENT])
+    parts["stop"] = [_component(each) for each in found if each.name not in names]
+    return "; ".join(f"{verb} {', '.join(some)}" for verb, some in parts.items() if some)
+
+
+def _each(things: Iterable[ThingT], do: Callable[[ThingT], None]) -> None:
+    """Do it to several at the same time; the first error is raised when all have ended."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for done in [pool.submit(do, thing) for thing in things]:
+            done.result()

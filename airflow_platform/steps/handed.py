@@ -1,0 +1,52 @@
+"""What a tenant's containers are handed: read from the files that earlier steps made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from airflow_platform import secrets
+from airflow_platform.config import places
+from airflow_platform.manifests import airflow
+from airflow_platform.manifests import containers as manifest
+from airflow_platform.steps.contexts import TenantContext
+from airflow_platform.tools import certificates
+
+KEYS = (*airflow.KEYS.values(), "snowflake_password", "database_password", "broker_password")
+
+
+def handed(
+    context: TenantContext, place: places.EnvironmentPlace, generations: Mapping[str, str]
+) -> manifest.TenantContainers:
+    """All containers of a tenant; the steps whose outputs are read must be required.
+
+    Args:
+        context: Of a step that comes after images, ports, keys, certificates, the database role and the
+            DAGs' repository.
+        place: Where the environment's files are.
+        generations: By component: another text restarts it.
+    """
+    mine = place.tenant(context.tenant.name)
+    keys = {name: secrets.Secret((mine.keys / name).read_text()) for name in KEYS}
+    context.programs.mask.add(*keys.values())
+    role = context.outputs("database-role")
+    return manifest.TenantContainers(
+        tenant=context.tenant,
+        environment=context.environment,
+        at=manifest.Place(
+            owner=str(place.directory),
+            port=context.outputs("ports")["airflow"],
+            images=context.outputs("images")["images"],
+            repository=Path(context.outputs("dag-repository")["repository"]),
+            database=role["database"],
+            role=role["role"],
+        ),
+        files=manifest.Files(
+            keys=keys,
+            passwords=secrets.Secret(mine.passwords.read_text()),
+            authorities=(mine.certificates / certificates.BUNDLE).read_text(),
+            certificate=(mine.certificates / certificates.CERTIFICATE).read_text(),
+            certificate_key=secrets.Secret((mine.certificates / certificates.KEY).read_text()),
+        ),
+        generations=generations,
+    )

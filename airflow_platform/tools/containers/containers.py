@@ -1,0 +1,295 @@
+"""Containers of an engine: found by label, made and started, asked, stopped and removed.
+
+A container is made, given its files, and only then started; one that a killed run left without being
+started is no running container, and is replaced. Names are taken by one container each, whoever made it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import io
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from airflow_platform import errors
+from airflow_platform.tools.containers import engine
+from airflow_platform.tools.containers.spec import DIGEST, Container, File, Found
+
+if TYPE_CHECKING:
+    import docker
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program in a container ended."""
+
+    code: int
+    tail: tuple[str, ...]
+    """Its last lines."""
+
+
+TAIL = 15
+"""Lines that an error shows."""
+
+
+class Containers:
+    """The containers of one engine."""
+
+    def __init__(self, client: docker.DockerClient) -> None:
+        self._api: Any = client.api
+
+    def found(self, labels: Mapping[str, str]) -> tuple[Found, ...]:
+        """All containers with these labels, by name; those that run and those that do not."""
+        filters = {"label": [f"{key}={value}" for key, value in labels.items()]}
+        with engine.translated("containers"):
+            listed = self._api.containers(all=True, filters=filters)
+            known = (self._described(each["Id"]) for each in listed)
+            return tuple(sorted((each for each in known if each), key=lambda each: each.name))
+
+    def named(self, name: str) -> Found | None:
+        """The container of that name; None when there is none."""
+        with engine.translated(f"container {name}"):
+            return self._described(name)
+
+    def start(self, spec: Container) -> None:
+        """Make a container and start it.
+
+        Raises:
+            EngineError: Status 409: the name is taken; 404: the image is not there.
+        """
+        with engine.translated(f"container {spec.name}"):
+            made = self._api.create_container(**self._arguments(spec))["Id"]
+            try:
+                self._put(made, spec)
+                self._api.start(made)
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    self._api.remove_container(made, force=True, v=True)
+                raise
+
+    def resume(self, name: str) -> None:
+        """Start a container that was stopped, as it is."""
+        with engine.translated(f"container {name}"):
+            self._api.start(name)
+
+    def remove(self, name: str, *, timeout: int) -> None:
+        """Stop a container and remove it; nothing happens when it is not there.
+
+        Args:
+            name: Its name.
+            timeout: Seconds from its stop signal to SIGKILL.
+        """
+        with _gone_is_well(), engine.translated(f"container {name}"):
+            self._api.stop(name, timeout=timeout)
+        with _gone_is_well(), engine.translated(f"container {name}"):
+            self._api.remove_container(name, force=True, v=True)
+
+    def run(self, spec: Container, *, timeout: float, progress: Callable[[str], None]) -> Ended:
+        """Run a container to its end, and remove it.
+
+        Args:
+            spec: What to run; a container of that name that a killed run left is removed first.
+            timeout: Seconds.
+            progress: Called with its lines.
+
+        Raises:
+            EngineError: It did not end in time.
+        """
+        self.remove(spec.name, timeout=0)
+        self.start(spec)
+        lines: list[str] = []
+        try:
+            with engine.translated(f"container {spec.name}"):
+                for line in self._lines(spec.name, follow=True):
+                    lines = [*lines[1 - TAIL :], line]
+                    progress(line)
+                code = self._api.wait(spec.name, timeout=timeout)["StatusCode"]
+        finally:
+            self.remove(spec.name, timeout=0)
+        return Ended(int(code), tuple(lines))
+
+    def execute(self, name: str, command: Iterable[str], *, on_output: Callable[[bool, bytes], None]) -> int:
+        """Run a program in a running container; its exit code.
+
+        Args:
+            name: The container.
+            command: The program and its arguments.
+            on_output: Called with whether it is standard error, and what was printed.
+        """
+        from docker.utils import socket as frames  # noqa: PLC0415
+
+        with engine.translated(f"container {name}"):
+            made = self._api.exec_create(name, list(command))["Id"]
+            with _closing(self._api.exec_start(made, socket=True)) as channel:
+                for stream, data in frames.frames_iter(channel, tty=False):
+                    on_output(stream == frames.STDERR, data)
+            return int(self._api.exec_inspect(made)["ExitCode"])
+
+    def lines(self, name: str, *, last: int | None = None, since: float = 0.0) -> Iterator[tuple[float, str]]:
+        """What a container printed, with the time of each line; nothing when it is not there.
+
+        Args:
+            name: The container.
+            last: Only the last lines, so many.
+            since: Only what was printed after this time, in Unix seconds.
+        """
+        asked: dict[str, Any] = {"tail": "all" if last is None else last}
+        if since:
+            asked["since"] = since
+        with _gone_is_well(), engine.translated(f"log of {name}"):
+            printed: bytes = self._api.logs(name, timestamps=True, **asked)
+            for line in printed.decode(errors="replace").splitlines():
+                stamp, _, text = line.partition(" ")
+                if (when := _seconds(stamp)) > since:
+                    yield when, text
+
+    def _lines(self, name: str, *, follow: bool) -> Iterator[str]:
+        rest = ""
+        with contextlib.closing(self._api.logs(name, stream=True, follow=follow)) as chunks:
+            for chunk in chunks:
+                *whole, rest = (rest + chunk.decode(errors="replace")).split("\n")
+                yield from whole
+        if rest:
+            yield rest
+
+    def _arguments(self, spec: Container) -> dict[str, Any]:
+        api = self._api
+        mounts = [
+            *(
+                {"Type": "bind", "Target": to, "Source": of, "ReadOnly": True}
+                for to, of in spec.binds.items()
+            ),
+            *({"Type": "volume", "Target": to, "Source": of} for to, of in spec.volumes.items()),
+        ]
+        host = api.create_host_config(
+            mounts=mounts,
+            port_bindings={port: (LOOPBACK, at or None) for port, at in spec.ports.items()},
+            mem_limit=spec.memory or None,
+            memswap_limit=spec.memory or None,
+            nano_cpus=round(spec.cpus * 1e9) or None,
+            shm_size=spec.shared_memory,
+            restart_policy={"Name": "unless-stopped" if spec.restarts else "no"},
+            network_mode=spec.network or "none",
+            # What a tenant's code runs must not get more rights than it was started with.
+            security_opt=["no-new-privileges"],
+            cap_drop=["ALL"],
+            log_config=api_log_config(),
+        )
+        endpoint = api.create_endpoint_config(aliases=[spec.hostname] if spec.hostname else None)
+        return {
+            "image": spec.image,
+            "command": list(spec.command) or None,
+            "name": spec.name,
+            "hostname": spec.hostname or None,
+            "environment": dict(spec.environment),
+            "ports": list(spec.ports),
+            "labels": {**spec.labels, DIGEST: spec.digest()},
+            "stop_timeout": spec.stop_timeout,
+            "host_config": host,
+            "networking_config": api.create_networking_config({spec.network: endpoint})
+            if spec.network
+            else None,
+        }
+
+    def _put(self, container: str, spec: Container) -> None:
+        if spec.files and not self._api.put_archive(container, "/", _archive(spec.files, spec.owner)):
+            raise errors.StepError(f"container {spec.name}: its files were not taken.")
+
+    def _described(self, name: str) -> Found | None:
+        import docker.errors  # noqa: PLC0415
+
+        try:
+            return _found(self._api.inspect_container(name))
+        except docker.errors.NotFound:
+            return None
+
+
+def api_log_config() -> Any:
+    """Logs that cannot fill the disk: at most 3 files of 10 MB a container."""
+    from docker import types  # noqa: PLC0415
+
+    return types.LogConfig(type=types.LogConfig.types.JSON, config={"max-size": "10m", "max-file": "3"})
+
+
+@contextlib.contextmanager
+def _closing(channel: Any) -> Iterator[Any]:
+    """A connection that was taken over from HTTP; the library closes neither it nor its answer."""
+    answer = channel._response  # noqa: SLF001 - the library puts it there so that it lives as long.
+    try:
+        yield channel
+    finally:
+        # Closed by hand: the answer still counts as unread, and would look for more.
+        channel._sock.close()  # noqa: SLF001
+        with contextlib.suppress(OSError, ValueError):
+            answer.close()
+
+
+@contextlib.contextmanager
+def _gone_is_well() -> Iterator[None]:
+    try:
+        yield
+    except engine.EngineError as error:
+        if error.status != 404:
+            raise
+
+
+def _archive(files: Mapping[str, File], owner: int) -> bytes:
+    """The files and the directories that are theirs alone, as tar."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for directory in sorted({str(PurePosixPath(path).parent) for path in files}):
+            entry = tarfile.TarInfo(directory.lstrip("/"))
+            entry.type, entry.mode, entry.uid = tarfile.DIRTYPE, 0o700, owner
+            archive.addfile(entry)
+        for path, file in sorted(files.items()):
+            content = file.content.reveal().encode()
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.size, entry.mode, entry.uid = len(content), file.mode, owner
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _found(described: Mapping[str, Any]) -> Found:
+    state, settings = described["State"], described["NetworkSettings"]
+    published = {
+        int(port.partition("/")[0]): int(at[0]["HostPort"])
+        for port, at in (settings["Ports"] or {}).items()
+        if at
+    }
+    return Found(
+        name=described["Name"].lstrip("/"),
+        id=described["Id"],
+        image=described["Image"],
+        state=state["Status"],
+        restarts=int(described["RestartCount"]),
+        last_exit=_last_exit(state),
+        started_at=_seconds(state["StartedAt"]),
+        labels=described["Config"]["Labels"] or {},
+        networks=tuple(sorted(settings["Networks"])),
+        ports=published,
+    )
+
+
+def _last_exit(state: Mapping[str, Any]) -> str:
+    if _seconds(state["FinishedAt"]) <= 0:
+        return ""
+    if state["OOMKilled"]:
+        return "was killed: it needed more memory than its limit"
+    return f"exited {state['ExitCode']}" + (f" ({state['Error']})" if state["Error"] else "")
+
+
+def _seconds(stamp: str) -> float:
+    """Unix seconds of an RFC 3339 time with up to nanoseconds; 0 for the engine's "never"."""
+    text = stamp.rstrip("Z")
+    whole, _, fraction = text.partition(".")
+    try:
+        when = datetime.datetime.fromisoformat(whole).replace(tzinfo=datetime.UTC).timestamp()
+    except ValueError:
+        return 0.0
+    return max(0.0, when + float(f"0.{fraction or 0}"))

@@ -1,0 +1,70 @@
+"""Networks and volumes of an engine: found, made with labels, connected, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_platform.tools.containers import engine
+from airflow_platform.tools.containers.spec import Thing
+
+if TYPE_CHECKING:
+    import docker
+
+
+class Networks:
+    """The networks of one engine."""
+
+    def __init__(self, client: docker.DockerClient) -> None:
+        self._api: Any = client.api
+
+    def named(self, name: str) -> Thing | None:
+        """The network of that name; None when there is none."""
+        with engine.translated(f"network {name}"):
+            # The filter takes any network whose name contains the text.
+            found = [each for each in self._api.networks(names=[name]) if each["Name"] == name]
+        return Thing(name, found[0]["Labels"] or {}) if found else None
+
+    def make(self, name: str, labels: Mapping[str, str]) -> None:
+        """Make a bridge network of its own; containers of others do not reach into it."""
+        with engine.translated(f"network {name}"):
+            self._api.create_network(name, driver="bridge", labels=dict(labels), check_duplicate=True)
+
+    def remove(self, name: str) -> None:
+        """Remove a network, whatever is connected to it; nothing happens when it is not there."""
+        if self.named(name) is None:
+            return
+        with engine.translated(f"network {name}"):
+            for container in self._api.inspect_network(name)["Containers"]:
+                self._api.disconnect_container_from_network(container, name, force=True)
+            self._api.remove_network(name)
+
+    def connect(self, name: str, container: str, alias: str) -> None:
+        """Let a container be reached in a network under a name."""
+        with engine.translated(f"network {name}"):
+            self._api.connect_container_to_network(container, name, aliases=[alias])
+
+
+class Volumes:
+    """The volumes of one engine."""
+
+    def __init__(self, client: docker.DockerClient) -> None:
+        self._api: Any = client.api
+
+    def named(self, name: str) -> Thing | None:
+        """The volume of that name; None when there is none."""
+        with engine.translated(f"volume {name}"):
+            listed = self._api.volumes(filters={"name": name})["Volumes"] or []
+            found = [each for each in listed if each["Name"] == name]
+        return Thing(name, found[0]["Labels"] or {}) if found else None
+
+    def make(self, name: str, labels: Mapping[str, str]) -> None:
+        """Make a volume; what is mounted on it first fills it."""
+        with engine.translated(f"volume {name}"):
+            self._api.create_volume(name, labels=dict(labels))
+
+    def remove(self, name: str) -> None:
+        """Delete a volume and what is in it; nothing happens when it is not there."""
+        if self.named(name) is not None:
+            with engine.translated(f"volume {name}"):
+                self._api.remove_volume(name)

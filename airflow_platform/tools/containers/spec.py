@@ -1,0 +1,108 @@
+"""What a container should be, and what one is. Plain data, comparable by digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from airflow_platform import secrets
+
+DIGEST = "airflow-platform.digest"
+"""The label with the digest of the spec that a container was made from."""
+
+RUNNING = "running"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that is put into a container before it starts: never part of its image or its settings."""
+
+    content: secrets.Secret
+    mode: int = 0o400
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container as it should be."""
+
+    name: str
+    """Unique in the engine."""
+    image: str
+    """The image's id, so that a tag that moves changes nothing unseen."""
+    command: tuple[str, ...] = ()
+    """Instead of the image's own."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, File] = field(default_factory=dict)
+    """By path; they belong to `owner`. Their content is no part of the digest: see `generation`."""
+    owner: int = 0
+    """The user id to whom the files belong."""
+    binds: Mapping[str, str] = field(default_factory=dict)
+    """Directories of this machine by their path in the container; read-only."""
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    """Volumes by their path in the container."""
+    network: str = ""
+    """The network that it is made in; "" for none."""
+    hostname: str = ""
+    """Its name in that network, and to itself."""
+    ports: Mapping[int, int] = field(default_factory=dict)
+    """Its ports and where they are published on 127.0.0.1; 0 for a port that the engine chooses."""
+    memory: int = 0
+    """Bytes, also with swap; 0 for no limit."""
+    cpus: float = 0.0
+    """Cores; 0 for no limit."""
+    shared_memory: int = 64 * 1024**2
+    """Bytes of /dev/shm; the engine's default."""
+    stop_timeout: int = 10
+    """Seconds from the stop signal to SIGKILL."""
+    restarts: bool = True
+    """Whether the engine starts it again when it ended by itself, also after a restart of the machine."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    generation: str = ""
+    """Another text is another container: what its files hold, or that a restart was asked for."""
+
+    def digest(self) -> str:
+        """Changes with everything but the content of files."""
+        parts = {key: value for key, value in vars(self).items() if key != "files"}
+        parts["files"] = {path: file.mode for path, file in self.files.items()}
+        text = json.dumps(parts, sort_keys=True, default=dict)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A container as it is."""
+
+    name: str
+    id: str
+    image: str
+    """The id of its image."""
+    state: str
+    """running, created, restarting, exited, paused, removing, dead."""
+    restarts: int
+    last_exit: str
+    """How it ended the last time, for people; "" when it never did."""
+    started_at: float
+    """Unix seconds; 0 when it was never started."""
+    labels: Mapping[str, str]
+    networks: tuple[str, ...]
+    ports: Mapping[int, int]
+    """Its ports and where they are published on 127.0.0.1; only while it runs."""
+
+    @property
+    def running(self) -> bool:
+        return self.state == RUNNING
+
+    @property
+    def digest(self) -> str:
+        """Of the spec that it was made from; "" for a container that is not ours."""
+        return self.labels.get(DIGEST, "")
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A network or a volume as it is."""
+
+    name: str
+    labels: Mapping[str, str]

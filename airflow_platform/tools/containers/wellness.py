@@ -1,0 +1,51 @@
+"""Whether a tenant whose components are containers is healthy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from airflow_platform.tools import airflow, health
+from airflow_platform.tools.containers import engine
+from airflow_platform.tools.containers.containers import Containers
+from airflow_platform.tools.containers.spec import Found
+
+WORKER = "worker"
+"""The one component that Airflow's api-server does not know the health of."""
+
+PING = ("/entrypoint", "/healthcheck")
+"""What the images' own health check runs; the engine's runs it every half minute, which is too late."""
+
+
+@dataclass(frozen=True)
+class _Component:
+    name: str
+    state: str
+    last_exit: str
+    started_at: float
+
+
+def missing(containers: Containers, components: Mapping[str, Found | None], client: airflow.Airflow) -> str:
+    """What keeps a tenant from being healthy, in the order in which it comes about; "" for nothing.
+
+    Args:
+        containers: The engine's.
+        components: Those that should run, by the component's name; None for one that is not there.
+        client: Of the tenant's api-server.
+    """
+    running = []
+    for name, found in components.items():
+        if found is None:
+            return f"container {name}"
+        running.append(_Component(name, found.state, found.last_exit, found.started_at))
+    if said := health.missing(running, client):
+        return said
+    worker = components.get(WORKER)
+    return "" if worker is None or _answers(containers, worker) else "an answer of the worker"
+
+
+def _answers(containers: Containers, worker: Found) -> bool:
+    try:
+        return containers.execute(worker.name, PING, on_output=lambda is_error, data: None) == 0
+    except engine.EngineError:
+        return False

@@ -1,0 +1,222 @@
+"""What our words about an engine mean, on the engine in memory and on a real one."""
+
+import contextlib
+import io
+import tarfile
+import uuid
+from pathlib import Path
+
+import pytest
+
+from airflow_platform import secrets
+from airflow_platform.testing import containers as testing
+from airflow_platform.tools.containers import engine, opened
+from airflow_platform.tools.containers.spec import Container, File
+
+MARK = {"airflow-platform.test": uuid.uuid4().hex}
+SLEEP = ("/bin/busybox", "sleep", "60")
+ECHO = ("/bin/busybox", "echo", "hello")
+FAIL = ("/bin/busybox", "sh", "-c", "echo no; exit 3")
+
+
+@pytest.fixture(scope="session")
+def image():
+    """An image that holds busybox and nothing else."""
+    with engine.connected(None) as client:
+        context = io.BytesIO()
+        with tarfile.open(fileobj=context, mode="w") as archive:
+            archive.add("/bin/busybox", "busybox")
+            recipe = b"FROM scratch\nADD busybox /bin/busybox\nUSER 50000\n"
+            entry = tarfile.TarInfo("Dockerfile")
+            entry.size = len(recipe)
+            archive.addfile(entry, io.BytesIO(recipe))
+        context.seek(0)
+        built, _ = client.images.build(fileobj=context, custom_context=True, labels=MARK, rm=True)
+        yield built.id
+        client.images.remove(built.id, force=True)
+
+
+@pytest.fixture(params=["in memory", pytest.param("real", marks=pytest.mark.docker)])
+def there(request):
+    """An engine, an image of it, and a name that is ours alone; all that was made is gone at the end."""
+    name = f"airflow-platform-test-{uuid.uuid4().hex[:8]}"
+    if request.param == "in memory":
+        world = testing.World(images={"sha256:1"})
+        world.programs = {ECHO: (0, "hello"), FAIL: (3, "no")}
+        yield world.engine(), "sha256:1", name
+        return
+    found = request.getfixturevalue("image")
+    with opened.opened(None) as made:
+        try:
+            yield made, found, name
+        finally:
+            for each in made.containers.found(MARK):
+                made.containers.remove(each.name, timeout=0)
+            made.networks.remove(name)
+            made.networks.remove(f"{name}-2")
+            made.volumes.remove(name)
+
+
+def container(there, **fields):
+    _, image, name = there
+    return Container(**{"name": name, "image": image, "command": SLEEP, "labels": MARK, **fields})
+
+
+def test_a_container_is_found_by_its_labels_and_its_name(there):
+    made, image, name = there
+    spec = container(there)
+    made.containers.start(spec)
+    (found,) = made.containers.found(MARK)
+    assert found == made.containers.named(name)
+    assert (found.name, found.image, found.state, found.digest) == (name, image, "running", spec.digest())
+    assert found.started_at > 0
+    assert found.last_exit == ""
+    assert made.containers.found({**MARK, "another": "label"}) == ()
+    assert made.containers.named(f"{name}-x") is None
+
+
+def test_a_name_that_is_taken_is_refused_and_what_has_it_stays(there):
+    made, _, name = there
+    made.containers.start(container(there))
+    before = made.containers.named(name)
+    with pytest.raises(engine.EngineError) as raised:
+        made.containers.start(container(there, hostname="another"))
+    assert raised.value.status == 409
+    assert made.containers.named(name) == before
+
+
+def test_an_image_that_is_not_there_is_told_and_nothing_is_left(there):
+    made, _, name = there
+    with pytest.raises(engine.EngineError) as raised:
+        made.containers.start(container(there, image="sha256:" + "0" * 64))
+    assert raised.value.status == 404
+    assert made.containers.named(name) is None
+
+
+def test_removing_is_done_once_and_again_does_nothing(there):
+    made, _, name = there
+    made.containers.start(container(there))
+    made.containers.remove(name, timeout=0)
+    made.containers.remove(name, timeout=0)
+    assert made.containers.named(name) is None
+
+
+def test_a_program_runs_to_its_end_and_leaves_no_container(there):
+    made, _, name = there
+    news = []
+    ended = made.containers.run(
+        container(there, command=ECHO, restarts=False), timeout=30, progress=news.append
+    )
+    assert (ended.code, ended.tail, news) == (0, ("hello",), ["hello"])
+    failed = made.containers.run(
+        container(there, command=FAIL, restarts=False), timeout=30, progress=news.append
+    )
+    assert (failed.code, failed.tail) == (3, ("no",))
+    assert made.containers.named(name) is None
+
+
+def test_a_program_in_a_running_container(there):
+    made, _, name = there
+    made.containers.start(container(there))
+    printed = []
+    code = made.containers.execute(
+        name, ECHO, on_output=lambda is_error, data: printed.append((is_error, data.strip()))
+    )
+    assert (code, printed) == (0, [(False, b"hello")])
+    assert made.containers.execute(name, FAIL, on_output=lambda is_error, data: None) == 3
+
+
+def test_networks_are_made_connected_and_removed(there):
+    made, _, name = there
+    assert made.networks.named(name) is None
+    made.networks.make(name, MARK)
+    assert made.networks.named(name).labels == MARK
+    with pytest.raises(engine.EngineError) as raised:
+        made.networks.make(name, MARK)
+    assert raised.value.status == 409
+    made.networks.make(f"{name}-2", MARK)
+    made.containers.start(container(there, network=name))
+    made.networks.connect(f"{name}-2", name, "alias")
+    assert made.containers.named(name).networks == (name, f"{name}-2")
+    made.networks.remove(f"{name}-2")
+    made.networks.remove(f"{name}-2")
+    assert made.networks.named(f"{name}-2") is None
+    assert made.containers.named(name).networks == (name,)
+
+
+def test_volumes_are_made_and_removed_when_nobody_uses_them(there):
+    made, _, name = there
+    made.volumes.make(name, MARK)
+    assert made.volumes.named(name).labels == MARK
+    made.containers.start(container(there, volumes={"/data": name}))
+    with pytest.raises(engine.EngineError) as raised:
+        made.volumes.remove(name)
+    assert raised.value.status == 409
+    made.containers.remove(name, timeout=0)
+    made.volumes.remove(name)
+    made.volumes.remove(name)
+    assert made.volumes.named(name) is None
+
+
+def test_a_port_that_the_engine_chooses_is_told(there):
+    made, _, name = there
+    made.networks.make(name, MARK)
+    made.containers.start(container(there, ports={5432: 0}, network=name))
+    assert made.containers.named(name).ports[5432] > 1024
+
+
+@pytest.mark.docker
+def test_files_are_put_in_before_the_start_and_belong_to_their_user(image):
+    name = f"airflow-platform-test-{uuid.uuid4().hex[:8]}"
+    look = (
+        "/bin/busybox",
+        "sh",
+        "-c",
+        "busybox stat -c '%u %a' /run/a/b/secret; busybox cat /run/a/b/secret",
+    )
+    spec = Container(
+        name=name,
+        image=image,
+        command=("/bin/busybox", "sh", "-c", look[3].replace("busybox ", "/bin/busybox ")),
+        files={"/run/a/b/secret": File(secrets.Secret("of nobody else"), mode=0o600)},
+        owner=50000,
+        labels=MARK,
+        restarts=False,
+    )
+    with opened.opened(None) as made:
+        # A root without capabilities may not read what belongs to another: as in our own containers.
+        ended = made.containers.run(spec, timeout=30, progress=lambda line: None)
+        assert ended.tail[0] == "50000 600"
+        with engine.connected(None) as client:
+            assert "of nobody else" not in str(client.api.containers(all=True))
+
+
+@pytest.mark.docker
+def test_ports_are_published_on_the_loopback_address_only_and_limits_are_in_force(image):
+    name = f"airflow-platform-test-{uuid.uuid4().hex[:8]}"
+    spec = Container(
+        name=name, image=image, command=SLEEP, ports={80: 0}, memory=64 * 1024**2, cpus=0.5, labels=MARK
+    )
+    with opened.opened(None) as made, engine.connected(None) as client:
+        made.networks.make(name, MARK)
+        try:
+            made.containers.start(Container(**{**vars(spec), "network": name, "hostname": "alias"}))
+            described = client.api.inspect_container(name)
+        finally:
+            made.containers.remove(name, timeout=0)
+            made.networks.remove(name)
+    host = described["HostConfig"]
+    assert [at["HostIp"] for at in described["NetworkSettings"]["Ports"]["80/tcp"]] == ["127.0.0.1"]
+    assert (host["Memory"], host["MemorySwap"], host["NanoCpus"]) == (64 * 1024**2, 64 * 1024**2, 500_000_000)
+    assert host["RestartPolicy"]["Name"] == "unless-stopped"
+    assert (host["CapDrop"], host["SecurityOpt"]) == (["ALL"], ["no-new-privileges"])
+    assert "alias" in described["NetworkSettings"]["Networks"][name]["Aliases"]
+
+
+def test_no_engine_is_told_with_the_remedy(tmp_path: Path):
+    with pytest.raises(engine.EngineMissing) as raised, contextlib.ExitStack() as stack:
+        stack.enter_context(engine.connected(f"unix://{tmp_path}/nothing.sock"))
+    (fault,) = raised.value.faults()
+    assert f"None answers at unix://{tmp_path}/nothing.sock." in fault.cause
+    assert "dockerd" in fault.remedy
+    assert engine.fault(f"unix://{tmp_path}/nothing.sock") == fault
