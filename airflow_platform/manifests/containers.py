@@ -236,11 +236,11 @@ class TenantContainers:
     def _addresses(self) -> dict[str, secrets.Secret]:
         """Of services that ask for a password, which is part of the address."""
         keys = self.files.keys
-        login = f"{quote(self.at.role)}:{quote(keys['database_password'].reveal())}"
+        login = f"{_quoted(self.at.role)}:{_quoted(keys['database_password'].reveal())}"
         where = f"{login}@{SERVER}:{DATABASE_PORT}/{self.at.database}"
         found = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": secrets.Secret(f"postgresql+psycopg2://{where}")}
         if self.environment.docker.executor == "CeleryExecutor":
-            broker = f"redis://:{quote(keys['broker_password'].reveal())}@{BROKER}:{BROKER_PORT}/0"
+            broker = f"redis://:{_quoted(keys['broker_password'].reveal())}@{BROKER}:{BROKER_PORT}/0"
             found["AIRFLOW__CELERY__BROKER_URL"] = secrets.Secret(broker)
             found["AIRFLOW__CELERY__RESULT_BACKEND"] = secrets.Secret(f"db+postgresql://{where}")
         return found
@@ -270,6 +270,11 @@ def server(environment: specs.Environment, *, owner: str, image: str, password: 
         stop_timeout=_STOP_TIMEOUTS[SERVER],
         labels=labels(owner, component=SERVER),
     )
+
+
+def _quoted(part: str) -> str:
+    """A part of an address, whatever it holds."""
+    return quote(part, safe="")
 
 
 def logs_volume(environment: str, tenant: str) -> str:
