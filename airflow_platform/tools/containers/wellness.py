@@ -13,7 +13,7 @@ from airflow_platform.tools.containers.spec import Found
 WORKER = "worker"
 """The one component that Airflow's api-server does not know the health of."""
 
-PING = ("/entrypoint", "/healthcheck")
+PING = ("/healthcheck", "worker")
 """What the images' own health check runs; the engine's runs it every half minute, which is too late."""
 
 
