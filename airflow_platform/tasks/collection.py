@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from airflow_platform.tasks import environments, tenants
+from airflow_platform.tasks import environments, images, tenants
 
 TASKS = (
     environments.env_list,
     environments.env_show,
     environments.doctor,
     environments.cache_prune,
+    images.build,
     tenants.tenant_up,
     tenants.tenant_status,
     tenants.tenant_logs,

@@ -82,3 +82,44 @@ def missing_uv() -> errors.Fault | None:
     except errors.ProgramMissing as error:
         return errors.Fault("uv", error.message, error.hint)
     return None
+
+
+TARGETS = {"amd64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
+"""Architectures of images, as uv has them."""
+
+
+def fetch(
+    runner: programs.Programs,
+    directory: Path,
+    *,
+    architecture: str,
+    lock: Path,
+    cache: Path,
+    environment: Mapping[str, str],
+) -> Path:
+    """The uv that a lock names, for Linux on some architecture, where that is not this machine's.
+
+    Args:
+        directory: Where it is put; whatever is there whole is used.
+        architecture: One of `TARGETS`.
+        lock: A requirements file with hashes.
+        cache: uv's cache directory.
+        environment: Further variables: the package index's settings.
+
+    Raises:
+        ProgramError: uv said no: its last lines say why.
+    """
+    if (directory / "bin/uv").exists():
+        return directory / "bin/uv"
+    draft = directory.with_name(f".{directory.name}.new")
+    shutil.rmtree(draft, ignore_errors=True)
+    runner.run(
+        [find(), "pip", "install", "--quiet", "--target", draft, "--only-binary=:all:", "--require-hashes",
+         f"--python-platform={TARGETS[architecture]}", "--python-version=3.11", "-r", lock],
+        env={**os.environ, **environment, "UV_CACHE_DIR": str(cache), "UV_PYTHON_DOWNLOADS": "never"},
+        timeout=TIMEOUT,
+        hint="Check the network and pip's index settings (PIP_INDEX_URL, pip.conf), which uv is given too.",
+    )  # fmt: skip
+    shutil.rmtree(directory, ignore_errors=True)
+    draft.rename(directory)
+    return directory / "bin/uv"

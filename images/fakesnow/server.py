@@ -1,4 +1,4 @@
-"""fakesnow as one tenant's Snowflake: over TLS, on 127.0.0.1, kept on disk, for one password only.
+"""fakesnow as one tenant's Snowflake: over TLS, kept on disk, for one password only.
 
     python server.py --port=18081 --database-directory=DIR --password-file=FILE
         --certificate=server.pem --key=server.key --database=ANALYTICS_DEV --schema=PUBLIC
@@ -38,6 +38,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 HOST = "127.0.0.1"
+"""Where it listens unless it is told: only a container, which others reach by its network, needs more."""
 
 LOGIN_PATH = "/session/v1/login-request"
 BUCKET_PATH = "/fs_bucket/"
@@ -62,6 +63,7 @@ _reasons: contextvars.ContextVar[list[str]] = contextvars.ContextVar("reasons")
 class Options:
     """What the command line says."""
 
+    host: str
     port: int
     database_directory: Path
     certificate: Path
@@ -74,6 +76,7 @@ class Options:
 def parse(arguments: Sequence[str] | None = None) -> Options:
     """Read the command line; argparse ends the program when it does not fit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--host", default=HOST, help=f"the address to listen at; by default {HOST}")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--database-directory", type=Path, required=True)
     parser.add_argument("--certificate", type=Path, required=True)
@@ -233,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"{options.password_file} is empty: without a password anyone could log in.")
     uvicorn.run(
         application(options, password),
-        host=HOST,
+        host=options.host,
         port=options.port,
         ssl_certfile=options.certificate,
         ssl_keyfile=str(options.key),

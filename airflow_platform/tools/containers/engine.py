@@ -97,6 +97,11 @@ def translated(thing: str) -> Iterator[None]:
         raise EngineError(f"{thing}: {error}.", status=None) from error
 
 
+def said_no(thing: str, said: str) -> EngineError:
+    """The error for what the engine said in the middle of an answer that began well."""
+    return EngineError(f"{thing}: {said.strip().rstrip('.')}.", status=None, hint=_remedy(said))
+
+
 def fault(host: str | None) -> errors.Fault | None:
     """What keeps an engine from answering; None when one does."""
     try:

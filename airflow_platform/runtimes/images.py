@@ -1,0 +1,113 @@
+"""The images, made in the local engine: which steps, which store."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from airflow_platform import errors, programs
+from airflow_platform.config import built, image_recipes, image_settings, paths, versions
+from airflow_platform.engine import step, store
+from airflow_platform.steps import base_image, images
+from airflow_platform.tools import git, package_index, uv
+from airflow_platform.tools.containers import shelf
+
+_BOOTSTRAP = paths.CHECKOUT / "requirements" / "bootstrap.lock"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What stands for an environment in runs that are about images alone."""
+
+    name: str = "images"
+
+
+class Images:
+    """The images of this checkout in one engine."""
+
+    def __init__(self, host: str | None = None, record: Path = built.RECORD) -> None:
+        """Prepare; nothing is asked yet.
+
+        Args:
+            host: The engine, as DOCKER_HOST has it; None for DOCKER_HOST itself, or this machine's.
+            record: Where the images are recorded.
+        """
+        self._shelf = shelf.Shelf(host)
+        self._record = record
+
+    def build_steps(self, *, anew: bool = False) -> Sequence[step.Step]:
+        """What makes all images.
+
+        Args:
+            anew: Whether the base is fetched though it is there.
+
+        Raises:
+            ConfigurationError: `images.toml` does not say what it must.
+        """
+        settings = image_settings.read()
+        recipes = {each.name: each for each in image_recipes.recipes()}
+        checkout = hashlib.sha256(str(paths.CHECKOUT).encode()).hexdigest()[:12]
+        shared = images.Shared(
+            shelf=self._shelf,
+            recipes=recipes,
+            settings=settings,
+            checkout=checkout,
+            labels=_labels(),
+            uv=_uv,
+            record=self._record,
+        )
+        base = base_image.BaseImage(
+            self._shelf,
+            reference=settings.base,
+            platform=settings.platform,
+            cache=paths.cache() / "images",
+            anew=anew,
+        )
+        return (
+            images.Leftovers(self._shelf, checkout=checkout),
+            base,
+            *(images.ImageStep(recipe, shared) for recipe in recipes.values()),
+            images.ImageRecord(shared, airflow=versions.read().airflow),
+        )
+
+    def store(
+        self, runner: programs.Programs, *, lock_timeout: float, on_note: Callable[[str], None]
+    ) -> store.Store:
+        """Locks and journal; under a name that no environment can have."""
+        return store.LocalStore(
+            paths.state("_images"), "images", lock_timeout=lock_timeout, programs=runner, on_note=on_note
+        )
+
+
+def _labels() -> Callable[[images.EnvironmentContext], Mapping[str, str]]:
+    """Labels that all images of a run share: of which commit, and when."""
+
+    @functools.cache
+    def commit(runner: programs.Programs) -> str:
+        try:
+            return git.resolve(runner, paths.CHECKOUT, "HEAD", "images").sha
+        except errors.StepError:
+            return ""  # An archive of the sources has none.
+
+    def labels(context: images.EnvironmentContext) -> Mapping[str, str]:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return {images.REVISION: commit(context.programs), "org.opencontainers.image.created": now}
+
+    return labels
+
+
+def _uv(context: images.EnvironmentContext, architecture: str) -> Path:
+    lock = hashlib.sha256(_BOOTSTRAP.read_bytes()).hexdigest()[:16]
+    return uv.fetch(
+        context.programs,
+        paths.cache() / "images" / f"uv-{lock}-{architecture}",
+        architecture=architecture,
+        lock=_BOOTSTRAP,
+        cache=paths.cache() / "downloads",
+        environment=package_index.uv_environment(os.environ),
+    )

@@ -1,0 +1,154 @@
+"""What all images are made from: there, pulled, or made of Debian packages where no registry answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_platform import errors
+from airflow_platform.config import image_recipes
+from airflow_platform.engine import step
+from airflow_platform.tools import debian
+from airflow_platform.tools.containers import engine, images, listing, shelf
+
+RECIPE = "airflow-platform.bootstrap"
+"""The label of a base that we made, with what it was made of."""
+
+EnvironmentContext = step.EnvironmentContext[Any, Any]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is there."""
+
+    image: listing.Image | None
+    """The image of that name, else the base that we made; None when there is neither."""
+    architecture: str
+    """What that one runs on."""
+    wanted: str
+    """What it is to run on."""
+
+
+class BaseImage(step.EnvironmentStep[Any, Any]):
+    """Outputs: `id`, `inputs` (what those that are made from it go by), `architecture`."""
+
+    name = image_recipes.BASE
+    requires = ("leftovers",)
+
+    def __init__(
+        self, images: shelf.Shelf, *, reference: str, platform: str, cache: Path, anew: bool
+    ) -> None:
+        """Make the step.
+
+        Args:
+            images: Of the engine.
+            reference: The base, as `images.toml` has it.
+            platform: What it is to run on; "" for what the engine does.
+            cache: Where a base of packages is kept.
+            anew: Whether it is fetched though it is there.
+        """
+        self._images = images
+        self._reference = reference
+        self._platform = platform
+        self._cache = cache
+        self._anew = anew
+
+    def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
+        try:
+            observed = self.observe(context)
+            runs = self._images.platform()
+        except engine.EngineMissing as error:
+            yield from error.faults()
+            return
+        if observed.wanted != runs:
+            yield errors.Fault(
+                "images/images.toml: platform",
+                f"It says {observed.wanted}, and the Docker engine runs {runs}.",
+                "Build with an engine of that kind (DOCKER_HOST names it), or change the setting.",
+            )
+        elif observed.image and observed.architecture != observed.wanted and not self._anew:
+            yield errors.Fault(
+                f"base image {self._reference}",
+                f"It is for {observed.architecture}, and images are made for {observed.wanted}.",
+                f"Fetch the right one: `docker pull --platform=linux/{observed.wanted} {self._reference}`.",
+            )
+        elif observed.image is None:
+            yield from self._check_obtainable()
+
+    def observe(self, context: EnvironmentContext) -> Observed:
+        wanted = self._platform or self._images.platform()
+        image = self._images.at(self._reference) or self._images.with_label(RECIPE, self._recipe(wanted))
+        return Observed(image, self._images.architecture(image.id) if image else "", wanted)
+
+    def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
+        if observed.image and not self._anew:
+            outputs = self._outputs(observed.image.id, observed.image.labels.get(shelf.INPUTS), observed.wanted)
+            return step.NoChange(f"{', '.join(observed.image.references)} is there", outputs)
+        instead = "" if debian.missing_bootstrap(self._release) else ", or make it of Debian packages"
+        return step.Change(f"pull {self._reference}{instead}", {"platform": observed.wanted})
+
+    def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
+        platform = change.details["platform"]
+        interruption = context.programs.interruption
+        with self._images.changing(interruption) as (_, ours):
+            try:
+                made = ours.pull(self._reference, platform=platform, progress=context.progress)
+                return self._outputs(made, None, platform)
+            except images.RegistryMissing as error:
+                if cause := debian.missing_bootstrap(self._release):
+                    raise errors.StepError(f"{error.message} And {cause}.", hint=self._remedy()) from error
+            context.progress(f"no registry answers; making {self._release} of Debian packages")
+            return self._bootstrap(context, ours, platform)
+
+    def _bootstrap(self, context: EnvironmentContext, ours: images.Images, platform: str) -> step.Outputs:
+        recipe = self._recipe(platform)
+        archive = self._cache / recipe / "rootfs.tar"
+        if self._anew or not archive.exists():
+            debian.bootstrap(context.programs, self._release, platform, archive, progress=context.progress)
+        with archive.open("rb") as file:
+            inputs = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        context.progress("giving it to the engine")
+        dockerfile = b'FROM scratch\nADD rootfs.tar /\nCMD ["bash"]\n'
+        labels = {
+            shelf.IMAGE: "debian",
+            shelf.INPUTS: inputs,
+            RECIPE: recipe,
+            "org.opencontainers.image.title": f"Debian {self._release}, made of packages",
+        }
+        files = {"Dockerfile": dockerfile, "rootfs.tar": archive}
+        made = ours.build(files, arguments={}, labels=labels, platform=platform, progress=context.progress)
+        ours.tag(made, f"{image_recipes.REPOSITORY}/debian:{self._release}-{inputs}")
+        return self._outputs(made, inputs, platform)
+
+    @property
+    def _release(self) -> str:
+        return debian.codename(self._reference)
+
+    def _recipe(self, platform: str) -> str:
+        made_of = [image_recipes.FORMAT, self._release, platform, debian.LEFT_OUT, debian.EPOCH]
+        return step.digest(made_of) if self._release else "none"
+
+    def _check_obtainable(self) -> Iterable[errors.Fault]:
+        cause = debian.missing_bootstrap(self._release)
+        if not cause:
+            return
+        with engine.connected(self._images.host) as client:
+            try:
+                with engine.translated(self._reference):
+                    client.api.inspect_distribution(self._reference)
+            except engine.EngineError as error:
+                yield errors.Fault(f"base image {self._reference}", f"{error.message} And {cause}.", self._remedy())
+
+    def _remedy(self) -> str:
+        if self._release:
+            return (
+                "Install mmdebstrap (Debian, Ubuntu: `sudo apt-get install mmdebstrap`), and `inv build` makes "
+                "the same base of Debian packages; or reach a registry, or `docker load` the base."
+            )
+        return f"Pull or load {self._reference} into the engine, or name another base in images/images.toml."
+
+    def _outputs(self, image: str, inputs: str | None, platform: str) -> dict[str, Any]:
+        return {"id": image, "inputs": inputs or image, "architecture": platform}

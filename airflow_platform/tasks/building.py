@@ -1,0 +1,65 @@
+"""The wiring of runs that are about images: steps, store, reporter, engine, summary."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from typing import Any
+
+from airflow_platform import errors, programs
+from airflow_platform.engine import run, step
+from airflow_platform.engine.report import OneAtATime
+from airflow_platform.reporting import choosing as reporters
+from airflow_platform.reporting import document, summary
+from airflow_platform.runtimes import images
+
+DOOR = "scripts/inv"
+
+WORKERS = 2
+"""Images that are made at the same time: each keeps a core, and all of them the disk, busy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """What a command line says, apart from what it is about."""
+
+    task: str
+    plan: bool = False
+    json: bool = False
+    tracebacks: bool = False
+
+
+def build(call: Call, *, pull: bool, lock_timeout: str) -> int:
+    """Build the images; the exit code."""
+    made = images.Images()
+    reporter = OneAtATime(reporters.choose(sys.stderr, os.environ, json=call.json))
+    runner = programs.Programs(marker={"AIRFLOW_PLATFORM_RUN": f"images-{os.getpid()}"})
+    order: run.Order[Any, Any] = run.Order(
+        task=call.task,
+        environment=images.Place(),
+        tenants=(),
+        goal=step.Goal.PRESENT,
+        steps=made.build_steps(anew=pull),
+        store=made.store(runner, lock_timeout=_seconds(lock_timeout), on_note=reporter.note),
+        reporter=reporter,
+        programs=runner,
+        reached="built",
+        planning=call.plan,
+        workers=WORKERS,
+    )
+    report = dataclasses.replace(run.execute(order), environment=None)
+    if call.json:
+        document.write(report)
+    summary.show(report, notes=(), next_commands=(), tracebacks=call.tracebacks)
+    return report.exit_code
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise errors.UsageError(f"--lock-timeout={text} is no number of seconds.", hint="For example 60.")
+    return seconds
