@@ -80,12 +80,16 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
 
     def observe(self, context: EnvironmentContext) -> Observed:
         wanted = self._platform or self._images.platform()
-        image = self._images.at(self._reference) or self._images.with_label(RECIPE, self._recipe(wanted))
+        image = self._images.at(self._reference) or self._images.with_label(
+            RECIPE, self._recipe(wanted), image="debian"
+        )
         return Observed(image, self._images.architecture(image.id) if image else "", wanted)
 
     def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
         if observed.image and not self._anew:
-            outputs = self._outputs(observed.image.id, observed.image.labels.get(shelf.INPUTS), observed.wanted)
+            outputs = self._outputs(
+                observed.image.id, observed.image.labels.get(shelf.INPUTS), observed.wanted
+            )
             return step.NoChange(f"{', '.join(observed.image.references)} is there", outputs)
         instead = "" if debian.missing_bootstrap(self._release) else ", or make it of Debian packages"
         return step.Change(f"pull {self._reference}{instead}", {"platform": observed.wanted})
@@ -140,7 +144,9 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
                 with engine.translated(self._reference):
                     client.api.inspect_distribution(self._reference)
             except engine.EngineError as error:
-                yield errors.Fault(f"base image {self._reference}", f"{error.message} And {cause}.", self._remedy())
+                yield errors.Fault(
+                    f"base image {self._reference}", f"{error.message} And {cause}.", self._remedy()
+                )
 
     def _remedy(self) -> str:
         if self._release:

@@ -158,7 +158,8 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
             labels={shelf.DRAFT: self._shared.checkout},
             interruption=context.programs.interruption, progress=context.progress,
         )  # fmt: skip
-        found = json.loads(said)
+        # Airflow logs to the standard output while it is imported; the answer comes last.
+        found = json.loads(said.strip().splitlines()[-1])
         return {
             shelf.REVISION: found["revision"],
             shelf.KNOWN_REVISIONS: " ".join(found["known_revisions"]),

@@ -49,7 +49,7 @@ def modules(described: dict[str, Any]) -> Iterator[str]:
             yield str(name).rpartition(".")[0]
 
 
-def providers() -> Iterator[tuple[str, dict[str, Any]]]:
+def providers_found() -> Iterator[tuple[str, dict[str, Any]]]:
     """Each installed provider, and its own description."""
     for point in importlib.metadata.entry_points(group="apache_airflow_provider"):
         assert point.dist is not None
@@ -61,8 +61,7 @@ def problem(module: str, ours: set[str]) -> str:
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        return "" if missing not in ours else f"{module}: {error}"
+        return "" if left_out(error.name or "", ours) else f"{module}: {error}"
     except Exception as error:  # noqa: BLE001 - anything that it raises keeps it from being used.
         if type(error).__name__ == "AirflowOptionalProviderFeatureException":
             return ""
@@ -70,9 +69,20 @@ def problem(module: str, ours: set[str]) -> str:
     return ""
 
 
+def left_out(missing: str, ours: set[str]) -> bool:
+    """Whether a module is of another provider, or of a library, that is not installed."""
+    if missing.startswith("airflow.providers."):
+        mine = (each for each in ours if each.startswith("airflow.providers."))
+        return not any(f"{missing}.".startswith(f"{each}.") for each in mine)
+    return missing.partition(".")[0] not in ours
+
+
 def installed() -> set[str]:
-    """Top-level names that the installed distributions have: what one of them lacks is no optional extra."""
-    return set(importlib.metadata.packages_distributions())
+    """Names that the installed distributions have: what one of them lacks is no optional extra."""
+    providers = (name.removeprefix("apache-airflow-providers-") for name, _ in providers_found())
+    return {f"airflow.providers.{name.replace('-', '.')}" for name in providers} | set(
+        importlib.metadata.packages_distributions()
+    )
 
 
 def revisions() -> tuple[str, tuple[str, ...]]:
@@ -91,7 +101,7 @@ def main() -> None:
     """Import everything, then print what there is; exits 1 and names each module that does not import."""
     warnings.simplefilter("ignore")
     ours = installed()
-    found = dict(providers())
+    found = dict(providers_found())
     names = [*EXECUTORS, *(module for described in found.values() for module in modules(described))]
     problems = [said for name in dict.fromkeys(names) if (said := problem(name, ours))]
     if problems:

@@ -77,7 +77,7 @@ def install(
     api: Any = client.api
     with _container(api, wanted) as container:
         with engine.translated("files of the installation"):
-            api.putarchive(container, PLACE, archive(wanted.files))
+            api.put_archive(container, PLACE, archive(wanted.files))
         with engine.translated(wanted.command[0]):
             _run(api, container, wanted, interruption, progress)
         progress("keeping what was installed")

@@ -65,9 +65,16 @@ class Shelf:
         """The image of that name; None when there is none."""
         return listing.with_reference(self.images(), reference)
 
-    def with_label(self, name: str, value: str) -> listing.Image | None:
-        """The newest image that has a label with a value; None when there is none."""
-        return next((each for each in self.images() if each.labels.get(name) == value), None)
+    def with_label(self, name: str, value: str, *, image: str = "") -> listing.Image | None:
+        """The newest image that has a label with a value; None when there is none.
+
+        Args:
+            name: The label.
+            value: Its value.
+            image: Only one of ours of this name: an image has the labels of what it was made from, too.
+        """
+        named = (each for each in self.images() if not image or each.labels.get(IMAGE) == image)
+        return next((each for each in named if each.labels.get(name) == value), None)
 
     def architecture(self, image: str) -> str:
         """What an image runs on."""
