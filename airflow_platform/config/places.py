@@ -40,6 +40,11 @@ class TenantPlace:
         return self.keys / "snowflake_password"
 
     @property
+    def database_password(self) -> Path:
+        """The password of the tenant's role in PostgreSQL."""
+        return self.keys / "database_password"
+
+    @property
     def certificates(self) -> Path:
         """The tenant's local certificate authority, and fakesnow's certificate and key."""
         return self.directory / "certificates"

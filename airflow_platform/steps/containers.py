@@ -24,7 +24,7 @@ HOPELESS = 3
 
 ThingT = TypeVar("ThingT")
 
-AT_ONCE = 4
+AT_ONCE = 8
 """Containers that are made or stopped at the same time."""
 
 
@@ -97,8 +97,7 @@ class Containers(TenantStep):
         leaving |= {each.name for each in unfit if each.name in there}
         if leaving:
             context.progress(f"stopping {len(leaving)} containers")
-        stops = {each.name: each.stop_timeout for each in wanted}
-        _each(sorted(leaving), lambda name: engine.containers.remove(name, timeout=stops.get(name, 25)))
+        _each(sorted(leaving), engine.containers.remove)
         context.programs.interruption.raise_if_requested()
         context.progress(f"starting {len(unfit)} containers")
         _each(unfit, engine.containers.start)
@@ -148,7 +147,7 @@ class Containers(TenantStep):
     def _remove(self, context: TenantContext, engine: opened.Engine) -> step.Outputs:
         found = self._found(context, engine)
         context.progress(f"stopping {len(found)} containers")
-        _each([each.name for each in found], lambda name: engine.containers.remove(name, timeout=25))
+        _each([each.name for each in found], engine.containers.remove)
         if left := self._found(context, engine):
             raise errors.StepError(
                 f"{left[0].name} is still there.", hint="Somebody else starts it; stop that first."

@@ -112,7 +112,7 @@ class _Containers(Containers):
         found = self._world.containers[name]
         self._world.containers[name] = dataclasses.replace(found, state="running", started_at=started)
 
-    def remove(self, name: str, *, timeout: int) -> None:
+    def remove(self, name: str, *, timeout: int | None = None) -> None:
         self._world.containers.pop(name, None)
 
     def run(self, spec: Container, *, timeout: float, progress: Callable[[str], None]) -> Ended:

@@ -3,7 +3,7 @@
 A directory of certificates holds:
 
     ca.pem        the tenant's CA; it signed one certificate and can sign no other
-    server.pem    the server's certificate: localhost, 127.0.0.1, *.snowflakecomputing.com
+    server.pem    the server's certificate: localhost, 127.0.0.1, fakesnow, *.snowflakecomputing.com
     server.key    the server's private key, 0600
     bundle.pem    the CA and the machine's own CAs, for REQUESTS_CA_BUNDLE
 """
@@ -30,9 +30,9 @@ KEY = "server.key"
 BUNDLE = "bundle.pem"
 FILES = (CA, CERTIFICATE, KEY, BUNDLE)
 
-NAMES = ("localhost", "*.snowflakecomputing.com")
-"""Host names that the server may be called by: the second, so that a connection that names a Snowflake
-account can be led here by a proxy."""
+NAMES = ("localhost", "fakesnow", "*.snowflakecomputing.com")
+"""Host names that the server may be called by: on this machine, in a tenant's own network, and the last so
+that a connection that names a Snowflake account can be led here by a proxy."""
 
 ADDRESS = "127.0.0.1"
 

@@ -78,12 +78,12 @@ class Containers:
         with engine.translated(f"container {name}"):
             self._api.start(name)
 
-    def remove(self, name: str, *, timeout: int) -> None:
+    def remove(self, name: str, *, timeout: int | None = None) -> None:
         """Stop a container and remove it; nothing happens when it is not there.
 
         Args:
             name: Its name.
-            timeout: Seconds from its stop signal to SIGKILL.
+            timeout: Seconds from its stop signal to SIGKILL; by default what it was made with.
         """
         with _gone_is_well(), engine.translated(f"container {name}"):
             self._api.stop(name, timeout=timeout)

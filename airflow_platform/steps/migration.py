@@ -1,0 +1,112 @@
+"""A tenant's metadata database in PostgreSQL at the revision of its Airflow; never downgraded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from airflow_platform import errors, secrets
+from airflow_platform.config import places
+from airflow_platform.engine import step
+from airflow_platform.manifests import containers as manifest
+from airflow_platform.steps.contexts import TenantContext, TenantStep
+from airflow_platform.steps.handed import handed
+from airflow_platform.tools import postgresql, postgresql_copies
+from airflow_platform.tools.containers import opened
+
+TIMEOUT = 1800.0
+"""Seconds for the migration of a used database; an empty one takes 10."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Revisions: the database's ("" when it is empty), the image's, and all that the image knows."""
+
+    revision: str
+    wanted: str
+    known: tuple[str, ...]
+
+
+class Migration(TenantStep):
+    """Outputs: `revision`.
+
+    PostgreSQL makes each revision's changes whole or not at all, so one that was killed is run again. A
+    used database is copied before: the copy bears its revision's name and stays.
+    """
+
+    name = "migration"
+    undone_by = "database-role"
+    requires = (
+        "images", "database-server", "database-role", "network", "keys", "certificates", "ports",
+        "dag-repository",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        place: places.EnvironmentPlace,
+        engine: opened.Open,
+        server: Callable[[TenantContext], postgresql.Server],
+    ) -> None:
+        self._place = place
+        self._open = engine
+        self._server = server
+
+    def observe(self, context: TenantContext) -> Observed:
+        images = context.outputs("images")
+        # As the tenant, never as the administrator: a tenant decides what a table of its own does when read.
+        password = secrets.Secret(self._place.tenant(context.tenant.name).database_password.read_text())
+        tenant = self._server(context).as_tenant(context.outputs("database-role")["role"], password)
+        revision = postgresql.revision(tenant)
+        return Observed(revision, images["revision"], tuple(images["known"]))
+
+    def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
+        outputs = {"revision": observed.wanted}
+        if observed.revision == observed.wanted:
+            return step.NoChange(f"the metadata database is at revision {observed.wanted}", outputs)
+        if not observed.revision:
+            return step.Change(
+                f"migrate an empty database to {observed.wanted}", {"outputs": outputs, "from": ""}
+            )
+        if observed.revision not in observed.known:
+            raise errors.StepError(
+                f"The metadata database is at revision {observed.revision}, which this Airflow does not know: "
+                "a newer Airflow has migrated it.",
+                hint="Build the newer Airflow's images again; databases are never downgraded.",
+            )
+        return step.Change(
+            f"back up, then migrate from revision {observed.revision} to {observed.wanted}",
+            {"outputs": outputs, "from": observed.revision},
+        )
+
+    def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
+        outputs: step.Outputs = change.details["outputs"]
+        with self._open() as engine:
+            if revision := change.details["from"]:
+                self._stop(context, engine)
+                self._back_up(context, revision)
+            context.progress("airflow db migrate")
+            container = handed(context, self._place, {}).migration()
+            ended = engine.containers.run(
+                container,
+                timeout=TIMEOUT,
+                progress=lambda line: context.progress(context.programs.mask(line)),
+            )
+        if ended.code != 0:
+            shown = "".join(f"\n    {context.programs.mask(line)}" for line in ended.tail)
+            raise errors.StepError(
+                f"airflow db migrate exited {ended.code}; its last lines:{shown}",
+                hint="Each revision is whole or not there; run this again when the cause is mended.",
+            )
+        return outputs
+
+    def _stop(self, context: TenantContext, engine: opened.Engine) -> None:
+        """The components of the older Airflow must not write into a database of the newer one."""
+        context.progress("stopping the components")
+        mine = manifest.labels(str(self._place.directory), context.tenant.name)
+        for each in engine.containers.found(mine):
+            engine.containers.remove(each.name)
+
+    def _back_up(self, context: TenantContext, revision: str) -> None:
+        server, database = self._server(context), context.outputs("database-role")["database"]
+        context.progress("copying the database")
+        postgresql_copies.copy(server, database, f"{database}.{revision}")

@@ -1,0 +1,167 @@
+"""The database server in a container: started, kept, put back, and gone only when nobody uses it."""
+
+import contextlib
+import dataclasses
+
+import pytest
+
+from airflow_platform import errors
+from airflow_platform.config import places
+from airflow_platform.engine import step as engine
+from airflow_platform.manifests import containers as manifest
+from airflow_platform.steps import database_server
+from airflow_platform.testing import containers as testing
+from airflow_platform.testing import specs
+from airflow_platform.tools import postgresql, postgresql_errors
+from airflow_platform.tools.containers.spec import Thing
+from tests.steps import calling
+
+NAME = "airflow.dev.metadata-database"
+IMAGE = "sha256:metadata-database"
+
+
+@pytest.fixture
+def dev(tmp_path):
+    return places.EnvironmentPlace(tmp_path / "dev", own_users=False)
+
+
+@pytest.fixture
+def world():
+    return testing.World(images={IMAGE})
+
+
+class Asked(list):
+    """Servers that were logged in to."""
+
+    not_yet = 0
+    """How many of the first ones are told that it is not ready."""
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    found = Asked()
+
+    @contextlib.contextmanager
+    def connected(server):
+        found.append(server)
+        if len(found) <= found.not_yet:
+            raise postgresql_errors.NotReachable("The database system is starting up.", [])
+        yield
+
+    monkeypatch.setattr(postgresql, "connected", connected)
+    return found
+
+
+@pytest.fixture
+def calls_of():
+    def made(goal=engine.Goal.PRESENT, **docker):
+        environment = specs.environment("dev", "analytics", runtime="docker", docker=docker)
+        outputs = {"images": {"images": {"metadata-database": IMAGE}}}
+        return calling.Calls(outputs, environment=environment, goal=goal)
+
+    return made
+
+
+@pytest.fixture
+def volume(dev, world):
+    return database_server.DatabaseVolume(dev, world.opened)
+
+
+@pytest.fixture
+def server(dev, world, volume, calls_of):
+    calls_of().run(volume)
+    return database_server.DatabaseServer(dev, world.opened)
+
+
+def test_the_volume_and_its_password_are_made_once(volume, calls_of, world, dev):
+    calls_of().twice(volume)
+    before = dev.server_password.read_text()
+    assert dev.server_password.stat().st_mode & 0o777 == 0o600
+    assert set(world.volumes) == {NAME}
+    del world.volumes[NAME]
+    calls_of().twice(volume)
+    assert dev.server_password.read_text() == before
+
+
+def test_a_volume_without_its_password_is_told_and_kept(volume, calls_of, world, dev):
+    calls_of().run(volume)
+    dev.server_password.unlink()
+    with pytest.raises(errors.StepError, match="nobody else knows the database server's password"):
+        calls_of().plan(volume)
+    assert set(world.volumes) == {NAME}
+
+
+def test_a_volume_of_somebody_else_is_told(volume, calls_of, world):
+    world.volumes[NAME] = Thing(NAME, {manifest.OWNER: "/another"})
+    with pytest.raises(errors.StepError, match="it belongs to /another"):
+        calls_of().plan(volume)
+
+
+def test_the_volume_goes_with_the_last_tenant(volume, calls_of, world, dev):
+    calls_of().run(volume)
+    (dev.tenants / "finance").mkdir(parents=True)
+    kept, _ = calls_of(engine.Goal.ABSENT).twice(volume)
+    assert kept.text == "tenants still use it: finance"
+    (dev.tenants / "finance").rmdir()
+    calls_of(engine.Goal.ABSENT).twice(volume)
+    assert world.volumes == {}
+    assert not dev.server_password.exists()
+
+
+def test_the_server_is_started_waited_for_and_told(server, calls_of, world, asked, dev):
+    asked.not_yet = 3
+    first, _ = calls_of().twice(server)
+    assert first.text == "start the database server"
+    assert first.outputs == {
+        "host": "127.0.0.1",
+        "port": testing.FIRST_PORT,
+        "user": "postgres",
+        "password_file": str(dev.server_password),
+        "container": NAME,
+    }
+    assert len(asked) == 4
+    assert asked[-1].password.reveal() == dev.server_password.read_text()
+
+
+def test_other_settings_restart_it(server, calls_of, world, asked):
+    calls_of().run(server)
+    again, _ = calls_of(connections=33).twice(server)
+    assert again.text == "restart the database server with other settings"
+
+
+@pytest.mark.parametrize("state", ["exited", "created", "restarting"])
+def test_one_that_does_not_run_is_started_again(server, calls_of, world, asked, state):
+    calls_of().run(server)
+    world.set_state(NAME, state, last_exit="exited 1")
+    again, _ = calls_of().twice(server)
+    assert again.text == "start the database server again (exited 1)"
+
+
+def test_one_that_never_answers_is_told_with_where_to_look(server, calls_of, asked):
+    asked.not_yet = 10**6
+    with pytest.raises(errors.StepError, match="still missing: The database system is starting up") as raised:
+        calls_of().run(server)
+    assert f"docker logs {NAME}" in raised.value.hint
+
+
+def test_it_stays_while_a_tenant_uses_it_and_goes_with_the_last(server, calls_of, world, asked, dev):
+    calls_of().run(server)
+    mine = manifest.labels(str(dev.directory), "finance", "scheduler")
+    world.containers["x"] = dataclasses.replace(world.containers[NAME], name="x", labels=mine)
+    kept, _ = calls_of(engine.Goal.ABSENT).twice(server)
+    assert kept.text == "tenants still use it: finance"
+    del world.containers["x"]
+    gone, _ = calls_of(engine.Goal.ABSENT).twice(server)
+    assert gone.text == "stop the database server; no tenant uses it"
+    assert world.containers == {}
+    assert world.networks == {}
+    assert set(world.volumes) == {NAME}
+
+
+def test_a_server_of_somebody_else_is_told_and_left_alone(server, calls_of, world, asked):
+    calls_of().run(server)
+    world.containers[NAME] = dataclasses.replace(world.containers[NAME], labels={})
+    with pytest.raises(errors.StepError, match="this toolkit did not make it"):
+        calls_of().plan(server)
+    with pytest.raises(errors.StepError, match="this toolkit did not make it"):
+        calls_of(engine.Goal.ABSENT).plan(server)

@@ -1,0 +1,142 @@
+"""The metadata database in PostgreSQL: migrated, copied before, never downgraded."""
+
+import pytest
+
+from airflow_platform import errors, secrets
+from airflow_platform.config import places
+from airflow_platform.manifests import airflow
+from airflow_platform.manifests import containers as manifest
+from airflow_platform.steps import keys, migration, tenant_certificates
+from airflow_platform.testing import containers as testing
+from airflow_platform.testing import specs
+from airflow_platform.tools import postgresql, postgresql_copies
+from airflow_platform.tools.containers.spec import Container, Thing
+from tests.steps import calling
+
+MIGRATE = ("airflow", "db", "migrate")
+MINE = "airflow.dev.analytics"
+
+
+class Database:
+    """The tenant's database: its revision, and copies of it."""
+
+    def __init__(self, monkeypatch, world):
+        self.revision = ""
+        self.copies = []
+        self._world = world
+        monkeypatch.setattr(postgresql, "revision", self._revision)
+        monkeypatch.setattr(postgresql_copies, "copy", self._copy)
+
+    def _revision(self, tenant):
+        assert (tenant.user, tenant.database) == ("dev_analytics", "dev_analytics"), "read as the tenant"
+        return self.revision
+
+    def _copy(self, server, source, target):
+        assert server.user == "postgres"
+        assert not self._world.containers, "somebody is connected"
+        self.copies.append((source, target, self.revision))
+
+
+@pytest.fixture
+def dev(place):
+    return places.EnvironmentPlace(place.directory.parent / "dev", own_users=False)
+
+
+@pytest.fixture
+def world(dev):
+    made = testing.World(images={"sha256:api-server"})
+    made.networks[MINE] = Thing(MINE, {})
+    return made
+
+
+@pytest.fixture
+def database(monkeypatch, world):
+    found = Database(monkeypatch, world)
+
+    class Programs(dict):
+        def __getitem__(self, command):
+            if command == MIGRATE:
+                found.revision = "new"
+            return super().__getitem__(command)
+
+    world.programs = Programs({MIGRATE: (0, "Database migrating done!")})
+    return found
+
+
+@pytest.fixture
+def calls(dev):
+    tenant = dev.tenant("analytics")
+    for directory in (tenant.keys, tenant.certificates):
+        directory.mkdir(parents=True)
+    made = calling.Calls(environment=specs.environment("dev", "analytics", runtime="docker"))
+    made.run(
+        keys.Keys(
+            dev, names=(*keys.NAMES, "database_password", "broker_password"), has_data=lambda name: False
+        )
+    )
+    made.run(tenant_certificates.TenantCertificates(dev))
+    names = (*manifest.AIRFLOW_COMPONENTS, "worker", "broker", "fakesnow")
+    made.outputs |= {
+        "ports": {"airflow": 18280},
+        "images": {
+            "images": {name: f"sha256:{name}" for name in names}, "revision": "new", "known": ["old", "new"],
+        },
+        "database-role": {"database": "dev_analytics", "role": "dev_analytics"},
+        "dag-repository": {"repository": "/nowhere/dags.git"},
+    }  # fmt: skip
+    return made
+
+
+@pytest.fixture
+def step(dev, world, database):
+    server = postgresql.Server("127.0.0.1", 1, "postgres", secrets.Secret("of the administrator"))
+    return migration.Migration(dev, world.opened, lambda context: server)
+
+
+def test_an_empty_database_is_migrated_and_not_copied(step, calls, database, world):
+    first, _ = calls.twice(step)
+    assert first.text == "migrate an empty database to new"
+    assert first.outputs == {"revision": "new"}
+    assert database.copies == []
+    assert "Database migrating done!" in calls.news
+    assert world.containers == {}
+
+
+def test_a_used_one_is_copied_while_nobody_is_connected(step, calls, database, world, dev):
+    database.revision = "old"
+    image = next(iter(world.images))
+    running = Container(
+        name=f"{MINE}.scheduler",
+        image=image,
+        labels=manifest.labels(str(dev.directory), "analytics", "scheduler"),
+    )
+    world.engine().containers.start(running)
+    first, _ = calls.twice(step)
+    assert first.text == "back up, then migrate from revision old to new"
+    assert database.copies == [("dev_analytics", "dev_analytics.old", "old")]
+
+
+def test_one_of_a_newer_airflow_is_told_and_left_alone(step, calls, database):
+    database.revision = "newest"
+    with pytest.raises(errors.StepError, match="at revision newest, which this Airflow does not know"):
+        calls.plan(step)
+
+
+def test_a_migration_that_fails_shows_its_last_lines_without_secrets(step, calls, database, world, dev):
+    secret = (dev.tenant("analytics").keys / "database_password").read_text()
+    world.programs[MIGRATE] = (1, f"cannot connect with {secret}")
+    with pytest.raises(errors.StepError, match="airflow db migrate exited 1") as raised:
+        calls.run(step)
+    assert "cannot connect with ***" in str(raised.value)
+    assert not [line for line in calls.news if secret in line]
+
+
+def test_what_is_migrated_with_is_the_tenants_own(step, calls, database, world):
+    calls.run(step)
+    spec = world.specs[f"{MINE}.migration"]
+    assert spec.network == MINE
+    assert not spec.ports
+    assert spec.environment["AIRFLOW__API_AUTH__JWT_ISSUER"] == "airflow-analytics"
+    address = spec.files["/run/airflow/environment/AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].content.reveal()
+    assert "@metadata-database:5432/dev_analytics" in address
+    assert airflow.ADMIN in spec.files["/run/airflow/passwords.json"].content.reveal()
