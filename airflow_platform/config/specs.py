@@ -230,6 +230,41 @@ class Eks(Spec):
     """EKS cluster name."""
 
 
+class Registry(Spec):
+    """Where the environment's images are: in AWS ECR."""
+
+    account: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9]{12}$")] | None = None
+    """AWS account id of the registry; by default that of [eks]. Another one where environments share a
+    registry. Commands refuse to push with credentials of another account."""
+    region: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")] | None = None
+    """AWS region of the registry; by default that of [eks]."""
+    profile: Annotated[str, pydantic.StringConstraints(min_length=1)] | None = None
+    """A profile in the AWS configuration of whoever runs the commands, for credentials of that account; by
+    default AWS's usual chain. `promote` between two accounts needs one for either, or leave to read."""
+    host: (
+        Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?$")] | None
+    ) = None
+    """Name of the registry's host, where it is reached by another than ECR's own, such as a private link.
+    Plain HTTP is spoken to this machine only."""
+    prefix: Annotated[
+        str, pydantic.StringConstraints(pattern=r"^[a-z0-9]+([._/-][a-z0-9]+)*$", max_length=200)
+    ] = "airflow-platform"
+    """What all names of repositories begin with: airflow-platform/scheduler."""
+    images: tuple[Name, ...] = (
+        "airflow-base", "api-server", "scheduler", "dag-processor", "triggerer", "worker",
+    )  # fmt: skip
+    """The images that are pushed and promoted: by default Airflow's. metadata-database, broker and
+    fakesnow stand in locally for what AWS and Snowflake provide; name them where they are to run there."""
+
+    @pydantic.field_validator("images")
+    @classmethod
+    def _distinct(cls, images: tuple[Name, ...]) -> tuple[Name, ...]:
+        if not images:
+            raise ValueError("name at least one image")
+        _refuse_twice("images are called", list(images))
+        return images
+
+
 class Dags(Spec):
     """Which DAGs the environment serves."""
 
@@ -258,6 +293,9 @@ class Environment(Spec):
     """Settings of the `docker` runtime."""
     eks: Eks | None = None
     """Settings of the `eks` runtime; needed by it."""
+    registry: Registry | None = None
+    """Where its images are; by default, on eks, the ECR of [eks]'s account and region. process and docker have
+    none: they run what is on this machine."""
     dags: Dags = Dags()
     """Which DAGs it serves."""
     steps: tuple[str, ...] = ()
