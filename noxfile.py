@@ -104,8 +104,10 @@ def lock(session: nox.Session) -> None:
     for name, inputs in INPUTS.items():
         _compile(session, f"requirements/{name}.lock", *inputs)
     for source in sorted(HERE.glob("images/*/requirements.in")):
+        # extra.in has what the project itself adds; see images/README.md.
+        inputs = [path for path in (source, source.with_name("extra.in")) if path.exists()]
         name = str(source.relative_to(HERE))
-        _compile(session, name.replace(".in", ".lock"), name)
+        _compile(session, name.replace(".in", ".lock"), *(str(path.relative_to(HERE)) for path in inputs))
 
 
 def _compile(session: nox.Session, lock: str, *inputs: str) -> None:

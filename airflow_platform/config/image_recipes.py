@@ -23,6 +23,9 @@ BASE = "base-image"
 FORMAT = 1
 """Of how the toolkit makes images; a change of it that changes images raises it, and all are made anew."""
 
+LOCK = "requirements.lock"
+"""The file of a recipe that names its Python packages."""
+
 _FOLDER = paths.CHECKOUT / "images"
 
 
@@ -42,6 +45,8 @@ class Recipe:
     install: tuple[str, ...] = ()
     """A program and its arguments that are run in a container of the parent; what that changes is the image.
     Empty where a Dockerfile among `files` makes it."""
+    before: tuple[str, ...] = ()
+    """What is run before that in a container of its own, for what it leaves in the cache of packages."""
     python: bool = False
     """Whether the installation needs uv and the package index."""
     published: bool = True
@@ -56,7 +61,8 @@ class Recipe:
             parent: The same of its parent.
             architecture: What it is to run on.
         """
-        digest = hashlib.sha256(json.dumps([FORMAT, self.name, parent, architecture, self.install]).encode())
+        made_of = [FORMAT, self.name, parent, architecture, self.install, *self.before]
+        digest = hashlib.sha256(json.dumps(made_of).encode())
         for place, path in sorted(self.files.items()):
             content = path.read_bytes()
             digest.update(json.dumps([place, is_program(path), len(content)]).encode() + content)
@@ -87,7 +93,7 @@ def recipes() -> tuple[Recipe, ...]:
             parent="airflow-packages",
             title="Apache Airflow with its providers",
             version=wanted.airflow,
-            files=_files(airflow, "Dockerfile", "entrypoint", "clean-logs", "healthcheck", "verify.py"),
+            files=_files(airflow, "Dockerfile", "entrypoint", "clean-logs", "healthcheck.py", "verify.py"),
             verify="verify.py",
         ),
         *(_component(name, wanted.airflow) for name in COMPONENTS),
@@ -136,17 +142,21 @@ def _system(name: str, folder: str, account: str) -> Recipe:
 
 def _python(name: str, folder: str, additions: Mapping[str, Path]) -> Recipe:
     """What a hashed lock says, in a virtual environment."""
-    place = _FOLDER / folder
+    place, install = _FOLDER / folder, _FOLDER / "install"
+    build_packages = tuple(_lines(place / "build-packages.txt"))
+    where = f"/opt/{folder}-venv"
     return Recipe(
         name=name,
         parent="airflow-system",
         title=f"Python packages of {folder}",
         files={
             **additions,
-            "requirements.lock": place / "requirements.lock",
-            "python.sh": _FOLDER / "install" / "python.sh",
+            LOCK: place / LOCK,
+            "python.sh": install / "python.sh",
+            **({"build.sh": install / "build.sh"} if build_packages else {}),
         },
-        install=("/mnt/python.sh", f"/opt/{folder}-venv"),
+        install=("/mnt/python.sh", where),
+        before=("/mnt/build.sh", where, *build_packages) if build_packages else (),
         python=True,
         published=False,
     )
@@ -169,7 +179,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """What a list of packages names: without comments and empty lines."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    """What a list of packages names, without comments and empty lines; one that is not there names none."""
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         if name := line.partition("#")[0].strip():
             yield name

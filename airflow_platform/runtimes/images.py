@@ -12,8 +12,8 @@ from pathlib import Path
 
 from airflow_platform import errors, programs
 from airflow_platform.config import built, image_recipes, image_settings, paths, versions
-from airflow_platform.engine import step, store
-from airflow_platform.steps import base_image, images
+from airflow_platform.engine import locks, step, store
+from airflow_platform.steps import base_image, build_leftovers, build_record, images
 from airflow_platform.tools import git, package_index, uv
 from airflow_platform.tools.containers import shelf
 
@@ -69,10 +69,15 @@ class Images:
             anew=anew,
         )
         return (
-            images.Leftovers(self._shelf, checkout=checkout),
+            build_leftovers.BuildLeftovers(self._shelf, checkout=checkout),
             base,
             *(images.ImageStep(recipe, shared) for recipe in recipes.values()),
-            images.ImageRecord(shared, airflow=versions.read().airflow),
+            build_record.BuildRecord(
+                self._record,
+                [name for name, each in recipes.items() if each.published],
+                airflow=versions.read().airflow,
+                labels=shared.labels,
+            ),
         )
 
     def store(
@@ -96,18 +101,24 @@ def _labels() -> Callable[[images.EnvironmentContext], Mapping[str, str]]:
 
     def labels(context: images.EnvironmentContext) -> Mapping[str, str]:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return {images.REVISION: commit(context.programs), "org.opencontainers.image.created": now}
+        return {build_record.REVISION: commit(context.programs), "org.opencontainers.image.created": now}
 
     return labels
 
 
 def _uv(context: images.EnvironmentContext, architecture: str) -> Path:
-    lock = hashlib.sha256(_BOOTSTRAP.read_bytes()).hexdigest()[:16]
-    return uv.fetch(
-        context.programs,
-        paths.cache() / "images" / f"uv-{lock}-{architecture}",
-        architecture=architecture,
-        lock=_BOOTSTRAP,
-        cache=paths.cache() / "downloads",
-        environment=package_index.uv_environment(os.environ),
+    """The uv of the toolkit's own lock, for images; whatever this machine is."""
+    digest = hashlib.sha256(_BOOTSTRAP.read_bytes()).hexdigest()[:16]
+    directory = paths.cache() / "images" / f"uv-{digest}-{architecture}"
+    lock = locks.FileLock(
+        directory.with_suffix(".lock"), str(directory), programs=context.programs, on_note=context.progress
     )
+    with lock.held(timeout=uv.TIMEOUT):  # Two images need it at the same time, and other checkouts may.
+        return uv.fetch(
+            context.programs,
+            directory,
+            architecture=architecture,
+            lock=_BOOTSTRAP,
+            cache=paths.cache() / "downloads",
+            environment=package_index.uv_environment(os.environ),
+        )

@@ -10,9 +10,9 @@ from typing import Any
 
 from airflow_platform import errors
 from airflow_platform.config import image_recipes
-from airflow_platform.engine import step
+from airflow_platform.engine import locks, step
 from airflow_platform.tools import debian
-from airflow_platform.tools.containers import engine, images, listing, shelf
+from airflow_platform.tools.containers import archives, engine, images, listing, shelf
 
 RECIPE = "airflow-platform.bootstrap"
 """The label of a base that we made, with what it was made of."""
@@ -76,7 +76,7 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
                 f"Fetch the right one: `docker pull --platform=linux/{observed.wanted} {self._reference}`.",
             )
         elif observed.image is None:
-            yield from self._check_obtainable()
+            yield from self._check_obtainable(context)
 
     def observe(self, context: EnvironmentContext) -> Observed:
         wanted = self._platform or self._images.platform()
@@ -97,7 +97,7 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
         platform = change.details["platform"]
         interruption = context.programs.interruption
-        with self._images.changing(interruption) as (_, ours):
+        with self._images.changing(interruption) as ours:
             try:
                 made = ours.pull(self._reference, platform=platform, progress=context.progress)
                 return self._outputs(made, None, platform)
@@ -109,9 +109,15 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
 
     def _bootstrap(self, context: EnvironmentContext, ours: images.Images, platform: str) -> step.Outputs:
         recipe = self._recipe(platform)
-        archive = self._cache / recipe / "rootfs.tar"
-        if self._anew or not archive.exists():
-            debian.bootstrap(context.programs, self._release, platform, archive, progress=context.progress)
+        archive = self._cache / f"{self._release}-{recipe}.tar"
+        lock = locks.FileLock(
+            archive.with_suffix(".lock"), str(archive), programs=context.programs, on_note=context.progress
+        )
+        with lock.held(timeout=debian.TIMEOUT):  # Other checkouts have the same cache.
+            if self._anew or not archive.exists():
+                debian.bootstrap(
+                    context.programs, self._release, platform, archive, progress=context.progress
+                )
         with archive.open("rb") as file:
             inputs = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         context.progress("giving it to the engine")
@@ -122,7 +128,7 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
             RECIPE: recipe,
             "org.opencontainers.image.title": f"Debian {self._release}, made of packages",
         }
-        files = {"Dockerfile": dockerfile, "rootfs.tar": archive}
+        files: archives.Files = {"Dockerfile": dockerfile, "rootfs.tar": archive}
         made = ours.build(files, arguments={}, labels=labels, platform=platform, progress=context.progress)
         ours.tag(made, f"{image_recipes.REPOSITORY}/debian:{self._release}-{inputs}")
         return self._outputs(made, inputs, platform)
@@ -135,15 +141,14 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
         made_of = [image_recipes.FORMAT, self._release, platform, debian.LEFT_OUT, debian.EPOCH]
         return step.digest(made_of) if self._release else "none"
 
-    def _check_obtainable(self) -> Iterable[errors.Fault]:
+    def _check_obtainable(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
         cause = debian.missing_bootstrap(self._release)
         if not cause:
             return
-        with engine.connected(self._images.host) as client:
+        with self._images.changing(context.programs.interruption) as ours:
             try:
-                with engine.translated(self._reference):
-                    client.api.inspect_distribution(self._reference)
-            except engine.EngineError as error:
+                ours.require_in_registry(self._reference)
+            except (images.RegistryMissing, engine.EngineError) as error:
                 yield errors.Fault(
                     f"base image {self._reference}", f"{error.message} And {cause}.", self._remedy()
                 )

@@ -16,14 +16,10 @@ from typing import Any
 from airflow_platform import errors
 from airflow_platform.config import built, image_recipes, image_settings, requirements
 from airflow_platform.engine import step
-from airflow_platform.tools import files
 from airflow_platform.tools.containers import installs, listing, outside, shelf, trials
 from airflow_platform.tools.containers import images as engine_images
 
 EnvironmentContext = step.EnvironmentContext[Any, Any]
-
-REVISION = "org.opencontainers.image.revision"
-"""The label with the commit of the checkout."""
 
 DOWNLOADS = "airflow-platform-downloads"
 """The engine's volume of downloaded packages: a lock that changed a little is installed from it in seconds."""
@@ -35,6 +31,7 @@ class Shared:
 
     shelf: shelf.Shelf
     recipes: Mapping[str, image_recipes.Recipe]
+    """By name, parents first."""
     settings: image_settings.ImageSettings
     checkout: str
     """What tells this checkout's drafts from others'."""
@@ -43,6 +40,7 @@ class Shared:
     uv: Callable[[EnvironmentContext, str], Path]
     """The uv for an architecture."""
     record: Path = built.RECORD
+    downloads: str = DOWNLOADS
 
 
 @dataclass(frozen=True)
@@ -52,16 +50,21 @@ class Observed:
     reference: str
     inputs: str
     parent: Mapping[str, Any]
+    """The outputs of its parent's step."""
     image: listing.Image | None
     """What has that name and is what was made; None when there is none."""
-    altered: bool
-    """Whether something else has that name."""
+    unfit: str
+    """Why another that has the name is not; "" when none has it."""
     wanted: bool
     """Whether it is needed: a mere parent is not when all that is made from it is there."""
 
 
 class ImageStep(step.EnvironmentStep[Any, Any]):
-    """One image. Outputs: `id`, `inputs`, `architecture`, `reference`, `size`, and the labels that tell more."""
+    """One image.
+
+    Outputs: `id` ("" for a parent that is not needed), `inputs`, `architecture`, `reference`, `size` and
+    `labels`, which tell of Airflow's revisions.
+    """
 
     def __init__(self, recipe: image_recipes.Recipe, shared: Shared) -> None:
         """Make the step of a recipe; it has the recipe's name."""
@@ -70,7 +73,7 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
         self._shared = shared
 
     def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
-        lock = self._recipe.files.get("requirements.lock")
+        lock = self._recipe.files.get(image_recipes.LOCK)
         if lock is None:
             return
         try:
@@ -79,229 +82,181 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
             compared = None  # The base image's check tells what is wrong with the engine.
         if compared is None:
             yield from requirements.stale(lock)
+        index = self._shared.settings.index
+        if index and index.password_variable and index.password() is None:
+            yield errors.Fault(
+                f"images/images.toml: index.password: {index.password_variable}",
+                "That environment variable is not set.",
+                "Set it to the password of the package index.",
+            )
 
     def observe(self, context: EnvironmentContext) -> Observed:
         parent = context.outputs(self._recipe.parent)
         inputs = self._recipe.inputs(parent["inputs"], parent["architecture"])
         reference = self._recipe.reference(inputs)
-        there = self._shared.shelf.at(reference)
-        good = there if there and self._is_ours(there, inputs, parent) else None
-        wanted = _wanted(self._recipe, parent["inputs"], parent["architecture"], self._shared)
-        return Observed(reference, inputs, parent, good, altered=bool(there and not good), wanted=wanted)
+        image = self._shared.shelf.at(reference)
+        unfit = _unfit(self._recipe, image, inputs, parent["id"], self._shared) if image else ""
+        good = image if image and not unfit else None
+        wanted = good is None and _wanted(self._recipe, inputs, parent["architecture"], self._shared)
+        return Observed(reference, inputs, parent, good, unfit, wanted)
 
     def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
+        parent = observed.parent
         if observed.image:
-            return step.NoChange(f"{observed.reference} is there", self._outputs(observed, observed.image))
+            outputs = _outputs(observed.reference, observed.inputs, parent, observed.image)
+            return step.NoChange(f"{observed.reference} is there", outputs)
         if not observed.wanted:
-            outputs = {**observed.parent, "inputs": observed.inputs, "id": ""}
+            outputs = {"id": "", "inputs": observed.inputs, "architecture": parent["architecture"]}
             return step.NoChange("what is made from it is there", outputs)
-        why = ": what has that name is not what was built" if observed.altered else ""
-        details = {"reference": observed.reference, "inputs": observed.inputs, "parent": dict(observed.parent)}
+        why = f": {observed.unfit}" if observed.unfit else ""
+        details = {"reference": observed.reference, "inputs": observed.inputs, "parent": dict(parent)}
         return step.Change(f"build {observed.reference}{why}", details)
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
-        details = change.details
-        with self._shared.shelf.changing(context.programs.interruption) as (client, ours):
-            draft = self._make(context, client, ours, details["parent"])
+        reference, inputs, parent = (change.details[key] for key in ("reference", "inputs", "parent"))
+        with self._shared.shelf.changing(context.programs.interruption) as images:
+            draft = self._draft(context, images, parent)
             labels = {
-                **self._labels(context, details),
-                **self._verified(context, client, draft),
+                **self._labels(context, reference, inputs, parent["id"]),
+                **self._tried(context, images, draft),
+                shelf.CONTENT: images.described(draft).content,
             }
-            found = ours.described(draft)
-            assert found is not None
-            made = ours.label(draft, {**labels, shelf.CONTENT: found.content})
-            ours.tag(made, details["reference"])
-        image = self._shared.shelf.at(details["reference"])
-        assert image is not None
-        parent = details["parent"]
-        observed = Observed(details["reference"], details["inputs"], parent, image, altered=False, wanted=True)
-        return self._outputs(observed, image)
+            images.tag(images.label(draft, labels), reference)
+        image = self._shared.shelf.at(reference)
+        if image is None:
+            raise errors.StepError(f"{reference} was built, and is gone.", hint="Run this again.")
+        return _outputs(reference, inputs, parent, image)
 
-    def _make(self, context: EnvironmentContext, client: Any, ours: engine_images.Images, parent: Any) -> str:
-        """Make the draft; its id."""
-        draft = {shelf.DRAFT: self._shared.checkout}
-        if not self._recipe.install:
-            return ours.build(
-                self._recipe.files, arguments={"BASE": parent["id"]}, labels=draft,
-                platform=parent["architecture"], progress=context.progress,
-            )  # fmt: skip
+    def _draft(
+        self, context: EnvironmentContext, images: engine_images.Images, parent: Mapping[str, Any]
+    ) -> str:
+        """Make the image without a name; its id."""
+        labels = {shelf.DRAFT: self._shared.checkout}
+        recipe = self._recipe
+        if not recipe.install:
+            return images.build(
+                recipe.files,
+                arguments={"BASE": parent["id"]},
+                labels=labels,
+                platform=parent["architecture"],
+                progress=context.progress,
+            )
         given = self._outside(context, parent["architecture"])
         context.programs.mask.add(*given.secrets)
         wanted = installs.Installation(
             image=parent["id"],
-            command=self._recipe.install,
-            files={**self._recipe.files, **given.files},
+            command=recipe.install,
+            files={**recipe.files, **given.files},
             environment=given.environment,
-            cache=DOWNLOADS if self._recipe.python else "",
-            labels=draft,
-            comment=self._recipe.title,
+            cache=self._shared.downloads if recipe.python else "",
+            labels=labels,
+            comment=recipe.title,
+            before=recipe.before,
         )
-        interruption = context.programs.interruption
-        return installs.install(client, wanted, interruption=interruption, progress=context.progress)
+        return images.install(wanted, context.progress)
 
     def _outside(self, context: EnvironmentContext, architecture: str) -> outside.Outside:
+        """What the installation needs of this machine: mirrors, index, certificates, uv."""
+        given = outside.for_debian(context.programs, self._shared.settings.base)
         if not self._recipe.python:
-            return outside.for_debian(context.programs, self._shared.settings.base)
+            return given
         index = self._shared.settings.index
-        given = outside.for_python(index.url, index.user, index.password()) if index else outside.for_python()
-        uv = self._shared.uv(context, architecture)
-        return outside.Outside({**given.files, "uv/bin/uv": uv}, given.environment, given.secrets)
+        for_python = (
+            outside.for_python(index.url, index.user, index.password()) if index else outside.for_python()
+        )
+        given = given.and_also(for_python)
+        return given.and_also(outside.Outside({"uv/bin/uv": self._shared.uv(context, architecture)}))
 
-    def _verified(self, context: EnvironmentContext, client: Any, draft: str) -> dict[str, str]:
+    def _tried(self, context: EnvironmentContext, images: engine_images.Images, draft: str) -> dict[str, str]:
         """Run what must run in the draft; what it says of itself, as labels."""
         if not self._recipe.verify:
             return {}
         context.progress("importing every provider and executor in it")
-        said = trials.run(
-            client, draft, ("python", f"{installs.PLACE}/verify.py"),
-            {"verify.py": self._recipe.files[self._recipe.verify]},
+        trial = trials.Trial(
+            draft,
+            ("python", f"{installs.PLACE}/{self._recipe.verify}"),
+            {self._recipe.verify: self._recipe.files[self._recipe.verify]},
             labels={shelf.DRAFT: self._shared.checkout},
-            interruption=context.programs.interruption, progress=context.progress,
-        )  # fmt: skip
+        )
         # Airflow logs to the standard output while it is imported; the answer comes last.
-        found = json.loads(said.strip().splitlines()[-1])
-        return {
-            shelf.REVISION: found["revision"],
-            shelf.KNOWN_REVISIONS: " ".join(found["known_revisions"]),
-        }
+        found = json.loads(images.attempt(trial, context.progress).strip().splitlines()[-1])
+        context.progress(f"{found['modules']} modules of {len(found['providers'])} providers import")
+        return {shelf.REVISION: found["revision"], shelf.KNOWN_REVISIONS: " ".join(found["known_revisions"])}
 
-    def _labels(self, context: EnvironmentContext, details: Mapping[str, Any]) -> dict[str, str]:
-        return {
+    def _labels(
+        self, context: EnvironmentContext, reference: str, inputs: str, parent: str
+    ) -> dict[str, str]:
+        labels = {
             **self._shared.labels(context),
-            **self._lock_labels(),
             "org.opencontainers.image.title": self._recipe.title,
-            "org.opencontainers.image.version": self._recipe.version or details["inputs"],
-            "org.opencontainers.image.ref.name": details["reference"],
+            "org.opencontainers.image.version": self._recipe.version or inputs,
+            "org.opencontainers.image.ref.name": reference,
             "org.opencontainers.image.base.name": self._shared.settings.base,
             shelf.IMAGE: self._recipe.name,
-            shelf.INPUTS: details["inputs"],
-            shelf.PARENT: details["parent"]["id"],
+            shelf.INPUTS: inputs,
+            shelf.PARENT: parent,
             shelf.DRAFT: "",
         }
-
-    def _lock_labels(self) -> dict[str, str]:
-        lock = self._recipe.files.get("requirements.lock")
-        if lock is None:
-            return {}  # Those of the parent stay.
-        return {
-            shelf.LOCK: hashlib.sha256(lock.read_bytes()).hexdigest(),
-            shelf.REQUIREMENTS: requirements.digest(lock),
-        }
-
-    def _is_ours(self, image: listing.Image, inputs: str, parent: Mapping[str, Any]) -> bool:
-        """Whether an image is what was made under its name, from the parent that is there now."""
-        labels = image.labels
-        if (labels.get(shelf.IMAGE), labels.get(shelf.INPUTS)) != (self._recipe.name, inputs):
-            return False
-        if parent["id"] and labels.get(shelf.PARENT) != parent["id"]:
-            return False
-        recorded = built.read(self._shared.record)
-        known = recorded and recorded.images.get(self._recipe.name)
-        if known and known.id == image.id:
-            return True
-        return self._shared.shelf.content(image.id) == labels.get(shelf.CONTENT)
-
-    def _outputs(self, observed: Observed, image: listing.Image) -> dict[str, Any]:
-        told = {name: image.labels.get(name, "") for name in (shelf.REVISION, shelf.KNOWN_REVISIONS)}
-        return {
-            "id": image.id,
-            "inputs": observed.inputs,
-            "architecture": observed.parent["architecture"],
-            "reference": observed.reference,
-            "size": image.size,
-            "labels": told,
-        }
+        if lock := self._recipe.files.get(image_recipes.LOCK):  # What is made from it keeps these.
+            labels[shelf.LOCK] = hashlib.sha256(lock.read_bytes()).hexdigest()
+            labels[shelf.REQUIREMENTS] = requirements.digest(lock)
+        return labels
 
 
-def _wanted(recipe: image_recipes.Recipe, parent: str, architecture: str, shared: Shared) -> bool:
-    """Whether an image is needed: it is started from, or something made from it lacks and is needed."""
+def _outputs(reference: str, inputs: str, parent: Mapping[str, Any], image: listing.Image) -> dict[str, Any]:
+    return {
+        "id": image.id,
+        "inputs": inputs,
+        "architecture": parent["architecture"],
+        "reference": reference,
+        "size": image.size,
+        "labels": {name: image.labels.get(name, "") for name in (shelf.REVISION, shelf.KNOWN_REVISIONS)},
+    }
+
+
+def _unfit(
+    recipe: image_recipes.Recipe, image: listing.Image, inputs: str, parent: str, shared: Shared
+) -> str:
+    """Why an image that has the name of one of ours is not to be used; "" when it is.
+
+    Args:
+        recipe: Of the one that should have the name.
+        image: What has it.
+        inputs: The digest of what it should be made of.
+        parent: The id of its parent; "" where that one is not needed, and so not known.
+        shared: With the engine's images.
+    """
+    labels = image.labels
+    if (labels.get(shelf.IMAGE), labels.get(shelf.INPUTS)) != (recipe.name, inputs):
+        return "another image has that name"
+    if parent and labels.get(shelf.PARENT) != parent:
+        return f"{recipe.parent} was built again"
+    if _recorded(recipe.name, shared) == image.id or shared.shelf.content(image.id) == labels.get(
+        shelf.CONTENT
+    ):
+        return ""
+    return "the one of that name was altered after it was built"
+
+
+def _recorded(name: str, shared: Shared) -> str:
+    """The id of an image when it was recorded; "" when it was not."""
+    try:
+        recorded = built.read(shared.record)
+    except errors.StateError:
+        return ""  # The record is a note, and is written anew.
+    return recorded.images[name].id if recorded and name in recorded.images else ""
+
+
+def _wanted(recipe: image_recipes.Recipe, inputs: str, architecture: str, shared: Shared) -> bool:
+    """Whether an image that is not there is needed: it is started from, or something made from it is missing."""
     if recipe.published:
         return True
-    inputs = recipe.inputs(parent, architecture)
-    return any(
-        shared.shelf.at(child.reference(child.inputs(inputs, architecture))) is None
-        and _wanted(child, inputs, architecture, shared)
-        for child in shared.recipes.values()
-        if child.parent == recipe.name
-    )
-
-
-class ImageRecord(step.EnvironmentStep[Any, Any]):
-    """The record of all images that something is started from, written when each is there."""
-
-    name = "record"
-
-    def __init__(self, shared: Shared, *, airflow: str) -> None:
-        """Make the step.
-
-        Args:
-            shared: As of the images.
-            airflow: Airflow's version.
-        """
-        self._names = tuple(name for name, each in shared.recipes.items() if each.published)
-        vars(self).update(requires=self._names)
-        self._shared = shared
-        self._airflow = airflow
-
-    def observe(self, context: EnvironmentContext) -> built.Built | None:
-        try:
-            return built.read(self._shared.record)
-        except errors.StateError:
-            return None  # It is a note, and is written anew.
-
-    def plan(self, context: EnvironmentContext, observed: built.Built | None) -> step.Change | step.NoChange:
-        wanted = self._wanted(context, observed.commit if observed else "")
-        if wanted == observed:
-            return step.NoChange(f"{self._shared.record} says so")
-        return step.Change(f"write {self._shared.record}")
-
-    def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
-        commit = self._shared.labels(context).get(REVISION, "")
-        content = self._wanted(context, commit).to_json()
-        files.make_directory(self._shared.record.parent, mode=0o755)
-        files.write(self._shared.record, content, mode=0o644)
-        return {}
-
-    def _wanted(self, context: EnvironmentContext, commit: str) -> built.Built:
-        made = {name: context.outputs(name) for name in self._names}
-        labels = made["airflow-base"]["labels"]
-        return built.Built(
-            images={
-                name: built.Image(name, each["reference"], each["id"], each["architecture"], each["size"])
-                for name, each in made.items()
-            },
-            commit=commit,
-            airflow=self._airflow,
-            revision=labels[shelf.REVISION],
-            known_revisions=tuple(labels[shelf.KNOWN_REVISIONS].split()),
-        )
-
-
-class Leftovers(step.EnvironmentStep[Any, Any]):
-    """What killed builds of this checkout left in the engine is gone."""
-
-    name = "leftovers"
-
-    def __init__(self, images: shelf.Shelf, *, checkout: str) -> None:
-        """Make the step.
-
-        Args:
-            images: Of the engine.
-            checkout: What tells this checkout's drafts from others'.
-        """
-        self._images = images
-        self._label = f"{shelf.DRAFT}={checkout}"
-
-    def observe(self, context: EnvironmentContext) -> int:
-        return self._images.left(self._label)
-
-    def plan(self, context: EnvironmentContext, observed: int) -> step.Change | step.NoChange:
-        if not observed:
-            return step.NoChange("no build was cut short")
-        return step.Change(f"remove {observed} that a killed build left")
-
-    def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
-        with self._images.changing(context.programs.interruption) as (client, ours):
-            installs.remove_left(client, self._label)
-            ours.remove_unnamed(self._label)
-        return {}
+    for child in shared.recipes.values():
+        if child.parent != recipe.name:
+            continue
+        made_of = child.inputs(inputs, architecture)
+        image = shared.shelf.at(child.reference(made_of))
+        missing = image is None or _unfit(child, image, made_of, "", shared)
+        if missing and _wanted(child, made_of, architecture, shared):
+            return True
+    return False

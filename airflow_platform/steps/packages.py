@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_platform import errors
+from airflow_platform.config import requirements
 from airflow_platform.engine import locks, step
 from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
 from airflow_platform.tools import files, interpreters, package_index, users, uv
@@ -90,6 +91,7 @@ class Packages(EnvironmentStep):
             )
         if observed.complete:
             return
+        yield from requirements.stale(self._recipe.lock)
         if fault := uv.missing_uv():
             yield fault
         if (free := shutil.disk_usage(nearest).free) < SPACE_NEEDED:

@@ -89,7 +89,12 @@ def missing_bootstrap(release: str) -> str:
 
 
 def bootstrap(
-    runner: programs.Programs, release: str, architecture: str, target: Path, *, progress: Callable[[str], None]
+    runner: programs.Programs,
+    release: str,
+    architecture: str,
+    target: Path,
+    *,
+    progress: Callable[[str], None],
 ) -> None:
     """Make the files of a slim Debian, as tar.
 
@@ -127,7 +132,8 @@ def bootstrap(
 
 def _hooks(release: str) -> tuple[str, ...]:
     """What is done in the finished tree ("$1"): Debian's own mirrors instead of this machine's, and no trace
-    of how this machine reaches them."""
+    of how this machine reaches them.
+    """
     stanzas = "\\n".join(
         f"Types: deb\\nURIs: {address}\\nSuites: {suites}\\nComponents: main\\n"
         "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\\n"
@@ -154,7 +160,9 @@ def _entries(directory: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _paragraphs(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     for paragraph in re.split(r"\n\s*\n", text):
-        fields: Mapping[str, str] = dict(re.findall(r"^(Types|URIs|Suites|Enabled):\s*(.*)$", paragraph, re.MULTILINE))
+        fields: Mapping[str, str] = dict(
+            re.findall(r"^(Types|URIs|Suites|Enabled):\s*(.*)$", paragraph, re.MULTILINE)
+        )
         wanted = "deb" in fields.get("Types", "").split() and fields.get("Enabled", "yes") != "no"
         for address in fields.get("URIs", "").split()[:1] if wanted else ():
             yield address.rstrip("/"), tuple(fields.get("Suites", "").split())

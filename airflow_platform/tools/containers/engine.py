@@ -19,6 +19,9 @@ TIMEOUT = 60
 LOCAL = "unix:///var/run/docker.sock"
 """Where an engine listens when nothing else is said."""
 
+FREE_SPACE = "Free some space where the engine keeps its data: `docker system df`, `docker system prune`."
+"""The remedy for an engine whose disk is full."""
+
 
 class EngineMissing(errors.PreflightError):
     """No engine answers."""
@@ -158,7 +161,7 @@ def _missing(host: str | None, error: Exception) -> EngineMissing:
 
 def _remedy(said: str) -> str:
     if "no space left on device" in said:
-        return "Free some space where the engine keeps its data: `docker system df`, `docker system prune`."
+        return FREE_SPACE
     if "port is already allocated" in said or "address already in use" in said:
         return "Stop the program that has the port."
     return ""

@@ -8,18 +8,13 @@ environment that no layer gets, and volumes that are no part of the image.
 from __future__ import annotations
 
 import contextlib
-import io
-import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_platform import errors, programs
-from airflow_platform.tools.containers import engine, follow, images
-
-if TYPE_CHECKING:
-    import docker
+from airflow_platform.tools.containers import archives, engine, follow
 
 PLACE = "/mnt"
 """Where the files of an installation are; a directory that every Debian has."""
@@ -34,7 +29,7 @@ LIFETIME = 3600
 """Seconds after which a container whose build was killed ends by itself, and the engine removes it."""
 
 TAIL = 15
-"""Lines that an error shows."""
+"""Lines that an error shows: a screen's third, and enough for a Python traceback's end."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class Installation:
     image: str
     """The parent's id."""
     command: tuple[str, ...]
-    files: Mapping[str, Path | bytes]
+    files: archives.Files
     """By their path below `PLACE`."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Of the command alone: may hold secrets."""
@@ -54,6 +49,9 @@ class Installation:
     """Of the container, and of the image."""
     comment: str = ""
     """For the image's history."""
+    before: tuple[str, ...] = ()
+    """A command that is run before, in a container of its own with the same files, environment and cache, and of
+    which nothing is kept but what it leaves in the cache."""
 
 
 class InstallationFailed(errors.StepError):
@@ -61,7 +59,7 @@ class InstallationFailed(errors.StepError):
 
 
 def install(
-    client: docker.DockerClient,
+    api: Any,
     wanted: Installation,
     *,
     interruption: programs.Interruption,
@@ -69,31 +67,48 @@ def install(
 ) -> str:
     """Run a command as root in a container of an image, and keep what it changed; the id, without a name.
 
+    Args:
+        api: The engine's API, of the docker library.
+        wanted: What is run where.
+        interruption: What ends it.
+        progress: Called with each line that it prints.
+
     Raises:
         InstallationFailed: The command said no.
         EngineError: The engine did.
         Interrupted: A signal came; nothing is kept.
     """
-    api: Any = client.api
+
+    def run(container: str, command: tuple[str, ...]) -> None:
+        with engine.translated(Path(command[0]).name):
+            made = api.exec_create(
+                container, list(command), user="0:0", environment=dict(wanted.environment), workdir=PLACE
+            )["Id"]
+            output = api.exec_start(made, stream=True)
+            followed = follow.items(output, interruption, lambda: remove(api, container))
+            tail = _told(followed, progress)
+            code = api.exec_inspect(made)["ExitCode"]
+        if code != 0:
+            raise _failed(Path(command[0]).name, code, tail)
+
+    if wanted.before:
+        with _container(api, wanted) as container:
+            run(container, wanted.before)
     with _container(api, wanted) as container:
-        with engine.translated("files of the installation"):
-            api.put_archive(container, PLACE, archive(wanted.files))
-        with engine.translated(wanted.command[0]):
-            _run(api, container, wanted, interruption, progress)
+        run(container, wanted.command)
         progress("keeping what was installed")
-        changes = ["CMD []", "ENTRYPOINT []", *(f"LABEL {key}={_quoted(text)}" for key, text in wanted.labels.items())]
-        with engine.translated("commit"):
+        labels = (f"LABEL {key}={_quoted(text)}" for key, text in wanted.labels.items())
+        changes = ["CMD []", "ENTRYPOINT []", *labels]
+        with engine.translated("keeping what was installed"):
             return str(api.commit(container, message=wanted.comment, changes=changes)["Id"])
 
 
-def remove_left(client: docker.DockerClient, label: str) -> int:
-    """Remove the containers with a label, which killed builds left; how many."""
-    api: Any = client.api
-    with engine.translated("containers"):
-        listed = api.containers(all=True, filters={"label": label})
-        for each in listed:
-            remove(api, each["Id"])
-    return len(listed)
+def remove(api: Any, container: str) -> None:
+    """Stop a container at once and remove it; one that is gone, or just going, is no error."""
+    import docker.errors  # noqa: PLC0415
+
+    with contextlib.suppress(docker.errors.APIError):
+        api.remove_container(container, force=True, v=True)
 
 
 @contextlib.contextmanager
@@ -108,45 +123,27 @@ def _container(api: Any, wanted: Installation) -> Iterator[str]:
             entrypoint=[],
             user="0:0",
             labels=dict(wanted.labels),
+            # A volume among the container's own settings would be one of the image's, too.
             host_config=api.create_host_config(mounts=mounts, auto_remove=True),
         )["Id"]
     try:
         with engine.translated("container of the installation"):
             api.start(made)
+            with archives.packed(wanted.files) as files:
+                api.put_archive(made, PLACE, files)
         yield made
     finally:
-        with contextlib.suppress(Exception):  # Removing it again is left to the next build.
+        with contextlib.suppress(Exception):  # An engine that went away: the next build removes it.
             remove(api, made)
 
 
-def remove(api: Any, container: str) -> None:
-    import docker.errors  # noqa: PLC0415
-
-    # It removes itself when it ends, so it may be gone, or be going.
-    with contextlib.suppress(docker.errors.NotFound, docker.errors.APIError):
-        api.remove_container(container, force=True, v=True)
-
-
-def _run(
-    api: Any,
-    container: str,
-    wanted: Installation,
-    interruption: programs.Interruption,
-    progress: Callable[[str], None],
-) -> None:
-    made = api.exec_create(
-        container, list(wanted.command), user="0:0", environment=dict(wanted.environment), workdir=PLACE
-    )["Id"]
+def _told(chunks: Iterator[bytes], progress: Callable[[str], None]) -> list[str]:
+    """Tell each line; the last ones."""
     tail: list[str] = []
-    output = api.exec_start(made, stream=True)
-    for line in _lines(follow.items(output, interruption, lambda: remove(api, container))):
+    for line in _lines(chunks):
         tail = [*tail[1 - TAIL :], line]
         progress(line)
-    code = api.exec_inspect(made)["ExitCode"]
-    if code != 0:
-        said = "".join(f"\n    {line}" for line in tail)
-        name = Path(wanted.command[0]).name
-        raise InstallationFailed(f"{name} exited {code}; its last lines:{said}", hint=_remedy(tail))
+    return tail
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
@@ -158,21 +155,15 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
         yield rest.decode(errors="replace").rstrip()
 
 
-def _remedy(tail: list[str]) -> str:
-    if any("No space left on device" in line for line in tail):
-        return "Free some space where the engine keeps its data: `docker system df`, `docker system prune`."
-    return (
+def _failed(name: str, code: int, tail: list[str]) -> InstallationFailed:
+    said = "".join(f"\n    {line}" for line in tail)
+    full = any("no space left on device" in line.lower() for line in tail)
+    hint = (
         "Check that containers reach the package mirrors (apt's sources, pip's index settings), "
         "then run this again: what was downloaded is kept."
     )
-
-
-def archive(files: Mapping[str, Path | bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as packed:
-        for place, source in sorted(files.items()):
-            images.add(packed, place, source)
-    return buffer.getvalue()
+    message = f"{name} exited {code}; its last lines:{said}"
+    return InstallationFailed(message, hint=engine.FREE_SPACE if full else hint)
 
 
 def _quoted(text: str) -> str:

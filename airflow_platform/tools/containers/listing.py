@@ -1,5 +1,6 @@
 """The images that an engine has, asked without the docker library: importing that takes longer than all else
-that a build with nothing to do needs."""
+that a build with nothing to do needs.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ def platform(host: str | None) -> str:
 
 def content(described: Mapping[str, Any]) -> str:
     """16 hexadecimal digits over layers and settings of an image, as the engine describes it, without its labels:
-    they tell one that was altered, whatever its labels say."""
+    they tell one that was altered, whatever its labels say.
+    """
     not_held = ("Labels", "Image", "Hostname")
     settings = {key: value for key, value in described["Config"].items() if key not in not_held}
     held = [described["RootFS"].get("Layers"), described["Architecture"], settings]

@@ -38,6 +38,11 @@ class Outside:
     secrets: tuple[secrets.Secret, ...] = ()
     """Those, to be masked."""
 
+    def and_also(self, other: Outside) -> Outside:
+        """Both."""
+        environment = {**self.environment, **other.environment}
+        return Outside({**self.files, **other.files}, environment, (*self.secrets, *other.secrets))
+
 
 def for_debian(runner: programs.Programs, base: str) -> Outside:
     """What apt needs in a container of an image.
@@ -99,7 +104,7 @@ def _proxies() -> dict[str, str]:
 
 def _file(name: str, value: str, files: dict[str, Path | bytes]) -> str:
     """Where the container finds a file of this machine; the value itself when it is none."""
-    if not name.rpartition("::")[2] in ("CAInfo", "CaInfo", "SslCert", "SslKey") or not Path(value).is_file():
+    if name.rpartition("::")[2] not in ("CAInfo", "CaInfo", "SslCert", "SslKey") or not Path(value).is_file():
         return value
     place = f"of-this-machine/{len(files)}-{Path(value).name}"
     files[place] = Path(value)

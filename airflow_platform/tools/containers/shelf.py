@@ -13,8 +13,6 @@ from airflow_platform import programs
 from airflow_platform.tools.containers import engine, listing
 
 if TYPE_CHECKING:
-    import docker
-
     from airflow_platform.tools.containers.images import Images
 
 IMAGE = "airflow-platform.image"
@@ -35,9 +33,6 @@ KNOWN_REVISIONS = "airflow-platform.known-revisions"
 """All that it knows, with spaces between."""
 DRAFT = "airflow-platform.draft"
 """Marks what has no name yet with the checkout that makes it: what a killed build leaves."""
-
-BUILD_TIMEOUT = 1800
-"""Seconds for one answer while something is built: keeping a layer of 1 GB takes one."""
 
 
 class Shelf:
@@ -101,13 +96,13 @@ class Shelf:
             return self._platform
 
     @contextlib.contextmanager
-    def changing(self, interruption: programs.Interruption) -> Iterator[tuple[docker.DockerClient, Images]]:
+    def changing(self, interruption: programs.Interruption) -> Iterator[Images]:
         """A way to change the images; afterwards they are asked for again."""
         from airflow_platform.tools.containers import images  # noqa: PLC0415 - only where something is built.
 
         try:
-            with engine.connected(self.host, timeout=BUILD_TIMEOUT) as client:
-                yield client, images.Images(client, interruption)
+            with engine.connected(self.host, timeout=images.TIMEOUT) as client:
+                yield images.Images(client, interruption)
         finally:
             with self._lock:
                 self._listed = None

@@ -3,76 +3,80 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from airflow_platform import programs
-from airflow_platform.tools.containers import engine, follow, installs
+from airflow_platform import errors, programs
+from airflow_platform.tools.containers import archives, engine, follow, installs
 
-if TYPE_CHECKING:
-    import docker
+
+@dataclass(frozen=True)
+class Trial:
+    """What is run where: without a network, as the image's own user."""
+
+    image: str
+    """Its id."""
+    command: tuple[str, ...]
+    files: archives.Files
+    """By their path below `installs.PLACE`."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of the container."""
+
+
+class NotAccepted(errors.StepError):
+    """The program said no: the image must not be used."""
 
 
 def run(
-    client: docker.DockerClient,
-    image: str,
-    command: Sequence[str],
-    files: Mapping[str, Path | bytes],
-    *,
-    labels: Mapping[str, str],
-    interruption: programs.Interruption,
-    progress: Callable[[str], None],
+    api: Any, trial: Trial, *, interruption: programs.Interruption, progress: Callable[[str], None]
 ) -> str:
-    """What a program prints in a container of an image, without a network and as the image's own user.
+    """What the program prints on its standard output.
 
     Args:
-        client: The engine.
-        image: Its id.
-        command: The program and its arguments.
-        files: By their path below `installs.PLACE`.
-        labels: Of the container.
+        api: The engine's API, of the docker library.
+        trial: What is run where.
         interruption: What ends it.
         progress: Called with each line of its standard error.
 
     Raises:
-        InstallationFailed: It ended with a code other than 0; carries its last lines.
+        NotAccepted: It ended with a code other than 0; carries its last lines.
+        EngineError: The engine said no.
         Interrupted: A signal came.
     """
-    api: Any = client.api
+    mounts = [{"Type": "volume", "Target": installs.PLACE}]
     with engine.translated("container of the trial"):
         made = api.create_container(
-            image,
-            list(command),
-            labels=dict(labels),
-            host_config=api.create_host_config(
-                network_mode="none", mounts=[{"Type": "volume", "Target": installs.PLACE}]
-            ),
+            trial.image,
+            list(trial.command),
+            labels=dict(trial.labels),
+            host_config=api.create_host_config(network_mode="none", mounts=mounts),
         )["Id"]
     try:
         with engine.translated("container of the trial"):
-            api.put_archive(made, installs.PLACE, installs.archive(files))
+            with archives.packed(trial.files) as files:
+                api.put_archive(made, installs.PLACE, files)
             output = api.attach(made, stream=True, logs=True, demux=True)
             api.start(made)
-        return _followed(api, made, output, interruption, progress)
+            return _followed(api, made, follow.items(output, interruption, lambda: None), progress)
     finally:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # An engine that went away: the next build removes it.
             installs.remove(api, made)
 
 
-def _followed(
-    api: Any, container: str, output: Any, interruption: programs.Interruption, progress: Callable[[str], None]
-) -> str:
+def _followed(api: Any, container: str, output: Any, progress: Callable[[str], None]) -> str:
     said: list[bytes] = []
     tail: list[str] = []
-    with engine.translated("container of the trial"):
-        for out, err in follow.items(output, interruption, lambda: installs.remove(api, container)):
-            said.append(out or b"")
-            for line in (err or b"").decode(errors="replace").splitlines():
-                tail = [*tail[1 - installs.TAIL :], line]
-                progress(line)
-        code = int(api.wait(container, timeout=60)["StatusCode"])
+    for out, err in output:
+        said.append(out or b"")
+        for line in (err or b"").decode(errors="replace").splitlines():
+            tail = [*tail[1 - installs.TAIL :], line]
+            progress(line)
+    code = int(api.wait(container, timeout=60)["StatusCode"])
     if code != 0:
         lines = "".join(f"\n    {line}" for line in tail)
-        raise installs.InstallationFailed(f"The image was not accepted; what it was tried with says:{lines}")
+        raise NotAccepted(
+            f"The image was not accepted: what it was tried with exited {code}; its last lines:{lines}",
+            hint="The lock does not hold together; pin what the lines name, then run `scripts/nox -s lock`.",
+        )
     return b"".join(said).decode()

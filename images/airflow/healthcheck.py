@@ -73,7 +73,7 @@ def heartbeat(database: str, kind: str, host: str) -> float | None:
         connection.close()
     if newest is None:
         return None
-    return (datetime.datetime.now(datetime.UTC) - newest).total_seconds()
+    return float((datetime.datetime.now(datetime.UTC) - newest).total_seconds())
 
 
 def check_worker() -> None:

@@ -1,0 +1,76 @@
+"""The record of all images that something is started from, written when each of them is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow_platform import errors
+from airflow_platform.config import built
+from airflow_platform.engine import step
+from airflow_platform.tools import files
+from airflow_platform.tools.containers import shelf
+
+EnvironmentContext = step.EnvironmentContext[Any, Any]
+
+REVISION = "org.opencontainers.image.revision"
+"""The label with the commit of the checkout."""
+
+
+class BuildRecord(step.EnvironmentStep[Any, Any]):
+    """It says what the outputs of the images' steps say. Outputs: `path`."""
+
+    name = "record"
+
+    def __init__(
+        self,
+        path: Path,
+        names: Sequence[str],
+        *,
+        airflow: str,
+        labels: Callable[[EnvironmentContext], Mapping[str, str]],
+    ) -> None:
+        """Make the step.
+
+        Args:
+            path: Of the record.
+            names: The images' steps.
+            airflow: Airflow's version.
+            labels: What all images that are made now are labelled with: the commit.
+        """
+        vars(self).update(requires=tuple(names))
+        self._path = path
+        self._airflow = airflow
+        self._labels = labels
+
+    def observe(self, context: EnvironmentContext) -> built.Built | None:
+        try:
+            return built.read(self._path)
+        except errors.StateError:
+            return None  # It is a note, and is written anew.
+
+    def plan(self, context: EnvironmentContext, observed: built.Built | None) -> step.Change | step.NoChange:
+        if observed and observed == self._wanted(context, observed.commit):
+            return step.NoChange(f"{self._path} names them", {"path": str(self._path)})
+        return step.Change(f"write down {len(self.requires)} images in {self._path}")
+
+    def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
+        content = self._wanted(context, self._labels(context)[REVISION]).to_json()
+        files.make_directory(self._path.parent, mode=0o755)
+        files.write(self._path, content, mode=0o644)
+        return {"path": str(self._path)}
+
+    def _wanted(self, context: EnvironmentContext, commit: str) -> built.Built:
+        made = {name: context.outputs(name) for name in self.requires}
+        told: Mapping[str, str] = made["airflow-base"]["labels"]
+        return built.Built(
+            images={
+                name: built.Image(name, each["reference"], each["id"], each["architecture"], each["size"])
+                for name, each in made.items()
+            },
+            commit=commit,
+            airflow=self._airflow,
+            revision=told[shelf.REVISION],
+            known_revisions=tuple(told[shelf.KNOWN_REVISIONS].split()),
+        )
