@@ -132,6 +132,11 @@ class RefusedError(PlatformError):
 
     exit_code = ExitCode.REFUSED
 
+    def __init__(self, message: str, *, hint: str = "", untouched: bool = False) -> None:
+        """Make the error; `untouched` says that also the work which it ended had changed nothing yet."""
+        super().__init__(message, hint=hint)
+        self.untouched = untouched
+
 
 class StateError(PlatformError):
     """The toolkit's own files cannot be read or written: a full disk, a lost permission."""

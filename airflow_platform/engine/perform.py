@@ -72,7 +72,7 @@ class Performer:
                 error.message,
                 faults=() if isinstance(error, errors.Interrupted) else faults_of(error, node),
                 traceback=traceback.format_exc(),
-                refusal=None if node in self._begun else refusal_of(error),
+                refusal=refusal_of(error, begun=node in self._begun),
             )
         except BaseException as error:  # noqa: BLE001 - a plugin's step may raise anything.
             fault = errors.Fault(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from airflow_platform.engine.step import Json, Outputs
-from airflow_platform.errors import ExitCode, Fault, PlatformError
+from airflow_platform.errors import ExitCode, Fault, PlatformError, RefusedError
 
 SCHEMA = "https://airflow-platform.invalid/report/1"
 """Names the envelope's version; docs/report.schema.json is that schema."""
@@ -192,9 +192,13 @@ def faults_of(error: PlatformError, node: Node) -> tuple[Fault, ...]:
     )
 
 
-def refusal_of(error: PlatformError) -> ExitCode | None:
-    """The exit code that outlives the step, when the error is about who may work here."""
-    return error.exit_code if error.exit_code in (ExitCode.BUSY, ExitCode.REFUSED) else None
+def refusal_of(error: PlatformError, *, begun: bool = False) -> ExitCode | None:
+    """The exit code that outlives the step, when the error is about who may work here.
+
+    Once the step's change has begun, only where the error says that nothing came of it.
+    """
+    stands = not begun or (isinstance(error, RefusedError) and error.untouched)
+    return error.exit_code if stands and error.exit_code in (ExitCode.BUSY, ExitCode.REFUSED) else None
 
 
 def masked(result: StepReport, mask: Callable[[str], str], *, seconds: float | None = None) -> StepReport:

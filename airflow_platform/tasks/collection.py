@@ -12,6 +12,8 @@ TASKS = (
     environments.doctor,
     environments.cache_prune,
     images.build,
+    images.push,
+    images.promote,
     tenants.tenant_up,
     tenants.tenant_status,
     tenants.tenant_logs,

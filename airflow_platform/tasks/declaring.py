@@ -80,6 +80,26 @@ def wants_traceback(context: Any) -> bool:
     return bool(context.config.get("traceback", False))
 
 
+def flag(parameter: str) -> str:
+    """The flag of a parameter; one whose name Python reserves, such as `from_`, ends in an underscore."""
+    return f"--{parameter.strip('_').replace('_', '-')}"
+
+
+def seconds(text: str) -> float:
+    """The value of a flag such as `--lock-timeout`.
+
+    Raises:
+        UsageError: It is no number of seconds.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise errors.UsageError(f"--lock-timeout={text} is no number of seconds.", hint="For example 60.")
+    return value
+
+
 def check_given(name: str, required: tuple[str, ...], values: Mapping[str, object]) -> None:
     """Refuse a call that lacks a required flag.
 
@@ -88,7 +108,7 @@ def check_given(name: str, required: tuple[str, ...], values: Mapping[str, objec
     """
     missing = [parameter for parameter in required if not values.get(parameter)]
     if missing:
-        flags = " and ".join(f"--{_dashed(parameter)}" for parameter in missing)
+        flags = " and ".join(map(flag, missing))
         raise errors.UsageError(
             f"{name} needs {flags}.", hint=f"`inv {name} --help` shows what each flag means."
         )
@@ -139,7 +159,3 @@ def _check(name: str, body: Body, parameters: list[inspect.Parameter], help: Map
             raise TypeError(f"task {name}: {each.name} needs the default ()")
     if set(help) != {each.name for each in parameters}:
         raise TypeError(f"task {name}: help must describe exactly its parameters")
-
-
-def _dashed(parameter: str) -> str:
-    return parameter.replace("_", "-")

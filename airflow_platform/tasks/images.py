@@ -9,6 +9,8 @@ from airflow_platform.tasks.declaring import task_named, wants_traceback
 GROUP = "images"
 
 JSON = "Print one JSON document on standard output."
+ENV = "The environment: the name of a file in environments/."
+LOCK_TIMEOUT = "Seconds to wait for the environment's lock."
 PLAN = "Print what would change, and change nothing; exits 3 when something would."
 
 
@@ -30,3 +32,40 @@ def build(
 
     call = building.Call("build", plan=plan, json=json, tracebacks=wants_traceback(context))
     return building.build(call, pull=pull, lock_timeout=lock_timeout)
+
+
+@task_named("push", group=GROUP, help={"env": ENV, "plan": PLAN, "json": JSON, "lock_timeout": LOCK_TIMEOUT})
+def push(context: Any, env: str, plan: bool = False, json: bool = False, lock_timeout: str = "60") -> int:
+    """Push the images that were built to an environment's registry, and record their digests."""
+    from airflow_platform.tasks import delivering
+
+    call = delivering.Call("push", plan, json, wants_traceback(context), lock_timeout)
+    return delivering.push(call, env)
+
+
+@task_named(
+    "promote",
+    group=GROUP,
+    help={
+        "from_": "The environment whose registry has the images.",
+        "to": "The environment whose registry is to have them.",
+        "image": "One image, as NAME or NAME:TAG; may be repeated. By default all, as they were pushed there.",
+        "plan": PLAN,
+        "json": JSON,
+        "lock_timeout": LOCK_TIMEOUT,
+    },
+)
+def promote(
+    context: Any,
+    from_: str,
+    to: str,
+    image: tuple[str, ...] = (),
+    plan: bool = False,
+    json: bool = False,
+    lock_timeout: str = "60",
+) -> int:
+    """Copy images from one environment's registry to another's, by digest; no layer moves that is there."""
+    from airflow_platform.tasks import delivering
+
+    call = delivering.Call("promote", plan, json, wants_traceback(context), lock_timeout)
+    return delivering.promote(call, from_, to, image)
