@@ -7,12 +7,13 @@ import os
 import sys
 from typing import Any
 
-from airflow_platform import errors, programs
+from airflow_platform import programs
 from airflow_platform.engine import run, step
 from airflow_platform.engine.report import OneAtATime
 from airflow_platform.reporting import choosing as reporters
 from airflow_platform.reporting import document, summary
 from airflow_platform.runtimes import images
+from airflow_platform.tasks import declaring
 
 DOOR = "scripts/inv"
 
@@ -41,7 +42,7 @@ def build(call: Call, *, pull: bool, lock_timeout: str) -> int:
         tenants=(),
         goal=step.Goal.PRESENT,
         steps=made.build_steps(anew=pull),
-        store=made.store(runner, lock_timeout=_seconds(lock_timeout), on_note=reporter.note),
+        store=made.store(runner, lock_timeout=declaring.seconds(lock_timeout), on_note=reporter.note),
         reporter=reporter,
         programs=runner,
         reached="built",
@@ -53,13 +54,3 @@ def build(call: Call, *, pull: bool, lock_timeout: str) -> int:
         document.write(report)
     summary.show(report, notes=(), next_commands=(), tracebacks=call.tracebacks)
     return report.exit_code
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise errors.UsageError(f"--lock-timeout={text} is no number of seconds.", hint="For example 60.")
-    return seconds

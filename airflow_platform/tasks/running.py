@@ -16,6 +16,7 @@ from airflow_platform.reporting import choosing as reporters
 from airflow_platform.reporting import document, summary
 from airflow_platform.runtimes import choosing as runtimes
 from airflow_platform.runtimes import runtime as contract
+from airflow_platform.tasks import declaring
 
 if TYPE_CHECKING:
     from airflow_platform.engine.report import Report
@@ -164,7 +165,7 @@ def _order(
         tenants=tenants,
         goal=goal,
         steps=(),
-        store=runtime.store(runner, lock_timeout=_seconds(call.lock_timeout), on_note=reporter.note),
+        store=runtime.store(runner, lock_timeout=declaring.seconds(call.lock_timeout), on_note=reporter.note),
         reporter=reporter,
         programs=runner,
         planning=call.plan,
@@ -190,16 +191,6 @@ def _next_commands(report: Report) -> tuple[str, ...]:
         f'{DOOR} airflow {where} --tenant={first} --args="dags list"',
         f"{DOOR} tenant-down {where}",
     )
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise errors.UsageError(f"--lock-timeout={text} is no number of seconds.", hint="For example 60.")
-    return seconds
 
 
 class _Silent:

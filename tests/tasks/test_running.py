@@ -7,7 +7,7 @@ import pytest
 from airflow_platform import errors
 from airflow_platform.engine import run, step
 from airflow_platform.engine.report import Report
-from airflow_platform.tasks import running
+from airflow_platform.tasks import declaring, running
 
 
 @pytest.fixture
@@ -73,10 +73,10 @@ def test_a_plan_for_an_answer_tells_nobody(orders, capsys):
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("1.5", 1.5), ("60", 60.0)])
 def test_a_lock_timeout_is_seconds(text, seconds):
-    assert running._seconds(text) == seconds
+    assert declaring.seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "inf", "nan"])
 def test_what_is_no_lock_timeout_is_a_usage_error(text):
     with pytest.raises(errors.UsageError, match="is no number of seconds"):
-        running._seconds(text)
+        declaring.seconds(text)
