@@ -24,9 +24,9 @@ _VIA = re.compile(r"-r (?P<path>\S+)")
 
 def digest(lock: Path) -> str:
     """16 hexadecimal digits over a lock and what it is made from: equal ones need not be compared again."""
-    found = hashlib.sha256()
-    for path in (lock, *_inputs(lock)):
-        found.update(path.read_bytes() + b"\0")
+    found = hashlib.sha256(lock.read_bytes())
+    for path in _inputs(lock):
+        found.update("\n".join(line for _, line in _lines(path)).encode() + b"\0")
     return found.hexdigest()[:16]
 
 
@@ -64,10 +64,7 @@ def _requirements(path: Path) -> Iterator[Requirement]:
     """
     from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415
 
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        text = re.sub(r"(^|\s)#.*", "", line).strip()
-        if not text:
-            continue
+    for number, text in _lines(path):
         try:
             yield Requirement(text)
         except InvalidRequirement as error:
@@ -77,6 +74,13 @@ def _requirements(path: Path) -> Iterator[Requirement]:
                 "Write one requirement a line, such as `apache-airflow-providers-http==5.3.0`.",
             )
             raise errors.ConfigurationError(f"{path} does not say what it must.", [fault]) from error
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbers and texts of the lines that say something."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if text := re.sub(r"(^|\s)#.*", "", line).strip():
+            yield number, text
 
 
 def _asked_for(text: str) -> set[str]:

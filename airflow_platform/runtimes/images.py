@@ -59,7 +59,7 @@ class Images:
             checkout=checkout,
             labels=_labels(),
             uv=_uv,
-            record=self._record,
+            checks=paths.cache() / "checks",
         )
         base = base_image.BaseImage(
             self._shelf,

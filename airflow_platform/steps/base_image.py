@@ -12,10 +12,10 @@ from airflow_platform import errors
 from airflow_platform.config import image_recipes
 from airflow_platform.engine import locks, step
 from airflow_platform.tools import debian
-from airflow_platform.tools.containers import archives, engine, images, listing, shelf
+from airflow_platform.tools.containers import api, archives, engine, images, shelf
 
-RECIPE = "airflow-platform.bootstrap"
-"""The label of a base that we made, with what it was made of."""
+MADE = "debian"
+"""What a base of packages is labelled with as its name."""
 
 EnvironmentContext = step.EnvironmentContext[Any, Any]
 
@@ -24,10 +24,12 @@ EnvironmentContext = step.EnvironmentContext[Any, Any]
 class Observed:
     """What is there."""
 
-    image: listing.Image | None
-    """The image of that name, else the base that we made; None when there is neither."""
-    architecture: str
-    """What that one runs on."""
+    name: str
+    """The base's, or of the one that we made."""
+    image: api.Image | None
+    """None when there is neither."""
+    inputs: str
+    """What those that are made from it go by: its id, or the digest of the packages' files."""
     wanted: str
     """What it is to run on."""
 
@@ -69,10 +71,10 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
                 f"It says {observed.wanted}, and the Docker engine runs {runs}.",
                 "Build with an engine of that kind (DOCKER_HOST names it), or change the setting.",
             )
-        elif observed.image and observed.architecture != observed.wanted and not self._anew:
+        elif observed.image and observed.image.architecture != observed.wanted and not self._anew:
             yield errors.Fault(
                 f"base image {self._reference}",
-                f"It is for {observed.architecture}, and images are made for {observed.wanted}.",
+                f"It is for {observed.image.architecture}, and images are made for {observed.wanted}.",
                 f"Fetch the right one: `docker pull --platform=linux/{observed.wanted} {self._reference}`.",
             )
         elif observed.image is None:
@@ -80,17 +82,17 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
 
     def observe(self, context: EnvironmentContext) -> Observed:
         wanted = self._platform or self._images.platform()
-        image = self._images.at(self._reference) or self._images.with_label(
-            RECIPE, self._recipe(wanted), image="debian"
-        )
-        return Observed(image, self._images.architecture(image.id) if image else "", wanted)
+        if image := self._images.at(self._reference):
+            return Observed(self._reference, image, image.id, wanted)
+        made = self._images.at(self._made(wanted))
+        if made is None or made.labels.get(shelf.IMAGE) != MADE:
+            return Observed(self._reference, None, "", wanted)
+        return Observed(self._made(wanted), made, made.labels[shelf.INPUTS], wanted)
 
     def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
         if observed.image and not self._anew:
-            outputs = self._outputs(
-                observed.image.id, observed.image.labels.get(shelf.INPUTS), observed.wanted
-            )
-            return step.NoChange(f"{', '.join(observed.image.references)} is there", outputs)
+            outputs = self._outputs(observed.image.id, observed.inputs, observed.wanted)
+            return step.NoChange(f"{observed.name} is there", outputs)
         instead = "" if debian.missing_bootstrap(self._release) else ", or make it of Debian packages"
         return step.Change(f"pull {self._reference}{instead}", {"platform": observed.wanted})
 
@@ -100,7 +102,7 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
         with self._images.changing(interruption) as ours:
             try:
                 made = ours.pull(self._reference, platform=platform, progress=context.progress)
-                return self._outputs(made, None, platform)
+                return self._outputs(made, made, platform)
             except images.RegistryMissing as error:
                 if cause := debian.missing_bootstrap(self._release):
                     raise errors.StepError(f"{error.message} And {cause}.", hint=self._remedy()) from error
@@ -123,14 +125,13 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
         context.progress("giving it to the engine")
         dockerfile = b'FROM scratch\nADD rootfs.tar /\nCMD ["bash"]\n'
         labels = {
-            shelf.IMAGE: "debian",
+            shelf.IMAGE: MADE,
             shelf.INPUTS: inputs,
-            RECIPE: recipe,
             "org.opencontainers.image.title": f"Debian {self._release}, made of packages",
         }
         files: archives.Files = {"Dockerfile": dockerfile, "rootfs.tar": archive}
         made = ours.build(files, arguments={}, labels=labels, platform=platform, progress=context.progress)
-        ours.tag(made, f"{image_recipes.REPOSITORY}/debian:{self._release}-{inputs}")
+        ours.tag(made, self._made(platform))
         return self._outputs(made, inputs, platform)
 
     @property
@@ -139,7 +140,11 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
 
     def _recipe(self, platform: str) -> str:
         made_of = [image_recipes.FORMAT, self._release, platform, debian.LEFT_OUT, debian.EPOCH]
-        return step.digest(made_of) if self._release else "none"
+        return step.digest(made_of)
+
+    def _made(self, platform: str) -> str:
+        """The name of a base of Debian packages: by how it is made, for what it holds changes with Debian."""
+        return f"{image_recipes.REPOSITORY}/debian:{self._release or 'none'}-{self._recipe(platform)}"
 
     def _check_obtainable(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
         cause = debian.missing_bootstrap(self._release)
@@ -161,5 +166,5 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
             )
         return f"Pull or load {self._reference} into the engine, or name another base in images/images.toml."
 
-    def _outputs(self, image: str, inputs: str | None, platform: str) -> dict[str, Any]:
-        return {"id": image, "inputs": inputs or image, "architecture": platform}
+    def _outputs(self, image: str, inputs: str, platform: str) -> dict[str, Any]:
+        return {"id": image, "inputs": inputs, "architecture": platform}

@@ -6,6 +6,7 @@ what it holds, so that one that somebody alters later is found.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from airflow_platform import errors
-from airflow_platform.config import built, image_recipes, image_settings, requirements
+from airflow_platform.config import image_recipes, image_settings, requirements
 from airflow_platform.engine import step
-from airflow_platform.tools.containers import installs, listing, outside, shelf, trials
+from airflow_platform.tools import files
+from airflow_platform.tools.containers import api, installs, outside, shelf, trials
 from airflow_platform.tools.containers import images as engine_images
 
 EnvironmentContext = step.EnvironmentContext[Any, Any]
@@ -39,8 +41,9 @@ class Shared:
     """Labels of each image that is made now: the commit, the time."""
     uv: Callable[[EnvironmentContext, str], Path]
     """The uv for an architecture."""
-    record: Path = built.RECORD
     downloads: str = DOWNLOADS
+    checks: Path | None = None
+    """Where it is noted which locks fit what they were made from; comparing takes a third of an unchanged build."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Observed:
     inputs: str
     parent: Mapping[str, Any]
     """The outputs of its parent's step."""
-    image: listing.Image | None
+    image: api.Image | None
     """What has that name and is what was made; None when there is none."""
     unfit: str
     """Why another that has the name is not; "" when none has it."""
@@ -76,12 +79,7 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
         lock = self._recipe.files.get(image_recipes.LOCK)
         if lock is None:
             return
-        try:
-            compared = self._shared.shelf.with_label(shelf.REQUIREMENTS, requirements.digest(lock))
-        except errors.PlatformError:
-            compared = None  # The base image's check tells what is wrong with the engine.
-        if compared is None:
-            yield from requirements.stale(lock)
+        yield from _compared(lock, self._shared.checks)
         index = self._shared.settings.index
         if index and index.password_variable and index.password() is None:
             yield errors.Fault(
@@ -95,7 +93,7 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
         inputs = self._recipe.inputs(parent["inputs"], parent["architecture"])
         reference = self._recipe.reference(inputs)
         image = self._shared.shelf.at(reference)
-        unfit = _unfit(self._recipe, image, inputs, parent["id"], self._shared) if image else ""
+        unfit = _unfit(self._recipe, image, inputs, parent["id"]) if image else ""
         good = image if image and not unfit else None
         wanted = good is None and _wanted(self._recipe, inputs, parent["architecture"], self._shared)
         return Observed(reference, inputs, parent, good, unfit, wanted)
@@ -197,13 +195,12 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
             shelf.PARENT: parent,
             shelf.DRAFT: "",
         }
-        if lock := self._recipe.files.get(image_recipes.LOCK):  # What is made from it keeps these.
+        if lock := self._recipe.files.get(image_recipes.LOCK):  # What is made from it keeps this.
             labels[shelf.LOCK] = hashlib.sha256(lock.read_bytes()).hexdigest()
-            labels[shelf.REQUIREMENTS] = requirements.digest(lock)
         return labels
 
 
-def _outputs(reference: str, inputs: str, parent: Mapping[str, Any], image: listing.Image) -> dict[str, Any]:
+def _outputs(reference: str, inputs: str, parent: Mapping[str, Any], image: api.Image) -> dict[str, Any]:
     return {
         "id": image.id,
         "inputs": inputs,
@@ -214,9 +211,7 @@ def _outputs(reference: str, inputs: str, parent: Mapping[str, Any], image: list
     }
 
 
-def _unfit(
-    recipe: image_recipes.Recipe, image: listing.Image, inputs: str, parent: str, shared: Shared
-) -> str:
+def _unfit(recipe: image_recipes.Recipe, image: api.Image, inputs: str, parent: str) -> str:
     """Why an image that has the name of one of ours is not to be used; "" when it is.
 
     Args:
@@ -224,27 +219,15 @@ def _unfit(
         image: What has it.
         inputs: The digest of what it should be made of.
         parent: The id of its parent; "" where that one is not needed, and so not known.
-        shared: With the engine's images.
     """
     labels = image.labels
     if (labels.get(shelf.IMAGE), labels.get(shelf.INPUTS)) != (recipe.name, inputs):
         return "another image has that name"
     if parent and labels.get(shelf.PARENT) != parent:
         return f"{recipe.parent} was built again"
-    if _recorded(recipe.name, shared) == image.id or shared.shelf.content(image.id) == labels.get(
-        shelf.CONTENT
-    ):
-        return ""
-    return "the one of that name was altered after it was built"
-
-
-def _recorded(name: str, shared: Shared) -> str:
-    """The id of an image when it was recorded; "" when it was not."""
-    try:
-        recorded = built.read(shared.record)
-    except errors.StateError:
-        return ""  # The record is a note, and is written anew.
-    return recorded.images[name].id if recorded and name in recorded.images else ""
+    if image.content != labels.get(shelf.CONTENT):
+        return "the one of that name was altered after it was built"
+    return ""
 
 
 def _wanted(recipe: image_recipes.Recipe, inputs: str, architecture: str, shared: Shared) -> bool:
@@ -256,7 +239,20 @@ def _wanted(recipe: image_recipes.Recipe, inputs: str, architecture: str, shared
             continue
         made_of = child.inputs(inputs, architecture)
         image = shared.shelf.at(child.reference(made_of))
-        missing = image is None or _unfit(child, image, made_of, "", shared)
+        missing = image is None or _unfit(child, image, made_of, "")
         if missing and _wanted(child, made_of, architecture, shared):
             return True
     return False
+
+
+def _compared(lock: Path, checks: Path | None) -> Iterable[errors.Fault]:
+    """What a lock lacks of what it was made from."""
+    note = checks / f"lock-{requirements.digest(lock)}" if checks else None
+    if note and note.exists():
+        return
+    faults = tuple(requirements.stale(lock))
+    yield from faults
+    if note and not faults:
+        with contextlib.suppress(errors.StateError):  # Then it is compared again.
+            files.make_directory(note.parent, mode=0o755)
+            files.write(note, "")

@@ -8,11 +8,10 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_platform import errors, programs
-from airflow_platform.tools.containers import archives, engine, follow, installs, listing, trials
+from airflow_platform.tools.containers import api, archives, engine, follow, installs, trials
 
 if TYPE_CHECKING:
     import docker
@@ -36,17 +35,6 @@ class RegistryMissing(errors.StepError):
     """No registry answers where a reference points; what it would have said is not known."""
 
 
-@dataclass(frozen=True)
-class Described:
-    """An image as it is."""
-
-    id: str
-    architecture: str
-    labels: Mapping[str, str]
-    content: str
-    """As `listing.content` has it."""
-
-
 class Images:
     """The images of one engine, for whoever changes them."""
 
@@ -55,16 +43,14 @@ class Images:
         self._close: Callable[[], None] = client.close
         self._interruption = interruption
 
-    def described(self, name: str) -> Described:
+    def described(self, name: str) -> api.Image:
         """The image of that id or reference.
 
         Raises:
             EngineError: Status 404: there is none.
         """
         with engine.translated(f"image {name}"):
-            found = self._api.inspect_image(name)
-        labels = found["Config"]["Labels"] or {}
-        return Described(found["Id"], found["Architecture"], labels, listing.content(found))
+            return api.image_of(self._api.inspect_image(name))
 
     def build(
         self,
@@ -112,10 +98,12 @@ class Images:
 
     def label(self, image: str, labels: Mapping[str, str]) -> str:
         """The same image with these labels; its id."""
+        # In one instruction: each would be a step, and all of them take longer than building a component.
+        instruction = "LABEL " + " ".join(f"{key}={installs.quoted(text)}" for key, text in labels.items())
         return self.build(
-            {"Dockerfile": f"FROM {image}\n".encode()},
+            {"Dockerfile": f"FROM {image}\n{instruction}\n".encode()},
             arguments={},
-            labels=labels,
+            labels={},
             platform=self.described(image).architecture,
             progress=lambda line: None,
         )

@@ -97,7 +97,7 @@ def install(
     with _container(api, wanted) as container:
         run(container, wanted.command)
         progress("keeping what was installed")
-        labels = (f"LABEL {key}={_quoted(text)}" for key, text in wanted.labels.items())
+        labels = (f"LABEL {key}={quoted(text)}" for key, text in wanted.labels.items())
         changes = ["CMD []", "ENTRYPOINT []", *labels]
         with engine.translated("keeping what was installed"):
             return str(api.commit(container, message=wanted.comment, changes=changes)["Id"])
@@ -166,5 +166,6 @@ def _failed(name: str, code: int, tail: list[str]) -> InstallationFailed:
     return InstallationFailed(message, hint=engine.FREE_SPACE if full else hint)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as a Dockerfile has it."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
