@@ -1,12 +1,30 @@
-"""From an environment to its runtime."""
+"""From an environment to its runtime; only that one is imported."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from airflow_platform import errors
 from airflow_platform.config import specs
-from airflow_platform.runtimes import process, runtime
+from airflow_platform.runtimes import runtime
 
-RUNTIMES = (process.ProcessRuntime,)
+
+def _process(environment: specs.Environment) -> runtime.Runtime:
+    from airflow_platform.runtimes import process  # noqa: PLC0415
+
+    return process.ProcessRuntime(environment)
+
+
+def _docker(environment: specs.Environment) -> runtime.Runtime:
+    from airflow_platform.runtimes import docker  # noqa: PLC0415
+
+    return docker.DockerRuntime(environment)
+
+
+RUNTIMES: Mapping[str, Callable[[specs.Environment], runtime.Runtime]] = {
+    "process": _process,
+    "docker": _docker,
+}
 """All that there are; an environment names one."""
 
 
@@ -16,10 +34,9 @@ def of(environment: specs.Environment) -> runtime.Runtime:
     Raises:
         UsageError: It is declared, but its runtime is not there yet.
     """
-    for kind in RUNTIMES:
-        if kind.name == environment.runtime:
-            return kind(environment)
+    if make := RUNTIMES.get(environment.runtime):
+        return make(environment)
     raise errors.UsageError(
         f"Environment {environment.name} names the runtime {environment.runtime}, which is not there yet.",
-        hint=f"There is: {', '.join(kind.name for kind in RUNTIMES)}. Try --env=sandbox.",
+        hint=f"There is: {', '.join(RUNTIMES)}. Try --env=sandbox.",
     )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import secrets as random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 from airflow_platform import errors, secrets
-from airflow_platform.config import places
+from airflow_platform.config import built, places
 from airflow_platform.engine import step
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
@@ -81,14 +84,17 @@ class Observed:
     wanted: Container | None
     found: Found | None
     network: bool
+    """Whether its network is there."""
     inhabitants: tuple[str, ...]
+    volume: bool = True
+    """Whether its data are there."""
 
 
 class DatabaseServer(EnvironmentStep):
     """Outputs: `host`, `port`, `user`, `password_file`, `container`."""
 
     name = "database-server"
-    requires = ("images", "database-volume")
+    requires: ClassVar[Sequence[str]] = ("images", "database-volume")
 
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
         self._place = place
@@ -129,22 +135,29 @@ class DatabaseServer(EnvironmentStep):
                 engine.containers.remove(name)
                 engine.networks.remove(_network(context))
                 return {}
-            if engine.networks.named(_network(context)) is None:
-                engine.networks.make(_network(context), manifest.labels(self._mark[1]))
-            engine.containers.remove(name)
-            engine.containers.start(self._wanted(context))
-            context.wait_for(
-                "the database server",
-                lambda: self._missing(context, engine),
-                timeout=READY_TIMEOUT,
-                hint=f"Look into its log: `docker logs {name}`.",
-            )
-            found = engine.containers.named(name)
-        assert found is not None
+            found = self._start(context, engine, self._wanted(context))
         return self._outputs(context, found)
 
+    def _start(self, context: EnvironmentContext, engine: opened.Engine, wanted: Container) -> Found:
+        """Start it in the place of one that may be there, and wait until it answers."""
+        if engine.networks.named(_network(context)) is None:
+            engine.networks.make(_network(context), manifest.labels(self._mark[1]))
+        engine.containers.remove(wanted.name)
+        engine.containers.start(wanted)
+        context.wait_for(
+            "the database server",
+            lambda: self._missing(context, engine),
+            timeout=READY_TIMEOUT,
+            hint=f"Look into its log: `docker logs {wanted.name}`.",
+        )
+        found = engine.containers.named(wanted.name)
+        assert found is not None
+        return found
+
     def _wanted(self, context: EnvironmentContext) -> Container:
-        image = context.outputs("images")["images"][manifest.SERVER]
+        return self._of_image(context, context.outputs("images")["images"][manifest.SERVER])
+
+    def _of_image(self, context: EnvironmentContext, image: str) -> Container:
         password = secrets.Secret(self._place.server_password.read_text())
         context.programs.mask.add(password)
         owner = str(self._place.directory)
@@ -173,6 +186,54 @@ class DatabaseServer(EnvironmentStep):
             "password_file": str(self._place.server_password),
             "container": found.name,
         }
+
+
+class DatabaseAccess(DatabaseServer):
+    """On the way down, before anything of the tenants is deleted: a server that was stopped is started.
+
+    Only a server that runs can drop what a tenant has in it. On the way up there is nothing to do.
+    """
+
+    name = "database-access"
+    requires = ("database-role",)
+    keeps_data = True
+
+    def __init__(self, place: places.EnvironmentPlace, engine: opened.Open, *, record: Path) -> None:
+        """Make the step.
+
+        Args:
+            place: Where the environment's files are.
+            engine: The way to the engine.
+            record: What `inv build` wrote: on the way down, the step `images` is not asked.
+        """
+        super().__init__(place, engine)
+        self._record = record
+
+    def observe(self, context: EnvironmentContext) -> Observed:
+        with self._open() as engine:
+            found = engine.containers.named(_name(context))
+            volume = engine.volumes.named(_name(context))
+        return Observed(None, found, network=False, inhabitants=(), volume=volume is not None)
+
+    def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
+        if context.goal is step.Goal.PRESENT:
+            return step.NoChange("the tenants' databases can be reached")
+        if not observed.volume:
+            return step.NoChange("there is no database")
+        if observed.found is not None and observed.found.running:
+            return step.NoChange("the database server runs")
+        return step.Change("start the database server, to drop what the tenants have in it")
+
+    def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
+        recorded = built.read(self._record)
+        if recorded is None or manifest.SERVER not in recorded.images:
+            raise errors.StepError(
+                f"The database server is stopped, and {self._record} does not name its image.",
+                hint="Run `scripts/inv build`, then this again.",
+            )
+        with self._open() as engine:
+            self._start(context, engine, self._of_image(context, recorded.images[manifest.SERVER].id))
+        return {}
 
 
 def _plan_stop(observed: Observed) -> step.Change | step.NoChange:

@@ -127,7 +127,7 @@ class Containers:
         with engine.translated(f"container {name}"):
             made = self._api.exec_create(name, list(command))["Id"]
             with _closing(self._api.exec_start(made, socket=True)) as channel:
-                for stream, data in frames.frames_iter(channel, tty=False):
+                for stream, data in frames.frames_iter(channel, tty=False):  # type: ignore[no-untyped-call]
                     on_output(stream == frames.STDERR, data)
             return int(self._api.exec_inspect(made)["ExitCode"])
 

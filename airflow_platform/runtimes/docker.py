@@ -1,0 +1,251 @@
+"""The `docker` runtime: containers on this machine, from the images that production runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from airflow_platform import errors, programs, secrets
+from airflow_platform.config import built, paths, places, specs, versions
+from airflow_platform.engine import plugins, step, store
+from airflow_platform.manifests import airflow as manifest
+from airflow_platform.manifests import containers as manifests
+from airflow_platform.runtimes import installed, runtime
+from airflow_platform.steps import (
+    container_images,
+    containers,
+    dag_repository,
+    database_server,
+    keys,
+    migration,
+    restart,
+    served_dags,
+    settings,
+    smoke,
+    tenant_certificates,
+    tenant_directory,
+    tenant_network,
+    tenant_ports,
+    tenant_postgresql,
+)
+from airflow_platform.tools import airflow, logs, postgresql
+from airflow_platform.tools.containers import opened, wellness
+from airflow_platform.tools.containers.spec import Found
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from airflow_platform.steps.contexts import TenantContext
+
+LOCK = paths.CHECKOUT / "images" / "airflow" / "requirements.lock"
+
+
+class DockerRuntime:
+    """Tenants as containers."""
+
+    name = "docker"
+
+    def __init__(self, environment: specs.Environment) -> None:
+        self._environment = environment
+        self._place = places.EnvironmentPlace(paths.state(environment.name), own_users=False)
+
+    def steps(self, options: runtime.Options) -> Sequence[step.Step]:
+        place, engine, docker = self._place, self._open, self._environment.docker
+        built_in: tuple[step.Step, ...] = (
+            container_images.ContainerImages(host=docker.host, record=built.RECORD, names=self._images()),
+            database_server.DatabaseVolume(place, engine),
+            database_server.DatabaseServer(place, engine),
+            dag_repository.DagRepository(place, checkout=paths.CHECKOUT),
+            tenant_directory.TenantDirectory(place),
+            keys.Keys(
+                place,
+                names=(*keys.NAMES, "database_password", "broker_password"),
+                has_data=lambda name: place.tenant(name).ports.exists(),
+            ),
+            tenant_ports.TenantPorts(place, self._needs()),
+            tenant_certificates.TenantCertificates(place),
+            tenant_network.TenantNetwork(place, engine),
+            tenant_network.TenantVolumes(place, engine),
+            tenant_postgresql.TenantDatabaseRole(
+                server=self._server_if_any,
+                password=tenant_postgresql.from_file(place),
+                owner=str(place.directory),
+                limit=docker.connections,
+            ),
+            database_server.DatabaseAccess(place, engine, record=built.RECORD),
+            migration.Migration(place, engine, self._server),
+            containers.Containers(place, engine),
+            settings.Settings(place),
+            served_dags.ServedDags(self.dag_commit),
+            smoke.Smoke(place),
+        )
+        asked = (restart.Restart(place, components=options.restart),) if options.restart else ()
+        return (*built_in, *asked, *plugins.load(self._environment.steps))
+
+    def store(
+        self, runner: programs.Programs, *, lock_timeout: float, on_note: Callable[[str], None]
+    ) -> store.Store:
+        return store.LocalStore(
+            self._place.directory,
+            self._environment.name,
+            lock_timeout=lock_timeout,
+            programs=runner,
+            on_note=on_note,
+        )
+
+    def component_names(self) -> tuple[str, ...]:
+        celery = self._environment.docker.executor == "CeleryExecutor"
+        return (
+            *manifests.AIRFLOW_COMPONENTS,
+            *((manifests.WORKER, manifests.BROKER) if celery else ()),
+            manifests.SNOWFLAKE,
+        )
+
+    def tenants_found(self) -> tuple[str, ...]:
+        with contextlib.suppress(errors.PreflightError), self._open() as engine:
+            everything = engine.containers.found(manifests.labels(str(self._place.directory)))
+            found = {each.labels.get(manifests.TENANT, "") for each in everything}
+            return tuple(sorted(name for name in found | {*self._place.found()} if specs.is_name(name)))
+        # Without an engine nothing runs, and the directories say whose data there are.
+        return tuple(name for name in self._place.found() if specs.is_name(name))
+
+    def is_running(self, tenant: str) -> bool:
+        return any(each.running for each in self._found(tenant))
+
+    def components(self, tenant: str) -> tuple[runtime.Component, ...]:
+        return tuple(
+            runtime.Component(
+                each.labels.get(manifests.COMPONENT, each.name), each.state, each.restarts, each.last_exit
+            )
+            for each in self._found(tenant)
+        )
+
+    def url(self, tenant: str) -> str:
+        try:
+            port = json.loads(self._place.tenant(tenant).ports.read_text())["airflow"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+        return manifests.address(port)
+
+    def dag_commit(self, tenant: str) -> str:
+        with self._open() as engine:
+            server = engine.containers.named(f"{manifests.prefix(self._environment.name)}.{manifests.SERVER}")
+        if server is None or not server.ports:
+            return ""
+        password = self._place.tenant(tenant).database_password
+        if not password.is_file():
+            return ""
+        at = self._server_at(server.ports[manifests.DATABASE_PORT]).as_tenant(
+            tenant_postgresql.name_of(self._environment.name, tenant), secrets.Secret(password.read_text())
+        )
+        return postgresql.bundle_version(at, manifest.BUNDLE)
+
+    def unwell(self, tenant: str) -> str:
+        place, url = self._place.tenant(tenant), self.url(tenant)
+        if not url or not place.admin_password.is_file():
+            return "the file of its ports" if not url else f"the password of {manifest.ADMIN}"
+        spec = next((each for each in self._environment.tenants if each.name == tenant), None)
+        wanted = manifests.components(spec, self._environment.docker) if spec else ()
+        found = {each.labels.get(manifests.COMPONENT): each for each in self._found(tenant)}
+        with (
+            self._open() as engine,
+            airflow.connected(url, manifest.ADMIN, place.admin_password) as client,
+        ):
+            return wellness.missing(engine.containers, {name: found.get(name) for name in wanted}, client)
+
+    def log_names(self, tenant: str) -> tuple[str, ...]:
+        return self.component_names()
+
+    def last_lines(self, tenant: str, names: Sequence[str], count: int) -> Iterable[logs.Line]:
+        with self._open() as engine:
+            for name in names:
+                for _, text in engine.containers.lines(self._container(tenant, name), last=count):
+                    yield logs.Line(name, text)
+
+    def new_lines(self, tenant: str, names: Sequence[str], wait: Callable[[], None]) -> Iterable[logs.Line]:
+        with self._open() as engine:
+            seen = {name: _latest(engine, self._container(tenant, name)) for name in names}
+            while True:
+                for name in names:
+                    lines = engine.containers.lines(self._container(tenant, name), since=seen[name])
+                    for seen[name], text in lines:
+                        yield logs.Line(name, text)
+                wait()
+
+    def run_airflow(self, tenant: specs.Tenant, arguments: Sequence[str]) -> int:
+        name = self._container(tenant.name, manifests.AIRFLOW_COMPONENTS[0])
+        with self._open() as engine:
+            found = engine.containers.named(name)
+            if found is None or not found.running:
+                raise errors.UsageError(
+                    f"Tenant {tenant.name} is not up.",
+                    hint=f"Run: inv tenant-up --env={self._environment.name}",
+                )
+            command = ("/entrypoint", "airflow", *arguments)
+            return engine.containers.execute(name, command, on_output=_pass_on)
+
+    def versions(self) -> Mapping[str, runtime.Version]:
+        recorded = built.read()
+        pinned = installed.pinned_version("apache-airflow", LOCK)
+        return {
+            "Airflow": runtime.Version(versions.read().airflow, pinned, recorded.airflow if recorded else "")
+        }
+
+    def isolation(self) -> str:
+        return (
+            "Each tenant has containers, a network, keys and a database of its own; tenants share the "
+            "database server, this machine's kernel and its Docker engine."
+        )
+
+    def _images(self) -> tuple[str, ...]:
+        return (*self.component_names(), manifests.SERVER)
+
+    def _open(self) -> AbstractContextManager[opened.Engine]:
+        return opened.opened(self._environment.docker.host)
+
+    def _needs(self) -> tenant_ports.Needs:
+        return tenant_ports.Needs(("airflow",), lambda environment: environment.docker.ports, self._is_mine)
+
+    def _is_mine(self, place: places.TenantPlace, port: int) -> bool:
+        """Whether it is a container of the tenant's that is published on a port."""
+        return any(port in each.ports.values() for each in self._found(place.directory.name))
+
+    def _found(self, tenant: str) -> tuple[Found, ...]:
+        with self._open() as engine:
+            return engine.containers.found(manifests.labels(str(self._place.directory), tenant))
+
+    def _container(self, tenant: str, component: str) -> str:
+        return f"{manifests.prefix(self._environment.name, tenant)}.{component}"
+
+    def _server(self, context: TenantContext) -> postgresql.Server:
+        return self._server_at(context.outputs("database-server")["port"])
+
+    def _server_if_any(self, context: TenantContext) -> postgresql.Server | None:
+        """The same; on the way down as it is found, and None where it has no data either."""
+        if context.goal is step.Goal.PRESENT:
+            return self._server(context)
+        name = f"{manifests.prefix(self._environment.name)}.{manifests.SERVER}"
+        with self._open() as engine:
+            found, volume = engine.containers.named(name), engine.volumes.named(name)
+        if found is not None and found.ports:
+            return self._server_at(found.ports[manifests.DATABASE_PORT])
+        if volume is not None:
+            raise step.OutputsUnknown(database_server.DatabaseAccess.name)
+        return None
+
+    def _server_at(self, port: int) -> postgresql.Server:
+        password = secrets.Secret(self._place.server_password.read_text())
+        return postgresql.Server("127.0.0.1", port, database_server.USER, password)
+
+
+def _latest(engine: opened.Engine, container: str) -> float:
+    return max((when for when, _ in engine.containers.lines(container, last=1)), default=0.0)
+
+
+def _pass_on(is_error: bool, data: bytes) -> None:
+    stream = sys.stderr if is_error else sys.stdout
+    stream.buffer.write(data)
+    stream.flush()

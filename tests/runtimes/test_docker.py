@@ -1,0 +1,163 @@
+"""Answers of the docker runtime about tenants in every state, and about an engine that is not there."""
+
+import io
+import sys
+
+import pytest
+
+from airflow_platform import errors
+from airflow_platform.config import built, paths, places
+from airflow_platform.manifests import containers as manifest
+from airflow_platform.runtimes import choosing, docker, runtime
+from airflow_platform.testing import containers as testing
+from airflow_platform.testing import specs
+from airflow_platform.tools import ports, postgresql
+from airflow_platform.tools.containers import engine, opened
+from airflow_platform.tools.containers.spec import Container, Thing
+
+MINE = "airflow.dev.analytics"
+SERVER = "airflow.dev.metadata-database"
+
+
+@pytest.fixture
+def environment():
+    return specs.environment("dev", "analytics", runtime="docker")
+
+
+@pytest.fixture
+def one(environment):
+    return docker.DockerRuntime(environment)
+
+
+@pytest.fixture
+def place():
+    found = places.EnvironmentPlace(paths.state("dev"))
+    found.tenant("analytics").keys.mkdir(parents=True)
+    return found
+
+
+@pytest.fixture
+def world(monkeypatch):
+    made = testing.World(images={"i"})
+    made.networks[MINE] = Thing(MINE, {})
+    monkeypatch.setattr(opened, "opened", lambda host: made.opened())
+    return made
+
+
+def start(world, place, component, tenant="analytics", **fields):
+    name = f"airflow.dev.{tenant}.{component}" if tenant else f"airflow.dev.{component}"
+    labels = manifest.labels(str(place.directory), tenant, component)
+    world.engine().containers.start(Container(name=name, image="i", labels=labels, network=MINE, **fields))
+    return name
+
+
+def test_an_environment_gets_the_runtime_that_it_names(environment):
+    assert isinstance(choosing.of(environment), docker.DockerRuntime)
+
+
+def test_the_local_executor_has_neither_broker_nor_worker():
+    environment = specs.environment("dev", runtime="docker", docker={"executor": "LocalExecutor"})
+    found = docker.DockerRuntime(environment).component_names()
+    assert found == ("api-server", "scheduler", "dag-processor", "triggerer", "fakesnow")
+
+
+def test_a_restart_is_a_step_only_when_it_is_asked_for(one):
+    without = [each.name for each in one.steps(runtime.Options())]
+    asked = [each.name for each in one.steps(runtime.Options(restart=("scheduler",)))]
+    assert set(asked) - set(without) == {"restart"}
+    assert len(set(asked)) == len(asked)
+
+
+def test_a_tenant_that_was_never_up(one, world):
+    assert one.tenants_found() == ()
+    assert (one.url("analytics"), one.dag_commit("analytics"), one.components("analytics")) == ("", "", ())
+    assert one.unwell("analytics") == "the file of its ports"
+    assert not one.is_running("analytics")
+    with pytest.raises(errors.UsageError, match="Tenant analytics is not up"):
+        one.run_airflow(specs.tenant(), ["version"])
+
+
+def test_a_tenant_is_found_by_its_directory_and_by_its_containers(one, world, place):
+    start(world, place, "scheduler", tenant="finance")
+    start(world, place, "metadata-database", tenant="")
+    assert one.tenants_found() == ("analytics", "finance")
+
+
+def test_without_an_engine_the_directories_say_whose_data_there_are(one, place, monkeypatch):
+    def missing(host):
+        raise engine.EngineMissing("No Docker engine answers.", [])
+
+    monkeypatch.setattr(opened, "opened", missing)
+    assert one.tenants_found() == ("analytics",)
+
+
+def test_containers_of_other_environments_and_checkouts_are_none_of_ours(one, world, place):
+    start(world, places.EnvironmentPlace(paths.state("another")), "scheduler")
+    assert one.components("analytics") == ()
+    assert not one.is_running("analytics")
+
+
+def test_components_are_told_as_they_are(one, world, place):
+    name = start(world, place, "scheduler")
+    world.set_state(name, "restarting", last_exit="exited 1", restarts=4)
+    assert one.components("analytics") == (runtime.Component("scheduler", "restarting", 4, "exited 1"),)
+    assert not one.is_running("analytics")
+
+
+def test_a_missing_container_is_told_by_its_component(one, world, place):
+    mine = place.tenant("analytics")
+    mine.ports.write_text('{"airflow": 18280}')
+    assert one.unwell("analytics") == "the password of admin"
+    mine.admin_password.write_text("x")
+    assert one.unwell("analytics") == "container fakesnow"
+
+
+def test_the_commit_is_read_as_the_tenant(one, world, place, monkeypatch):
+    place.server_password.parent.mkdir()
+    place.server_password.write_text("of the administrator")
+    place.tenant("analytics").database_password.write_text("of the tenant")
+    asked = []
+    monkeypatch.setattr(postgresql, "bundle_version", lambda at, bundle: asked.append(at) or "c0ffee")
+    assert one.dag_commit("analytics") == ""
+    start(world, place, "metadata-database", tenant="", ports={5432: 0})
+    assert one.dag_commit("analytics") == "c0ffee"
+    (at,) = asked
+    assert (at.user, at.password.reveal(), at.port) == ("dev_analytics", "of the tenant", testing.FIRST_PORT)
+
+
+def test_a_port_that_the_tenants_own_container_has_is_no_strangers(one, world, place, monkeypatch):
+    monkeypatch.setattr(ports, "is_free", lambda port: False)
+    needs = one.steps(runtime.Options())[6]._needs
+    assert not needs.is_mine(place.tenant("analytics"), 18280)
+    start(world, place, "api-server", ports={8080: 18280})
+    assert needs.is_mine(place.tenant("analytics"), 18280)
+    assert not needs.is_mine(place.tenant("analytics"), 18281)
+
+
+def test_logs_are_read_by_component_and_followed_from_where_they_were(one, world, place):
+    name = start(world, place, "scheduler")
+    world.logs[name] = [(1.0, "old"), (2.0, "last")]
+    assert [(line.source, line.text) for line in one.last_lines("analytics", ["scheduler"], 1)] == [
+        ("scheduler", "last")
+    ]
+
+    written = iter([(3.0, "new"), (3.5, "newer")])
+    lines = iter(
+        one.new_lines("analytics", ["scheduler", "worker"], lambda: world.logs[name].append(next(written)))
+    )
+    assert [next(lines).text for _ in range(2)] == ["new", "newer"]
+
+
+def test_airflows_own_cli_gets_the_secrets_through_the_entry_point(one, world, place, monkeypatch):
+    start(world, place, "api-server")
+    world.programs["/entrypoint", "airflow", "dags", "list"] = (3, "two DAGs")
+    printed = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(sys, "stdout", printed)
+    assert one.run_airflow(specs.tenant(), ["dags", "list"]) == 3
+    assert printed.buffer.getvalue() == b"two DAGs"
+
+
+def test_versions_come_from_what_was_built(one, monkeypatch, tmp_path):
+    monkeypatch.setattr(built, "read", lambda: None)
+    assert str(one.versions()["Airflow"]).endswith("not installed yet")
+    assert one.versions()["Airflow"].pinned == one.versions()["Airflow"].wanted
