@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import nox
@@ -31,14 +32,29 @@ os.environ.update(package_index.uv_environment(os.environ))
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Format and lint of Python, shell and YAML."""
+    """Format and lint of Python, shell, YAML and Dockerfiles; waivers: tests/test_waivers.py."""
     _sync(session, "lint")
     python = [name for name in PYTHON_FILES if (HERE / name).exists()]
     fix = "--fix" in session.posargs
     session.run("ruff", "format", *([] if fix else ["--check"]), *python)
     session.run("ruff", "check", *(["--fix"] if fix else []), *python)
-    session.run("shellcheck", "--external-sources", "scripts/inv", "scripts/nox", ".ci/run")
-    session.run("yamllint", "--strict", ".")
+    files = _files(session)
+    session.run("shellcheck", "--external-sources", *filter(_is_shell, files))
+    session.run("yamllint", "--strict", *(path for path in files if path.endswith((".yaml", ".yml", ".yamllint"))))
+    session.run("hadolint", "--config", ".hadolint.yaml", *filter(_is_dockerfile, files))
+
+
+@nox.session
+def checkov(session: nox.Session) -> None:
+    """Misconfiguration of Dockerfiles and of CI, and secrets in any file."""
+    _sync(session, "checkov")
+    # Not `--directory`: that reads every environment below the checkout too.
+    # fmt: off
+    session.run(
+        "checkov", "--config-file", ".checkov.yaml", *session.posargs, "--file", *_files(session),
+        env={"CHECKOV_RUN_SCA_PACKAGE_SCAN_V2": "false"},
+    )
+    # fmt: on
 
 
 @nox.session
@@ -81,13 +97,23 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def sandbox(session: nox.Session) -> None:
-    """The sandbox for real: Airflow, fakesnow, kills. Minutes."""
+    """The process runtime for real: Airflow, fakesnow, the contracts, kills. Minutes."""
     _sync(session, "tests")
     here = {"PYTHONPATH": str(HERE)}
     found = session.run("python", "tests/e2e/packages.py", env=here, silent=True)
     environments = dict(line.split("=", 1) for line in str(found).splitlines() if "=" in line)
     session.run("pytest", "--timeout=300", "-m", "sandbox", "tests/dags", "tests/fakesnow", env=environments)
-    session.run("pytest", "--timeout=900", "tests/e2e", *session.posargs)
+    # Whoever asks for one test by its name means one of the two.
+    chosen = {"success_codes": [0, 5]} if session.posargs else {}
+    session.run("pytest", "--timeout=900", "tests/e2e", *session.posargs, **chosen)
+    session.run("pytest", "tests/contracts", "--runtime=process", *session.posargs, **chosen)
+
+
+@nox.session(default=False)
+def images(session: nox.Session) -> None:
+    """What `inv build` makes, on a real Docker engine. Minutes; the first time it builds them."""
+    _sync(session, "tests")
+    session.run("pytest", "--timeout=900", "tests/images", *session.posargs)
 
 
 @nox.session(default=False)
@@ -120,6 +146,25 @@ def _compile(session: nox.Session, lock: str, *inputs: str) -> None:
         external=True, env={"UV_INDEX_STRATEGY": "first-index"},
     )
     # fmt: on
+
+
+def _files(session: nox.Session) -> list[str]:
+    """Every file that is committed, or would be by the next `git add`."""
+    found = session.run(
+        "git", "ls-files", "--cached", "--others", "--exclude-standard", external=True, silent=True, log=False
+    )
+    return sorted({path for path in str(found).splitlines() if (HERE / path).is_file()})
+
+
+def _is_dockerfile(path: str) -> bool:
+    return re.fullmatch(r"Dockerfile(\..+)?|.+\.Dockerfile", Path(path).name) is not None
+
+
+def _is_shell(path: str) -> bool:
+    """By its first line: programs have no ending, and what a program sources has no other mark."""
+    with (HERE / path).open("rb") as file:
+        first = file.readline(128)
+    return re.match(rb"#!.*\b(sh|bash|dash|ksh)\b|# shellcheck shell=", first) is not None or path.endswith(".sh")
 
 
 def _sync(session: nox.Session, lock: str) -> None:

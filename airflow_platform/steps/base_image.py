@@ -6,13 +6,16 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_platform import errors
 from airflow_platform.config import image_recipes
 from airflow_platform.engine import locks, step
 from airflow_platform.tools import debian
-from airflow_platform.tools.containers import api, archives, engine, images, shelf
+from airflow_platform.tools.containers import api, engine, shelf
+
+if TYPE_CHECKING:
+    from airflow_platform.tools.containers import images
 
 MADE = "debian"
 """What a base of packages is labelled with as its name."""
@@ -97,6 +100,8 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
         return step.Change(f"pull {self._reference}{instead}", {"platform": observed.wanted})
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
+        from airflow_platform.tools.containers import images  # noqa: PLC0415 - only where something is built.
+
         platform = change.details["platform"]
         interruption = context.programs.interruption
         with self._images.changing(interruption) as ours:
@@ -129,7 +134,7 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
             shelf.INPUTS: inputs,
             "org.opencontainers.image.title": f"Debian {self._release}, made of packages",
         }
-        files: archives.Files = {"Dockerfile": dockerfile, "rootfs.tar": archive}
+        files: dict[str, Path | bytes] = {"Dockerfile": dockerfile, "rootfs.tar": archive}
         made = ours.build(files, arguments={}, labels=labels, platform=platform, progress=context.progress)
         ours.tag(made, self._made(platform))
         return self._outputs(made, inputs, platform)
@@ -147,6 +152,8 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
         return f"{image_recipes.REPOSITORY}/debian:{self._release or 'none'}-{self._recipe(platform)}"
 
     def _check_obtainable(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
+        from airflow_platform.tools.containers import images  # noqa: PLC0415 - only where something is built.
+
         cause = debian.missing_bootstrap(self._release)
         if not cause:
             return

@@ -12,14 +12,17 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_platform import errors
 from airflow_platform.config import image_recipes, image_settings, requirements
 from airflow_platform.engine import step
 from airflow_platform.tools import files
-from airflow_platform.tools.containers import api, installs, outside, shelf, trials
-from airflow_platform.tools.containers import images as engine_images
+from airflow_platform.tools.containers import api, shelf
+
+if TYPE_CHECKING:
+    from airflow_platform.tools.containers import images as engine_images
+    from airflow_platform.tools.containers import outside
 
 EnvironmentContext = step.EnvironmentContext[Any, Any]
 
@@ -129,6 +132,8 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
         self, context: EnvironmentContext, images: engine_images.Images, parent: Mapping[str, Any]
     ) -> str:
         """Make the image without a name; its id."""
+        from airflow_platform.tools.containers import installs  # noqa: PLC0415 - only where something is built.
+
         labels = {shelf.DRAFT: self._shared.checkout}
         recipe = self._recipe
         if not recipe.install:
@@ -155,6 +160,8 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
 
     def _outside(self, context: EnvironmentContext, architecture: str) -> outside.Outside:
         """What the installation needs of this machine: mirrors, index, certificates, uv."""
+        from airflow_platform.tools.containers import outside  # noqa: PLC0415 - only where something is built.
+
         given = outside.for_debian(context.programs, self._shared.settings.base)
         if not self._recipe.python:
             return given
@@ -169,6 +176,8 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
         """Run what must run in the draft; what it says of itself, as labels."""
         if not self._recipe.verify:
             return {}
+        from airflow_platform.tools.containers import installs, trials  # noqa: PLC0415 - only where something is built.
+
         context.progress("importing every provider and executor in it")
         trial = trials.Trial(
             draft,

@@ -5,14 +5,17 @@ All of it is given to one program or lies in a volume that goes with its contain
 
 from __future__ import annotations
 
+import netrc
 import os
 import re
-from collections.abc import Mapping
+import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_platform import programs, secrets
 from airflow_platform.tools import debian, package_index
+from airflow_platform.tools.containers.archives import Files
 from airflow_platform.tools.containers.installs import CACHE, PLACE
 
 _OF_UV = re.compile(
@@ -22,16 +25,22 @@ _OF_UV = re.compile(
 )
 """Variables of the caller that say how packages are reached."""
 
+_INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
+"""Those that hold addresses of indexes, with spaces between."""
+
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CLIENT_CERT")
 
-_ADDRESS = re.compile(r"(?P<scheme>\w+://)(?:(?P<user>[^/@:]*)(?::(?P<password>[^/@]*))?@)?")
+_FILE_SETTINGS = ("CAInfo", "CaInfo", "SslCert", "SslKey")
+"""The last parts of apt's settings that name files."""
+
+_PASSWORD = re.compile(r"://[^/@\s:]*:([^/@\s]+)@")
 
 
 @dataclass(frozen=True)
 class Outside:
     """What an installation is given."""
 
-    files: Mapping[str, Path | bytes] = field(default_factory=dict)
+    files: Files = field(default_factory=dict)
     """By their path below the installation's place."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """May hold secrets."""
@@ -53,18 +62,20 @@ def for_debian(runner: programs.Programs, base: str) -> Outside:
     """
     files: dict[str, Path | bytes] = {}
     lines = []
-    for name, value in debian.settings(runner).items():
-        lines.append(f'Acquire::{name} "{_file(name, value, files)}";')
     certificates = os.environ.get("SSL_CERT_FILE", "")
-    if certificates and Path(certificates).is_file():
-        files["certificates.pem"] = Path(certificates)
-        lines.append(f'Acquire::https::CAInfo "{PLACE}/certificates.pem";')
+    if Path(certificates).is_file():
+        lines.append(f'Acquire::https::CAInfo "{_carried(certificates, files)}";')
+    for name, value in debian.settings(runner).items():
+        named = name.rpartition("::")[2] in _FILE_SETTINGS and Path(value).is_file()
+        lines.append(f'Acquire::{name} "{_carried(value, files) if named else value}";')
     release = debian.codename(base)
     if release and not (mirrors := debian.mirrors(release)).are_public:
-        files["sources.list"] = ("\n".join(mirrors.lines()) + "\n").encode()
+        files["sources.list"] = _text(mirrors.lines())
         lines += [f'Dir::Etc::SourceList "{PLACE}/sources.list";', 'Dir::Etc::SourceParts "/dev/null";']
-    files["apt.conf"] = ("\n".join(lines) + "\n").encode()
-    return Outside(files, {"APT_CONFIG": f"{PLACE}/apt.conf", **_proxies()})
+    files["apt.conf"] = _text(lines)
+    proxies = {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
+    found = _secrets_in((*proxies.values(), *lines))
+    return Outside(files, {"APT_CONFIG": f"{PLACE}/apt.conf", **proxies}, tuple(found))
 
 
 def for_python(index: str = "", user: str = "", password: secrets.Secret | None = None) -> Outside:
@@ -75,39 +86,44 @@ def for_python(index: str = "", user: str = "", password: secrets.Secret | None 
         user: Its user name.
         password: Its password.
     """
+    files: dict[str, Path | bytes] = {}
     environment = {key: value for key, value in os.environ.items() if _OF_UV.fullmatch(key)}
     environment |= package_index.uv_environment(os.environ)
-    files: dict[str, Path | bytes] = {}
     for name in _CERTIFICATES:
-        if name in environment:
-            environment[name] = _file(f"{name}::CAInfo", environment[name], files)
+        if Path(value := environment.get(name, "")).is_file():
+            environment[name] = _carried(value, files)
     links = environment.get("UV_FIND_LINKS", "").split(",")
-    found = [_links(link, files) for link in links if link]
-    environment["UV_FIND_LINKS"] = ",".join(filter(None, found))
+    environment["UV_FIND_LINKS"] = ",".join(filter(None, (_links(each, files) for each in links if each)))
     if index:
-        address = _with_credentials(index, user, password)
-        environment["UV_INDEX"] = " ".join(filter(None, (address, environment.get("UV_INDEX", ""))))
-    environment = {key: value for key, value in environment.items() if value}
-    environment |= {
+        address = _with_login(index, user, password.reveal() if password else "")
+        environment["UV_INDEX"] = f"{address} {environment.get('UV_INDEX', '')}".strip()
+    for name in _INDEXES:
+        if name in environment:
+            environment[name] = " ".join(_with_login_of_netrc(each) for each in environment[name].split())
+    environment = {key: value for key, value in environment.items() if value} | {
         "UV_CACHE_DIR": CACHE,
-        "UV_LINK_MODE": "copy",
+        "UV_LINK_MODE": "copy",  # The cache is another file system.
         "UV_NO_PROGRESS": "1",
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_COMPILE_BYTECODE_TIMEOUT": "600",
     }
-    return Outside(files, environment, tuple(_secrets(environment, password)))
+    named = [secrets.Secret(value) for key, value in environment.items() if key.endswith("_PASSWORD")]
+    return Outside(files, environment, (*named, *_secrets_in(environment.values())))
 
 
-def _proxies() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
+def _secrets_in(texts: Iterable[str]) -> Iterator[secrets.Secret]:
+    """The passwords in addresses, as they are and as they were before they were quoted."""
+    for text in texts:
+        for password in _PASSWORD.findall(text):
+            yield secrets.Secret(password)
+            if (plain := urllib.parse.unquote(password)) != password:
+                yield secrets.Secret(plain)
 
 
-def _file(name: str, value: str, files: dict[str, Path | bytes]) -> str:
-    """Where the container finds a file of this machine; the value itself when it is none."""
-    if name.rpartition("::")[2] not in ("CAInfo", "CaInfo", "SslCert", "SslKey") or not Path(value).is_file():
-        return value
-    place = f"of-this-machine/{len(files)}-{Path(value).name}"
-    files[place] = Path(value)
+def _carried(path: str, files: dict[str, Path | bytes]) -> str:
+    """Where the container finds a file of this machine."""
+    place = f"of-this-machine/{len(files)}-{Path(path).name}"
+    files[place] = Path(path)
     return f"{PLACE}/{place}"
 
 
@@ -121,19 +137,25 @@ def _links(link: str, files: dict[str, Path | bytes]) -> str:
     return f"{PLACE}/{place}" if packages else ""
 
 
-def _with_credentials(address: str, user: str, password: secrets.Secret | None) -> str:
-    import urllib.parse  # noqa: PLC0415
+def _with_login_of_netrc(address: str) -> str:
+    """An address with the login that ~/.netrc has for its host; uv in the container has no such file."""
+    parts = urllib.parse.urlsplit(
+        address.partition("=")[2] if "=" in address.partition("://")[0] else address
+    )
+    if parts.username or not parts.hostname:
+        return address
+    try:
+        found = netrc.netrc(os.environ.get("NETRC")).hosts.get(parts.hostname)
+    except (OSError, netrc.NetrcParseError):
+        return address
+    return _with_login(address, found[0], found[2] or "") if found else address
 
+
+def _with_login(address: str, user: str, password: str) -> str:
     scheme, _, rest = address.partition("://")
-    words = [user, password.reveal() if password else ""]
-    quoted = ":".join(urllib.parse.quote(word, safe="") for word in words if word)
+    quoted = ":".join(urllib.parse.quote(word, safe="") for word in (user, password) if word)
     return f"{scheme}://{quoted}@{rest}" if quoted else address
 
 
-def _secrets(environment: Mapping[str, str], password: secrets.Secret | None) -> list[secrets.Secret]:
-    found = [password] if password else []
-    for name, value in environment.items():
-        if name.endswith("_PASSWORD"):
-            found.append(secrets.Secret(value))
-        found += [secrets.Secret(each["password"]) for each in _ADDRESS.finditer(value) if each["password"]]
-    return found
+def _text(lines: tuple[str, ...] | list[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
