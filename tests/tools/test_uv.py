@@ -78,3 +78,45 @@ def test_what_uv_says_is_in_the_error_with_a_remedy(own, tmp_path):
     (own / "failing").touch()
     with pytest.raises(errors.ProgramError, match="exited 2"):
         install(tmp_path, [])
+
+
+FETCHES = """#!/bin/sh
+here=$(dirname "$0")
+echo "$*" >>"$here/calls"
+while [ "$1" != --target ]; do shift; done
+mkdir -p "$2/bin"
+[ ! -e "$here/failing" ] || { echo "no such wheel" >&2; exit 2; }
+echo "a uv for another machine" >"$2/bin/uv"
+"""
+
+
+def fetch(tmp_path, architecture="arm64"):
+    return uv.fetch(
+        programs.Programs(),
+        tmp_path / "images" / "uv",
+        architecture=architecture,
+        lock=tmp_path / "bootstrap.lock",
+        cache=tmp_path / "cache",
+        environment={},
+    )
+
+
+def test_the_uv_of_images_is_fetched_once(own, tmp_path):
+    (own / "uv").write_text(FETCHES)
+    path = fetch(tmp_path)
+    assert path.read_text() == "a uv for another machine\n"
+    assert fetch(tmp_path) == path
+    (call,) = (own / "calls").read_text().splitlines()
+    assert "--python-platform=aarch64-unknown-linux-gnu" in call
+    assert "--require-hashes" in call
+    assert f"-r {tmp_path}/bootstrap.lock" in call
+
+
+def test_a_uv_of_images_that_was_fetched_in_part_is_fetched_again(own, tmp_path):
+    (own / "uv").write_text(FETCHES)
+    (own / "failing").touch()
+    with pytest.raises(errors.ProgramError, match="no such wheel"):
+        fetch(tmp_path)
+    assert not (tmp_path / "images" / "uv").exists()
+    (own / "failing").unlink()
+    assert fetch(tmp_path).exists()
