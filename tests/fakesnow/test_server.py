@@ -212,3 +212,4 @@ def test_the_command_line():
     )
     assert (options.port, options.database_directory, options.database) == (1, Path("/d"), "A")
     assert options.schema is None
+    assert options.host == "127.0.0.1", "only who runs it in a container lets others reach it"
