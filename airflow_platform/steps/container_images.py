@@ -39,17 +39,7 @@ class ContainerImages(EnvironmentStep):
             return
         if context.goal is step.Goal.ABSENT:
             return
-        recorded = built.read(self._record)
-        if recorded is None:
-            yield errors.Fault("images", f"None were built yet: there is no {self._record}.", BUILD)
-            return
-        lacking = [name for name in self._names if name not in recorded.images]
-        wanted = {each.id: each for name, each in recorded.images.items() if name in self._names}
-        there = engine.images(self._host, tuple(wanted))
-        lacking += [each.name for id_, each in wanted.items() if id_ not in there]
-        if lacking:
-            yield errors.Fault(f"images {', '.join(lacking)}", "The engine does not have them.", BUILD)
-        yield from _of_other_machines(wanted.values(), engine.architecture(self._host))
+        yield from faults(self._host, self._record, self._names)
 
     def observe(self, context: EnvironmentContext) -> built.Built | None:
         return built.read(self._record)
@@ -68,6 +58,27 @@ class ContainerImages(EnvironmentStep):
             "revision": observed.revision,
             "known": list(observed.known_revisions),
         }
+
+
+def faults(host: str | None, record: Path, names: Sequence[str]) -> Iterable[errors.Fault]:
+    """What keeps containers from being made from these images: not built, gone, of another machine.
+
+    Args:
+        host: The engine; it answers.
+        record: What `inv build` wrote.
+        names: The images that are needed.
+    """
+    recorded = built.read(record)
+    if recorded is None:
+        yield errors.Fault("images", f"None were built yet: there is no {record}.", BUILD)
+        return
+    lacking = [name for name in names if name not in recorded.images]
+    wanted = {each.id: each for name, each in recorded.images.items() if name in names}
+    there = engine.images(host, tuple(wanted))
+    lacking += [each.name for id_, each in wanted.items() if id_ not in there]
+    if lacking:
+        yield errors.Fault(f"images {', '.join(lacking)}", "The engine does not have them.", BUILD)
+    yield from _of_other_machines(wanted.values(), engine.architecture(host))
 
 
 def _of_other_machines(images: Iterable[built.Image], architecture: str) -> Iterable[errors.Fault]:

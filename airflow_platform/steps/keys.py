@@ -111,6 +111,11 @@ def _is_there(path: Path) -> bool:
 def _make(name: str, place: places.TenantPlace) -> str:
     if name == place.passwords.name:
         return _passwords(place)
+    return new(name)
+
+
+def new(name: str) -> str:
+    """A new value for one of the keys or passwords."""
     if name == "fernet_key":
         return base64.urlsafe_b64encode(random.token_bytes(32)).decode()
     return random.token_urlsafe(64 if name == "jwt_secret" else 32)

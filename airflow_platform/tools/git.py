@@ -101,6 +101,44 @@ def make_bare(runner: programs.Programs, repository: Path, name: str) -> None:
     _git(runner, Path("/"), "init", "--quiet", "--bare", f"--initial-branch={name}", str(repository))
 
 
+def snapshot(runner: programs.Programs, folder: Path, repository: Path, name: str, served: str) -> str:
+    """Commit a folder as it is now, to a bare repository: what a commit of everything would hold.
+
+    Uncommitted and new files are in it, those that Git ignores are not. The folder's own repository, if
+    there is one, is not touched.
+
+    Args:
+        runner: Starts Git.
+        folder: What to commit.
+        repository: A bare repository.
+        name: The branch that points to the new commit.
+        served: The folder's name in the commit.
+
+    Raises:
+        NoCommit: The folder is not there, or holds no file.
+    """
+    if not folder.is_dir():
+        raise NoCommit(f"{folder} is not a directory.", hint="Name the folder with the DAGs.")
+    found = _git(runner, folder, "rev-parse", "--show-prefix", "--show-toplevel", check=False)
+    prefix, _, top = found.stdout.rstrip("\n").partition("\n")
+    if found.code != 0 or not top:  # Also inside a repository's own files, where nothing is committed from.
+        prefix, top = f"{folder.resolve().name}/", str(folder.resolve().parent)
+    inside = (f"--git-dir={repository}", f"--work-tree={top}", "-c", "core.bare=false")
+    _git(runner, Path(top), *inside, "add", "--all", "--", prefix or ".")
+    tree = _git(runner, Path(top), *inside, "write-tree", f"--prefix={prefix}", check=False)
+    if tree.code != 0:
+        raise NoCommit(
+            f"{folder} holds no file that Git would commit.", hint="Name the folder with the DAGs."
+        )
+    named = f"040000 tree {tree.stdout.strip()}\t{served}\n"
+    whole = _git(runner, Path(top), *inside, "mktree", stdin=named).stdout.strip()
+    author = ("-c", "user.name=airflow-platform", "-c", "user.email=airflow-platform@localhost")
+    words = (*inside, *author, "-c", "commit.gpgsign=false", "commit-tree", whole, "-m", "As it is now")
+    commit = _git(runner, Path(top), *words).stdout.strip()
+    _git(runner, repository, "update-ref", f"refs/heads/{name}", commit)
+    return commit
+
+
 def fetch(runner: programs.Programs, repository: Path, checkout: Path, sha: str, name: str) -> None:
     """Bring a commit into a bare repository and point a branch to it; shallow checkouts work, too."""
     _git(
@@ -110,10 +148,10 @@ def fetch(runner: programs.Programs, repository: Path, checkout: Path, sha: str,
 
 
 def _git(
-    runner: programs.Programs, directory: Path, *arguments: str, check: bool = True
+    runner: programs.Programs, directory: Path, *arguments: str, check: bool = True, stdin: str = ""
 ) -> programs.Completed:
     words = ["git", "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-C", str(directory), *arguments]
-    return runner.run(words, env=_environment(), timeout=TIMEOUT, check=check)
+    return runner.run(words, env=_environment(), timeout=TIMEOUT, check=check, stdin=stdin)
 
 
 def _environment() -> Mapping[str, str]:

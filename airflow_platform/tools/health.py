@@ -55,15 +55,16 @@ def _said(client: airflow.Airflow, components: Sequence[Running], user: int | No
     health = client.health()
     if stranger := _stranger(client.port, user):
         return f"its own port, which {stranger} has"
-    if health.healthy:
-        return _jobs_of_earlier_starts(client, components)
     parts = {
         "scheduler": health.scheduler,
         "dag-processor": health.dag_processor,
         "triggerer": health.triggerer,
     }
-    late = [name for name, part in parts.items() if part.status != "healthy"]
-    return f"a heartbeat of {', '.join(late) or 'the metadata database'}"
+    names = {each.name for each in components}
+    late = [name for name, part in parts.items() if name in names and part.status != "healthy"]
+    if late or health.metadatabase.status != "healthy":
+        return f"a heartbeat of {', '.join(late) or 'the metadata database'}"
+    return _jobs_of_earlier_starts(client, components)
 
 
 def _stranger(port: int, user: int | None) -> str:

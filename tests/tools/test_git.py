@@ -72,3 +72,55 @@ def test_nothing_is_uncommitted_in_a_clean_checkout(runner, checkout):
     (checkout / "dags/new dir/b.py").touch()
     (checkout / "dags/a.py").unlink()
     assert git.uncommitted(runner, checkout, "dags") == ("dags/a.py", "dags/new dir/b.py")
+
+
+class TestSnapshot:
+    @pytest.fixture
+    def bare(self, runner, tmp_path):
+        git.make_bare(runner, tmp_path / "bare.git", "served")
+        return tmp_path / "bare.git"
+
+    @staticmethod
+    def files(repository):
+        words = ["git", "-C", str(repository), "ls-tree", "-r", "--name-only", "served"]
+        return subprocess.run(words, check=True, capture_output=True, text=True, timeout=10).stdout.split()
+
+    def test_it_holds_what_a_commit_of_everything_would(self, runner, checkout, bare):
+        (checkout / ".gitignore").write_text("*.secret\n")
+        (checkout / "dags/a.py").write_text("x = 2\n")
+        (checkout / "dags/sql").mkdir()
+        (checkout / "dags/sql/new.sql").write_text("SELECT 1")
+        (checkout / "dags/my.secret").write_text("not delivered")
+        before = git.uncommitted(runner, checkout, "."), git.resolve(runner, checkout, "HEAD", "dags")
+        commit = git.snapshot(runner, checkout / "dags", bare, "served", "dags")
+        assert git.branch(runner, bare, "served") == commit
+        assert self.files(bare) == ["dags/a.py", "dags/sql/new.sql"]
+        shown = subprocess.check_output(["git", "-C", str(bare), "show", "served:dags/a.py"], timeout=10)
+        assert shown == b"x = 2\n"
+        after = git.uncommitted(runner, checkout, "."), git.resolve(runner, checkout, "HEAD", "dags")
+        assert after == before
+
+    def test_a_folder_of_another_name_a_whole_repository_and_none_at_all(
+        self, runner, checkout, bare, tmp_path
+    ):
+        git.snapshot(runner, checkout, bare, "served", "dags")
+        assert self.files(bare) == ["dags/dags/a.py"]
+        plain = tmp_path / "my pipelines"
+        plain.mkdir()
+        (plain / "b.py").write_text("")
+        git.snapshot(runner, plain, bare, "served", "dags")
+        assert self.files(bare) == ["dags/b.py"]
+
+    def test_a_file_that_is_gone_is_gone_from_the_next_one(self, runner, checkout, bare):
+        (checkout / "dags/b.py").write_text("")
+        git.snapshot(runner, checkout / "dags", bare, "served", "dags")
+        (checkout / "dags/b.py").unlink()
+        git.snapshot(runner, checkout / "dags", bare, "served", "dags")
+        assert self.files(bare) == ["dags/a.py"]
+
+    def test_no_folder_and_no_file_are_told(self, runner, bare, tmp_path):
+        with pytest.raises(git.NoCommit, match="is not a directory"):
+            git.snapshot(runner, tmp_path / "nothing", bare, "served", "dags")
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(git.NoCommit, match="holds no file"):
+            git.snapshot(runner, tmp_path / "empty", bare, "served", "dags")

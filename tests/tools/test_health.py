@@ -44,12 +44,12 @@ class Failing:
         raise airflow_session.AirflowError("GET /api/v2/monitor/health answered 503.", status=503)
 
 
-def status(**states):
+def status(*names, **states):
     return tuple(
         ComponentStatus(
             name, states.get(name.replace("-", "_"), "running"), 7, START.timestamp(), 0, "exited 1", "d"
         )
-        for name in NAMES
+        for name in names or NAMES
     )
 
 
@@ -66,6 +66,8 @@ def status(**states):
         (status(), Client(late=2), "a heartbeat of this start of scheduler, dag-processor, triggerer"),
         (status(), Client(without=["triggerer"]), "a heartbeat of this start of triggerer"),
         (status(), Client(), ""),
+        (status(*NAMES[:3]), Client(without=["triggerer"], triggerer=None), ""),
+        (status(*NAMES[:2]), Client(without=["dag-processor"]), ""),
     ],
 )
 def test_what_is_missing(found, client, missing):

@@ -198,7 +198,7 @@ class Containers:
         }
 
     def _put(self, container: str, spec: Container) -> None:
-        if spec.files and not self._api.put_archive(container, "/", _archive(spec.files, spec.owner)):
+        if spec.files and not self._api.put_archive(container, "/", archive(spec.files, spec.owner)):
             raise errors.StepError(f"container {spec.name}: its files were not taken.")
 
     def _described(self, name: str) -> Found | None:
@@ -239,7 +239,7 @@ def _gone_is_well() -> Iterator[None]:
             raise
 
 
-def _archive(files: Mapping[str, File], owner: int) -> bytes:
+def archive(files: Mapping[str, File], owner: int) -> bytes:
     """The files and the directories that are theirs alone, as tar."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
