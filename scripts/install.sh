@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Sourced by environment.sh when .venv is missing, half made or made from another lock. Everything
 # happens under a lock on the checkout's directory, which ends with the processes that hold it.
-# shellcheck disable=SC2154 # checkout, lock, venv, python, stamp and door are environment.sh's.
+# shellcheck disable=SC2154 # 2026-11-23: checkout, lock, venv, python, stamp and door are environment.sh's.
 
 say() {
   printf '%s: %s\n' "${door##*/}" "$*" >&2
@@ -110,7 +110,7 @@ run_uv() (
   eval "$("$base" -I "$checkout/airflow_platform/tools/package_index.py")"
   quiet=--quiet
   [ -t 2 ] && quiet=
-  # shellcheck disable=SC2086 # Empty means no argument.
+  # shellcheck disable=SC2086 # 2026-11-23: Empty means no argument.
   "$uv" $quiet "$@"
 )
 

@@ -11,7 +11,7 @@ account=$1
 shift
 old_ifs=$IFS
 IFS=:
-# shellcheck disable=SC2086 # The fields of the account are what is wanted.
+# shellcheck disable=SC2086 # 2026-11-24: The fields of the account are what is wanted.
 set -- $account -- "$@"
 IFS=$old_ifs
 name=$1 uid=$2 group=$3 gid=$4 home=$5

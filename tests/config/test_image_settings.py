@@ -51,6 +51,7 @@ def test_all_that_may_be_said(file, monkeypatch):
         ('colour = "red"', "colour"),
         ('index = "https://x"', "index"),
         ("[index]\n", "index.url"),
+        # checkov:skip=CKV_SECRET_4: 2026-11-24: Not a password, only the look of one.
         ('[index]\nurl = "https://ci:secret@x/simple"', "index.url"),
         ('[index]\nurl = "packages.example.com"', "index.url"),
         (f"{INDEX}user = 1", "index.user"),
