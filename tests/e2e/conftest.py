@@ -1,30 +1,29 @@
-"""Real Airflow: one sandbox with both tenants up, for all tests of this folder."""
+"""Real Airflow as processes: one sandbox with both tenants up, for all tests of this folder.
+
+What every runtime must do is in tests/contracts; here is what only processes have: user ids, a supervisor,
+/proc; and the doors.
+"""
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "contracts"))
 
-from sandbox import Sandbox
+from on_processes import Processes
 
 
 @pytest.fixture(scope="session")
-def sandbox() -> Iterator[Sandbox]:
-    """Both tenants, up; taken down and looked after at the end, whatever the tests did."""
-    # Not below pytest's own directory: tenants run as users of their own and must get here.
-    directory = Path(tempfile.mkdtemp(prefix="airflow-platform-e2e-"))
-    directory.chmod(0o755)
-    made = Sandbox(directory)
+def sandbox() -> Iterator[Processes]:
+    """Both tenants of the shipped sandbox, up; taken down and deleted at the end, whatever the tests did."""
+    Processes.sweep()
+    made = Processes.make(name="sandbox")
     try:
         made.up()
         yield made
     finally:
-        made.inv("tenant-down", "--env=sandbox", "--delete-data")
-        shutil.rmtree(directory, ignore_errors=True)
+        made.delete()

@@ -1,0 +1,72 @@
+"""Changes of the spec, of files and by command: each touches what it is about, and nothing else."""
+
+from __future__ import annotations
+
+
+def test_a_file_that_is_not_committed_is_named_and_not_served(installed):
+    draft = installed.checkout / "dags" / "draft.py"
+    draft.write_text("# A DAG in the making\n")
+    try:
+        ran = installed.up()
+    finally:
+        draft.unlink()
+    assert set(ran.steps().values()) == {"unchanged"}
+    assert "1 under dags/ not committed, so not served: dags/draft.py" in ran.text
+
+
+def test_a_changed_spec_changes_what_it_touches(installed):
+    before = installed.started()
+    with installed.changing('name = "analytics"\n', 'name = "analytics"\nparallelism = 3\n'):
+        differs = installed.run("tenant-status")
+        assert differs.code == 3
+        assert "restart scheduler" in differs.stdout
+        plan = installed.run("tenant-up", "--plan")
+        assert plan.code == 3
+        assert installed.started() == before, "--plan changed something"
+        ran = installed.up()
+    assert ran.changed() == {"analytics/components", "analytics/smoke"}
+    assert "restart scheduler" in ran.stderr
+    assert installed.restarted("analytics", before["analytics"]) == installed.parallelism
+    assert installed.identities("finance") == before["finance"]
+    back = installed.up()
+    assert back.changed() == {"analytics/components", "analytics/smoke"}
+
+
+def test_a_changed_variable_restarts_nothing(installed):
+    before = installed.started()
+    with installed.changing('"LEDGER"', '"BOOKS"'):
+        ran = installed.up("--tenant=finance")
+    assert ran.steps()["finance/settings"] == "changed"
+    assert installed.started() == before
+    installed.up("--tenant=finance")
+
+
+def test_a_changed_limit_restarts_that_component_alone(installed):
+    before = installed.started()
+    with installed.changing("memory = 700", "memory = 720"):
+        ran = installed.up("--tenant=analytics")
+        assert "restart triggerer" in ran.stderr
+        assert installed.restarted("analytics", before["analytics"]) == {"triggerer"}
+        memory = installed.container("analytics", "triggerer").attrs["HostConfig"]["Memory"]
+        assert memory == 720 * 1024**2
+    assert installed.identities("finance") == before["finance"]
+    installed.up("--tenant=analytics")
+
+
+def test_restart_restarts_the_named_component(installed):
+    before = installed.started()
+    plan = installed.run("tenant-restart", "--tenant=finance", "--component=triggerer", "--plan")
+    assert plan.code == 3
+    assert installed.started() == before, "--plan changed something"
+    ran = installed.run("tenant-restart", "--tenant=finance", "--component=triggerer")
+    assert ran.code == 0, ran.stderr
+    assert installed.restarted("finance", before["finance"]) == {"triggerer"}
+    assert installed.identities("analytics") == before["analytics"]
+
+
+def test_a_restart_of_what_there_is_not_is_refused(installed):
+    before = installed.started()
+    ran = installed.run("tenant-restart", "--tenant=finance", "--component=sheduler")
+    assert ran.code == 2
+    assert "Did you mean scheduler?" in ran.text
+    assert installed.started() == before
