@@ -90,6 +90,14 @@ def crash(session: nox.Session) -> None:
     session.run("pytest", "--timeout=120", "tests/crash", *workers, *session.posargs)
 
 
+@nox.session(default=False)
+def postgresql(session: nox.Session) -> None:
+    """Tenants that try to reach each other in a real PostgreSQL server, and kills. A minute."""
+    _sync(session, "tests")
+    workers = [] if session.posargs else ["--numprocesses=2", "--dist=worksteal"]
+    session.run("pytest", "--timeout=120", "tests/postgresql", *workers, *session.posargs)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Whether docs/reference.md says what the code says; `-- --write` writes it."""

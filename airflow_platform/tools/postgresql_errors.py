@@ -25,6 +25,8 @@ _BAD_LOGIN = (
 _BAD_DATABASE = "not permitted to log in|permission denied for database|not currently accepting connections"
 _FULL = "too many (connections|clients)|remaining connection slots"
 
+_WHERE = r"^connection failed: (connection to server at .*?, port \d+ failed: )?(FATAL: )?"
+
 RERUN = "What was done so far stands; run this again."
 
 
@@ -101,7 +103,7 @@ def of_login(where: str, user: str, database: str, said: str) -> errors.Platform
     """
     # libpq asks back whether the server runs; the remedy says what to do about that.
     said = " ".join(said.partition("\tIs the server")[0].split())
-    cause = said.rpartition("FATAL: ")[2].rpartition(" failed: ")[2].strip().rstrip(".")
+    cause = re.sub(_WHERE, "", said).strip().rstrip(".")
     if re.search(_BAD_LOGIN, cause):
         return LoginRefused(
             f"{where} does not let role {user} in: {cause}.",
