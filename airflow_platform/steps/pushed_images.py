@@ -13,12 +13,16 @@ from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
 from airflow_platform.tools.containers import engine, pushes
 from airflow_platform.tools.registry import answers, distribution
 from airflow_platform.tools.registry.registry import Registry
+from airflow_platform.tools.registry.session import Credentials
 
 ATTEMPTS = 3
 """Of one push; the engine itself tries each layer five times before it gives up."""
 
 FIRST_WAIT = 2.0
 """Seconds before the second attempt; doubled each time."""
+
+LOOK_AGAIN = 5.0
+"""Seconds between two looks whether the token is still good, while the engine tries a layer again."""
 
 ACTIONS = "ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload and ecr:PutImage"
 """What a push needs where the registry does not say which of them is missing."""
@@ -190,25 +194,11 @@ class PushedImage(EnvironmentStep):
 
     def _push(self, context: EnvironmentContext) -> pushes.Progress:
         """Push; log in again once where the token has expired, and try again where that may help."""
-        interruption, renewed, attempt = context.programs.interruption, False, 1
-
-        def tell(progress: pushes.Progress) -> None:
-            interruption.raise_if_requested()
-            if progress.layers:
-                context.progress(str(progress))
-
+        renewed, attempt = False, 1
         while True:
             credentials = self._registry.login.credentials()
             try:
-                with self._connect() as client:
-                    return pushes.push(
-                        client,
-                        self._image.id,
-                        repository=f"{self._registry.address}/{self._image.name}",
-                        tag=self._image.tag,
-                        credentials=credentials,
-                        on_progress=tell,
-                    )
+                return self._push_with(credentials, context)
             except pushes.NotAuthenticated as error:
                 if renewed:
                     raise answers.not_authenticated(self._thing, error.said) from error
@@ -221,8 +211,33 @@ class PushedImage(EnvironmentStep):
                 if attempt == ATTEMPTS:
                     raise
                 context.progress("the registry failed or went away; trying again")
-                interruption.sleep(FIRST_WAIT * 2 ** (attempt - 1))
+                context.programs.interruption.sleep(FIRST_WAIT * 2 ** (attempt - 1))
                 attempt += 1
+
+    def _push_with(self, credentials: Credentials, context: EnvironmentContext) -> pushes.Progress:
+        looked = float("-inf")
+
+        def tell(progress: pushes.Progress) -> None:
+            nonlocal looked
+            context.programs.interruption.raise_if_requested()
+            if progress.layers:
+                context.progress(str(progress))
+            if progress.retrying and context.clock() - looked > LOOK_AGAIN:
+                # The engine tries five times, for 50 s, also with a token that will never be taken again.
+                looked = context.clock()
+                self._found()
+                if self._registry.login.credentials() is not credentials:
+                    raise pushes.NotAuthenticated(self._thing, "the token has expired")
+
+        with self._connect() as client:
+            return pushes.push(
+                client,
+                self._image.id,
+                repository=f"{self._registry.address}/{self._image.name}",
+                tag=self._image.tag,
+                credentials=credentials,
+                on_progress=tell,
+            )
 
     @property
     def _thing(self) -> str:

@@ -73,6 +73,20 @@ class Aws:
         for proxy in self.proxies:
             proxy.tokens.clear()
 
+    def profile_of(self, account: str) -> str:
+        """A profile with credentials of an account, as those who work in several have it."""
+        import boto3
+
+        role = f"arn:aws:iam::{account}:role/deployer"
+        given = boto3.client("sts", region_name=REGION).assume_role(RoleArn=role, RoleSessionName="test")
+        key = given["Credentials"]
+        name = f"account-{account}"
+        Path(os.environ["AWS_CONFIG_FILE"]).write_text(
+            f"[profile {name}]\naws_access_key_id = {key['AccessKeyId']}\n"
+            f"aws_secret_access_key = {key['SecretAccessKey']}\naws_session_token = {key['SessionToken']}\n"
+        )
+        return name
+
     def make_repositories(
         self, prefix: str, names: Sequence[str] = NAMES, *, mutability: str = "IMMUTABLE", **session: str
     ) -> None:
@@ -155,9 +169,15 @@ def client() -> Iterator[Any]:
 
 
 @pytest.fixture
-def images(client: Any, prefix: str) -> Iterator[dict[str, built.Image]]:
+def sizes() -> tuple[int, ...]:
+    """Bytes of the layers of the base, the lowest first."""
+    return (300_000, 200_000)
+
+
+@pytest.fixture
+def images(client: Any, prefix: str, sizes: tuple[int, ...]) -> Iterator[dict[str, built.Image]]:
     """A base of two layers, and two components with one more each."""
-    base = [small_images.layer(300_000), small_images.layer(200_000)]
+    base = [small_images.layer(size) for size in sizes]
     made = {
         name: small_images.load(
             client, name, base if name == NAMES[0] else [*base, small_images.layer(1_000)], tag=f"1-{prefix}"

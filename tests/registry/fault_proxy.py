@@ -77,6 +77,8 @@ class Proxy(http.server.ThreadingHTTPServer):
         self.faults: list[Fault] = []
         self.pace = 0.0
         """Seconds for each piece of a body; for tests that need time to interrupt."""
+        self.alter = False
+        """Whether layers arrive at who reads them with one bit turned."""
         self.lock = threading.Lock()
 
     def fail(self, method: str, path: str, **how: Any) -> Fault:
@@ -172,6 +174,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 if fault and 0 <= fault.cut_answer_after <= request.received:
                     self._cut()
                     return
+                if self.server.alter and "/blobs/sha256" in self.path:
+                    piece = bytes([piece[0] ^ 1]) + piece[1:]
                 self.wfile.write(piece)
                 request.received += len(piece)
                 time.sleep(self.server.pace)

@@ -13,7 +13,7 @@ import contextlib
 import queue
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,9 @@ SILENCE = 300
 
 _SLICE = 0.1
 """Seconds between two looks whether the run was interrupted."""
+
+_GIVING_UP = 2.0
+"""Seconds to wait for an event after which the engine can be told; one that works has several a second."""
 
 _THERE = ("Layer already exists",)
 _DONE = ("Pushed", *_THERE)
@@ -112,6 +115,11 @@ class Progress:
     """The id of the layer that moved last."""
     digest: str = ""
     """Of the manifest; "" until all is there."""
+
+    @property
+    def retrying(self) -> bool:
+        """Whether the engine waits before it tries a layer again."""
+        return any(layer.state.startswith("Retrying") for layer in self.layers.values())
 
     def take(self, event: dict[str, Any]) -> None:
         """Read one event of the engine."""
@@ -222,33 +230,42 @@ def _tagged(api: Any, image: str, repository: str, tag: str) -> Iterator[None]:
             api.tag(before, repository, tag, force=True)
 
 
-def _events(begin: Callable[[], Iterable[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+def _events(begin: Callable[[], Iterable[dict[str, Any]]]) -> Generator[dict[str, Any]]:
     """The engine's events, and an empty one where it has been silent for a moment.
 
     A thread of its own reads them: the engine can be silent for minutes while a network is, and a user's
-    Ctrl-C does not wait for that. The engine gives the push up when this process ends.
+    Ctrl-C does not wait for that. The engine gives a push up when nobody listens any more: after its next
+    event, or when this process ends.
     """
     heard: queue.SimpleQueue[dict[str, Any] | BaseException | None] = queue.SimpleQueue()
+    given_up = threading.Event()
 
     def listen() -> None:
         try:
             for event in begin():
                 heard.put(event)
+                if given_up.is_set():
+                    return  # Nothing refers to the answer any more, so its connection is closed.
             heard.put(None)
         except BaseException as error:  # noqa: BLE001 - it is raised where somebody can see it.
             heard.put(error)
 
-    threading.Thread(target=listen, name="push", daemon=True).start()
-    while True:
-        try:
-            event = heard.get(timeout=_SLICE)
-        except queue.Empty:
-            event = {}
-        if event is None:
-            return
-        if isinstance(event, BaseException):
-            raise event
-        yield event
+    listener = threading.Thread(target=listen, name="push", daemon=True)
+    listener.start()
+    try:
+        while True:
+            try:
+                event = heard.get(timeout=_SLICE)
+            except queue.Empty:
+                event = {}
+            if event is None:
+                return
+            if isinstance(event, BaseException):
+                raise event
+            yield event
+    finally:
+        given_up.set()
+        listener.join(_GIVING_UP)
 
 
 def _id_of(api: Any, reference: str) -> str | None:

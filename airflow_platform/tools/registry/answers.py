@@ -2,7 +2,6 @@
 
 RegistryError (StepError)     the registry said no, or could not be understood
 ├── NotReachable              nothing answered, or the connection was cut
-├── BlobsUnknown              a manifest names blobs that the repository does not have
 └── Immutable                 the tag exists already and cannot be moved
 
 A status of 401 or 403 is `errors.RefusedError`.
@@ -29,7 +28,6 @@ _DETAIL_CHARACTERS = 300
 _EXPIRED = "token has expired"
 """ECR's words for a token that is too old, with status 403: "Your authorization token has expired"."""
 _REFUSED_TAG = ("TAG_INVALID", "TAG_ALREADY_EXISTS")
-_BLOBS_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN")
 
 
 class RegistryError(errors.StepError):
@@ -42,10 +40,6 @@ class RegistryError(errors.StepError):
 
 class NotReachable(RegistryError):
     """Nothing answered in time, or the connection was cut."""
-
-
-class BlobsUnknown(RegistryError):
-    """The repository does not have every blob that a manifest names."""
 
 
 class Immutable(RegistryError):
@@ -93,8 +87,6 @@ class Refusal:
             return not_allowed(thing, action, self.said)
         said = f": {self.said}" if self.said else ""
         message = f"{thing}: the registry answered {self.status}{said}."
-        if any(code in _BLOBS_UNKNOWN for code in self.codes):
-            return BlobsUnknown(message, status=self.status)
         if any(code in _REFUSED_TAG for code in self.codes) or "immutable" in self.said.lower():
             return Immutable(message, status=self.status)
         hint = "Try again in some minutes." if self.status in BUSY else ""

@@ -122,9 +122,9 @@ def put_manifest(session: Session, repository: str, tag: str, content: Manifest)
     """Write a manifest under a tag, byte by byte.
 
     Raises:
-        BlobsUnknown: The repository does not have all of its blobs; nothing was written.
         Immutable: The tag exists and cannot be moved.
-        RegistryError: The registry says to have written another digest.
+        RegistryError: Any other fault, such as that the repository does not have all of its blobs; then
+            nothing was written.
     """
     question = Question(
         "PUT",

@@ -120,7 +120,15 @@ class Registry:
         repository = self.address.repository(name)
         try:
             distribution.put_manifest(self._session, repository, tag, manifest)
-        except answers.BlobsUnknown:
+        except answers.Immutable:
+            # A repeated request may have been answered before, by a connection that was cut.
+            there = self.manifest(name, tag)
+            if there is None or there.digest != manifest.digest:
+                raise
+        except answers.RegistryError as error:
+            # Registries differ in how they say that blobs are missing, so it is looked up.
+            if error.status not in range(400, 429):
+                raise
             missing = copying.copy_missing(
                 (source._session, source.address.repository(name)),
                 (self._session, repository),
@@ -128,13 +136,10 @@ class Registry:
                 mounts=[*self._neighbours(source, name), *map(self.address.repository, mounts)],
                 progress=progress,
             )
+            if not missing:
+                raise
             distribution.put_manifest(self._session, repository, tag, manifest)
             return missing
-        except answers.Immutable:
-            # A repeated request may have been answered before, by a connection that was cut.
-            there = self.manifest(name, tag)
-            if there is None or there.digest != manifest.digest:
-                raise
         return 0
 
     def conflict(self, name: str, tag: str, there: distribution.Manifest, wanted: str) -> errors.Fault:
