@@ -213,6 +213,19 @@ def test_ports_are_published_on_the_loopback_address_only_and_limits_are_in_forc
     assert "alias" in described["NetworkSettings"]["Networks"][name]["Aliases"]
 
 
+def test_docker_desktops_own_socket_is_found(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(engine, "LOCAL", f"unix://{tmp_path}/docker.sock")
+    assert engine.address(None) == f"unix://{tmp_path}/docker.sock"
+    desktop = tmp_path / engine.DESKTOP
+    desktop.parent.mkdir(parents=True)
+    desktop.touch()
+    assert engine.address(None) == f"unix://{desktop}"
+    (tmp_path / "docker.sock").touch()
+    assert engine.address(None) == f"unix://{tmp_path}/docker.sock"
+    assert engine.address("tcp://127.0.0.1:2375") == "tcp://127.0.0.1:2375"
+
+
 def test_no_engine_is_told_with_the_remedy(tmp_path: Path):
     with pytest.raises(engine.EngineMissing) as raised, contextlib.ExitStack() as stack:
         stack.enter_context(engine.connected(f"unix://{tmp_path}/nothing.sock"))

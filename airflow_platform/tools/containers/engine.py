@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_platform import errors
@@ -18,6 +19,9 @@ TIMEOUT = 60
 
 LOCAL = "unix:///var/run/docker.sock"
 """Where an engine listens when nothing else is said."""
+
+DESKTOP = ".docker/run/docker.sock"
+"""Below a user's home: where Docker Desktop listens, which makes the other one only when asked to."""
 
 FREE_SPACE = "Free some space where the engine keeps its data: `docker system df`, `docker system prune`."
 """The remedy for an engine whose disk is full."""
@@ -44,7 +48,14 @@ class EngineError(errors.StepError):
 
 def address(host: str | None) -> str:
     """Where the engine is: as an environment's file says, else DOCKER_HOST, else on this machine."""
-    return host or os.environ.get("DOCKER_HOST") or LOCAL
+    return host or os.environ.get("DOCKER_HOST") or _local()
+
+
+def _local() -> str:
+    desktop = Path.home() / DESKTOP
+    if not Path(LOCAL.removeprefix("unix://")).exists() and desktop.exists():
+        return f"unix://{desktop}"
+    return LOCAL
 
 
 @contextlib.contextmanager
