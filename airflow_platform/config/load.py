@@ -45,6 +45,21 @@ def environment(name: str, directory: Path | None = None) -> specs.Environment:
     return _validate(specs.Environment, {"name": name, **data}, path)
 
 
+def given(data: dict[str, Any], source: str) -> specs.Environment:
+    """An environment that is in no file.
+
+    Args:
+        data: As a file has it, and its name.
+        source: What faults are told of, instead of the file.
+
+    Raises:
+        ConfigurationError: It does not say what it must; carries every fault.
+    """
+    from airflow_platform.config import specs  # noqa: PLC0415
+
+    return _validate(specs.Environment, data, Path(source))
+
+
 def select(spec: specs.Environment, wanted: Sequence[str]) -> tuple[specs.Tenant, ...]:
     """The tenants of these names, or all when none is named, in the file's order.
 

@@ -178,3 +178,15 @@ def test_a_secret_in_place_of_its_reference_is_never_shown(write, extra):
 def test_a_private_key_in_place_of_its_reference_is_never_shown(write):
     text = GOOD.replace('role = "R"', 'role = "R", account = "a", private_key = "hunter2"')
     assert not any("hunter2" in str(fault) for fault in faults_of(write(text)))
+
+
+def test_an_environment_that_is_in_no_file_is_checked_in_the_same_way():
+    spec = {"name": "here", "runtime": "docker", "tenants": [{"name": "a", "snowflake": {"database": "D"}}]}
+    with pytest.raises(errors.ConfigurationError) as raised:
+        load.given(spec, "options")
+    assert [fault.thing for fault in raised.value.faults()] == [
+        "options: tenants[0] (a).snowflake.warehouse",
+        "options: tenants[0] (a).snowflake.role",
+    ]
+    spec["tenants"][0]["snowflake"] |= {"warehouse": "W", "role": "R"}
+    assert load.given(spec, "options").tenant("a").snowflake.role == "R"

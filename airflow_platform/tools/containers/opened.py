@@ -6,11 +6,15 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from airflow_platform import errors
 from airflow_platform.tools.containers import engine
 from airflow_platform.tools.containers.containers import Containers
 from airflow_platform.tools.containers.networks import Networks, Volumes
+
+if TYPE_CHECKING:
+    import docker
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,12 @@ Open = Callable[[], AbstractContextManager[Engine]]
 def opened(host: str | None) -> Iterator[Engine]:
     """The engine at an address, as `engine.connected` has it."""
     with engine.connected(host) as client:
-        yield Engine(Containers(client), Networks(client), Volumes(client))
+        yield of(client)
+
+
+def of(client: docker.DockerClient) -> Engine:
+    """The engine that a client is connected to."""
+    return Engine(Containers(client), Networks(client), Volumes(client))
 
 
 def require_ours(kind: str, name: str, labels: Mapping[str, str] | None, mark: tuple[str, str]) -> None:

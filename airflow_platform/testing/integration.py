@@ -1,0 +1,174 @@
+"""A real Airflow for tests of DAGs: from the images that production runs, with fakesnow for Snowflake.
+
+    from airflow_platform.testing import integration
+
+    airflow = integration.fixture("dags", pools=[{"name": "snowflake", "slots": 2}])
+
+    def test_orders(airflow):
+        airflow.run("orders_daily", {"day": "2026-01-31"})
+        assert airflow.snowflake("SELECT COUNT(*) FROM ORDERS.RAW_ORDERS") == [(50,)]
+
+docs/testing.md says how to use it, and what it costs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import urllib.parse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_platform import errors
+from airflow_platform.config import built, load, specs
+from airflow_platform.manifests import containers as manifests
+from airflow_platform.steps import container_images
+from airflow_platform.testing import leftovers
+from airflow_platform.testing.local_airflow import LocalAirflow, Result, UnexpectedState
+from airflow_platform.testing.ordered import Order
+from airflow_platform.tools.containers import engine
+
+if TYPE_CHECKING:
+    import docker
+
+__all__ = ["LocalAirflow", "Result", "UnexpectedState", "fixture", "running_airflow"]
+
+Executor = Literal["LocalExecutor", "CeleryExecutor"]
+
+START_TIMEOUT = 180.0
+"""Seconds until all components must be healthy: ten times what a quiet machine takes."""
+
+BY_HAND = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
+"""Runs begin when a test says so: a DAG that is unpaused would otherwise first run for its schedule."""
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def fixture(
+    dags: str | Path, *, scope: Literal["session", "package", "module"] = "session", **options: Any
+) -> Any:
+    """Make a pytest fixture that gives a `LocalAirflow`; assign it to the name that tests use.
+
+    What keeps it from starting fails each test that wants it, with one message and no traceback.
+
+    Args:
+        dags: The folder with the DAGs; a relative one is relative to pytest's root directory.
+        scope: How long it lives. An Airflow takes half a minute to start, so tests should share one.
+        options: As `running_airflow` takes them.
+    """
+    import pytest  # noqa: PLC0415 - plain programs use `running_airflow`, without it.
+
+    @pytest.fixture(scope=scope)
+    def airflow(request: pytest.FixtureRequest) -> Iterator[LocalAirflow]:
+        with contextlib.ExitStack() as stack:
+            try:
+                running = running_airflow(request.config.rootpath / dags, **options)
+                found = stack.enter_context(running)
+            except errors.PlatformError as error:
+                pytest.fail(str(error), pytrace=False)
+            yield found
+
+    return airflow
+
+
+@contextlib.contextmanager
+def running_airflow(
+    dags: str | Path,
+    *,
+    executor: Executor = "LocalExecutor",
+    triggerer: bool = False,
+    schedules: bool = False,
+    images: Path = built.RECORD,
+    timeout: float = START_TIMEOUT,
+    **tenant: Any,
+) -> Iterator[LocalAirflow]:
+    """An Airflow for as long as this lasts; then nothing of it is left, and of killed earlier ones neither.
+
+    Args:
+        dags: The folder with the DAGs. They are served as they are now: uncommitted changes too, what
+            Git ignores not.
+        executor: With CeleryExecutor there are a broker and a worker, as in production; it takes longer.
+        triggerer: Whether there is one; deferred tasks need it.
+        schedules: Whether DAGs run by their schedules, too, as soon as a test has run them once.
+        images: What `inv build` wrote.
+        timeout: Seconds until all components must be healthy.
+        tenant: What the tenant's table in an environment's file may hold: `pools`, `variables`,
+            `connections`, `parallelism`, `snowflake`, …
+
+    Raises:
+        ConfigurationError: An option does not fit; nothing was started.
+        PreflightError: There is no engine, or it has not the images; nothing was started.
+        StepError: Something did not start: says what, with its last lines.
+    """
+    stack = contextlib.ExitStack()
+    try:
+        _environment("options", executor, tenant)  # Before anything is made.
+        client = _connected(stack)
+        names = _names(executor)
+        _require_images(images, names)
+        recorded = built.read(images)
+        assert recorded is not None
+        leftovers.sweep(client)
+        ids = {name: recorded.images[name].id for name in names}
+        session = stack.enter_context(leftovers.session(client, ids[manifests.SERVER]))
+        order = Order(
+            environment=_environment(session, executor, tenant),
+            dags=Path(dags).absolute(),
+            triggerer=triggerer,
+            scheduler={} if schedules else BY_HAND,
+            images=ids,
+            timeout=timeout,
+        )
+        started = _starter()(stack, order, client, session)
+        yield started
+    finally:
+        # Not as a context of its own: what a test raises is none of the engine's business.
+        stack.close()
+
+
+def _connected(stack: contextlib.ExitStack) -> docker.DockerClient:
+    where = urllib.parse.urlsplit(engine.address(None))
+    if where.scheme in ("tcp", "ssh", "http", "https") and where.hostname not in LOOPBACK:
+        fault = errors.Fault(
+            "Docker engine",
+            f"That at {where.geturl()} is on another machine, whose 127.0.0.1 tests cannot reach.",
+            "Use an engine of this machine: unset DOCKER_HOST, or run the tests there.",
+        )
+        raise errors.PreflightError("The Docker engine is not on this machine.", [fault])
+    return stack.enter_context(engine.connected(None))
+
+
+def _names(executor: Executor) -> tuple[str, ...]:
+    """The images that are needed, also those that may be needed by other options."""
+    celery = (manifests.BROKER, manifests.WORKER) if executor == "CeleryExecutor" else ()
+    return (*manifests.AIRFLOW_COMPONENTS, manifests.SNOWFLAKE, manifests.SERVER, *celery)
+
+
+def _require_images(record: Path, names: tuple[str, ...]) -> None:
+    if faults := list(container_images.faults(None, record, names)):
+        raise errors.PreflightError("The images are not there.", faults)
+
+
+def _environment(session: str, executor: Executor, tenant: dict[str, Any]) -> specs.Environment:
+    """An environment of the `docker` runtime with one tenant."""
+    snowflake = {"database": "TEST", "warehouse": "TEST", "role": "TEST", **tenant.get("snowflake", {})}
+    if snowflake.get("account"):
+        raise errors.UsageError("Tests run against fakesnow.", hint="Leave out snowflake.account.")
+    spec = {
+        "name": f"test-{session}",
+        "runtime": "docker",
+        "docker": {"executor": executor},
+        "tenants": [{"name": "tests", **tenant, "snowflake": snowflake}],
+    }
+    return load.given(spec, "running_airflow")
+
+
+def _starter() -> Callable[..., LocalAirflow]:
+    try:
+        from airflow_platform.testing import bringing_up  # noqa: PLC0415 - testcontainers takes 0.4 s.
+    except ModuleNotFoundError as error:
+        raise errors.PreflightError(
+            "The tests' libraries are not installed.",
+            [errors.Fault(str(error.name), "It cannot be imported.", "Install testcontainers.")],
+        ) from error
+    return bringing_up.start
