@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from airflow_platform import errors
-from airflow_platform.tools.containers import engine
+from airflow_platform.tools.containers import engine, follow
 from airflow_platform.tools.containers.spec import DIGEST, Container, File, Found
 
 if TYPE_CHECKING:
@@ -122,13 +122,11 @@ class Containers:
             command: The program and its arguments.
             on_output: Called with whether it is standard error, and what was printed.
         """
-        from docker.utils import socket as frames  # noqa: PLC0415
-
         with engine.translated(f"container {name}"):
             made = self._api.exec_create(name, list(command))["Id"]
-            with _closing(self._api.exec_start(made, socket=True)) as channel:
-                for stream, data in frames.frames_iter(channel, tty=False):  # type: ignore[no-untyped-call]
-                    on_output(stream == frames.STDERR, data)
+            with follow.closing(self._api.exec_start(made, socket=True)) as channel:
+                for is_error, data in follow.frames(channel):
+                    on_output(is_error, data)
             return int(self._api.exec_inspect(made)["ExitCode"])
 
     def lines(self, name: str, *, last: int | None = None, since: float = 0.0) -> Iterator[tuple[float, str]]:
@@ -215,19 +213,6 @@ def api_log_config() -> Any:
     from docker import types  # noqa: PLC0415
 
     return types.LogConfig(type=types.LogConfig.types.JSON, config={"max-size": "10m", "max-file": "3"})
-
-
-@contextlib.contextmanager
-def _closing(channel: Any) -> Iterator[Any]:
-    """A connection that was taken over from HTTP; the library closes neither it nor its answer."""
-    answer = channel._response  # noqa: SLF001 - the library puts it there so that it lives as long.
-    try:
-        yield channel
-    finally:
-        # Closed by hand: the answer still counts as unread, and would look for more.
-        channel._sock.close()  # noqa: SLF001
-        with contextlib.suppress(OSError, ValueError):
-            answer.close()
 
 
 @contextlib.contextmanager

@@ -94,6 +94,7 @@ def translated(thing: str) -> Iterator[None]:
     """
     import docker.errors  # noqa: PLC0415
     import requests  # noqa: PLC0415
+    import urllib3.exceptions  # noqa: PLC0415
 
     try:
         yield
@@ -104,7 +105,8 @@ def translated(thing: str) -> Iterator[None]:
     except requests.exceptions.Timeout as error:
         message = f"{thing}: the Docker engine did not answer in time."
         raise EngineError(message, status=None, hint="Look at its log, or restart it.") from error
-    except requests.exceptions.RequestException as error:
+    # A stream is read past the library's own translation, and a connection that it took over past that, too.
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
         fault = errors.Fault(thing, "The Docker engine went away.", "Start it again, then rerun.")
         raise EngineMissing("The Docker engine went away.", [fault]) from error
     except docker.errors.DockerException as error:

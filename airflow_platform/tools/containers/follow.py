@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from airflow_platform import programs
 
@@ -13,6 +14,27 @@ ItemT = TypeVar("ItemT")
 
 TICK = 0.1
 """Seconds; how late a signal may be noticed."""
+
+
+@contextlib.contextmanager
+def closing(channel: Any) -> Iterator[Any]:
+    """A connection that was taken over from HTTP; the library closes neither it nor its answer."""
+    answer = channel._response  # noqa: SLF001 - the library puts it there so that it lives as long.
+    try:
+        yield channel
+    finally:
+        # Closed by hand: the answer still counts as unread, and would look for more.
+        channel._sock.close()  # noqa: SLF001
+        with contextlib.suppress(OSError, ValueError):
+            answer.close()
+
+
+def frames(channel: Any) -> Iterator[tuple[bool, bytes]]:
+    """Whether it is standard error, and what was printed, of a program whose connection was taken over."""
+    from docker.utils import socket  # noqa: PLC0415
+
+    for stream, data in socket.frames_iter(channel, tty=False):  # type: ignore[no-untyped-call]
+        yield stream == socket.STDERR, data
 
 
 def items(

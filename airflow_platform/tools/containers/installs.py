@@ -84,9 +84,9 @@ def install(
             made = api.exec_create(
                 container, list(command), user="0:0", environment=dict(wanted.environment), workdir=PLACE
             )["Id"]
-            output = api.exec_start(made, stream=True)
-            followed = follow.items(output, interruption, lambda: remove(api, container))
-            tail = _told(followed, progress)
+            with follow.closing(api.exec_start(made, socket=True)) as channel:
+                output = follow.items(follow.frames(channel), interruption, lambda: remove(api, container))
+                tail = _told((data for _, data in output), progress)
             code = api.exec_inspect(made)["ExitCode"]
         if code != 0:
             raise _failed(Path(command[0]).name, code, tail)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,20 +56,28 @@ def run(
         with engine.translated("container of the trial"):
             with archives.packed(trial.files) as files:
                 api.put_archive(made, installs.PLACE, files)
-            output = api.attach(made, stream=True, logs=True, demux=True)
-            api.start(made)
-            return _followed(api, made, follow.items(output, interruption, lambda: None), progress)
+            asked = {"stdout": 1, "stderr": 1, "stream": 1, "logs": 1}
+            with follow.closing(api.attach_socket(made, asked)) as channel:
+                api.start(made)
+                output = follow.items(
+                    follow.frames(channel), interruption, lambda: installs.remove(api, made)
+                )
+                return _followed(api, made, output, progress)
     finally:
         with contextlib.suppress(Exception):  # An engine that went away: the next build removes it.
             installs.remove(api, made)
 
 
-def _followed(api: Any, container: str, output: Any, progress: Callable[[str], None]) -> str:
+def _followed(
+    api: Any, container: str, output: Iterator[tuple[bool, bytes]], progress: Callable[[str], None]
+) -> str:
     said: list[bytes] = []
     tail: list[str] = []
-    for out, err in output:
-        said.append(out or b"")
-        for line in (err or b"").decode(errors="replace").splitlines():
+    for is_error, data in output:
+        if not is_error:
+            said.append(data)
+            continue
+        for line in data.decode(errors="replace").splitlines():
             tail = [*tail[1 - installs.TAIL :], line]
             progress(line)
     code = int(api.wait(container, timeout=60)["StatusCode"])

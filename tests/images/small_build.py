@@ -1,0 +1,83 @@
+"""The steps of a build with one small image, on the real engine; run as a program, for tests that kill it.
+
+    python -m tests.images.small_build NAME FOLDER PARENT ARCHITECTURE
+
+A folder with a Dockerfile is built; one with an `install.sh` is installed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow_platform.config import image_recipes, image_settings
+from airflow_platform.engine import step
+from airflow_platform.engine.report import Report
+from airflow_platform.runtimes import images as runtime
+from airflow_platform.steps import build_leftovers, images
+from airflow_platform.testing import runs
+from airflow_platform.tools.containers import shelf
+
+
+class Base(step.EnvironmentStep[Any, Any]):
+    """Hands on what the small image is made from."""
+
+    name = image_recipes.BASE
+
+    def __init__(self, parent: Mapping[str, str]) -> None:
+        self._parent = parent
+
+    def observe(self, context: Any) -> None:
+        return None
+
+    def plan(self, context: Any, observed: None) -> step.NoChange:
+        return step.NoChange("it is there", self._parent)
+
+
+def recipe(name: str, folder: Path, **options: Any) -> image_recipes.Recipe:
+    """A recipe of all files of a folder."""
+    files = {path.name: path for path in folder.iterdir()}
+    install = ("/mnt/install.sh",) if "install.sh" in files else ()
+    return image_recipes.Recipe(
+        name, image_recipes.BASE, "A small image", files=files, **{"install": install, **options}
+    )
+
+
+def steps(
+    wanted: image_recipes.Recipe,
+    parent: Mapping[str, str],
+    *,
+    host: str | None = None,
+    settings: image_settings.ImageSettings | None = None,
+    downloads: str = images.DOWNLOADS,
+) -> tuple[step.Step, ...]:
+    """What brings it to be there."""
+    store = shelf.Shelf(host)
+    shared = images.Shared(
+        shelf=store,
+        recipes={wanted.name: wanted},
+        settings=settings or image_settings.ImageSettings(),
+        checkout=wanted.name,
+        labels=lambda context: {},
+        uv=runtime._uv,
+        downloads=downloads,
+    )
+    return (
+        build_leftovers.BuildLeftovers(store, checkout=wanted.name),
+        Base(parent),
+        images.ImageStep(wanted, shared),
+    )
+
+
+def run(wanted: image_recipes.Recipe, parent: Mapping[str, str], **options: Any) -> Report:
+    """Run them."""
+    planning = options.pop("planning", False)
+    return runs.run_steps(*steps(wanted, parent, **options), tenants=(), planning=planning)
+
+
+if __name__ == "__main__":
+    name, folder, parent, architecture = sys.argv[1:]
+    made = run(recipe(name, Path(folder)), {"id": parent, "inputs": parent, "architecture": architecture})
+    sys.exit(made.exit_code)

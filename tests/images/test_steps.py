@@ -1,0 +1,203 @@
+"""One small image on the real engine: built, found, altered, cut short, refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from airflow_platform.tools.containers import shelf
+from tests.images import conftest, engine_proxy, small_build
+
+DOCKERFILE = "ARG BASE\nFROM ${BASE}\nCOPY text /text\nRUN echo working && sleep 0.1\n"
+SLOW_DOCKERFILE = "ARG BASE\nFROM ${BASE}\nRUN echo working && sleep 30\n"
+SLOW_INSTALL = "#!/bin/sh\necho working\nsleep 30\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "folder"
+    made.mkdir()
+    (made / "Dockerfile").write_text(DOCKERFILE)
+    (made / "text").write_text("first")
+    return made
+
+
+@pytest.fixture
+def run(name, folder, parent):
+    def run(**options):
+        return small_build.run(small_build.recipe(name, folder), parent, **options)
+
+    return run
+
+
+def outcome(report):
+    """How the image's step ended, and why."""
+    found = report.steps[-1]
+    return found.status.value, found.reason
+
+
+def references(client, name):
+    found = client.images.list(filters={"reference": f"airflow-platform/{name}"})
+    return {tag: each.id for each in found for tag in each.tags}
+
+
+def left(client, name):
+    """Containers and unnamed images of a build that was cut short."""
+    label = {"label": f"{shelf.DRAFT}={name}"}
+    images = client.api.images(filters={**label, "dangling": True})
+    return client.api.containers(all=True, filters=label), images
+
+
+def test_it_is_built_once_and_again_when_something_changed(run, name, folder, client):
+    assert outcome(run())[0] == "changed"
+    assert outcome(run())[0] == "unchanged"
+    (folder / "text").write_text("second")
+    assert outcome(run())[0] == "changed"
+    assert len(references(client, name)) == 2
+    assert left(client, name) == ([], [])
+
+
+def test_one_that_was_altered_after_the_build_is_built_again(run, name, client, containers):
+    run()
+    ((reference, before),) = references(client, name).items()
+    container = containers.start(before, "sh", "-c", "echo altered > /tmp/x")
+    conftest.ran(container)
+    altered = container.commit(*reference.rsplit(":", 1)).id
+    assert references(client, name) == {reference: altered}
+    assert outcome(run(planning=True)) == (
+        "pending",
+        f"build {reference}: the one of that name was altered after it was built",
+    )
+    assert outcome(run())[0] == "changed"
+    assert references(client, name)[reference] != altered
+    assert outcome(run())[0] == "unchanged"
+
+
+def test_a_name_that_another_image_got_is_given_back(run, name, parent, client):
+    run()
+    (reference,) = references(client, name)
+    client.api.tag(parent["id"], *reference.rsplit(":", 1))
+    status, reason = outcome(run())
+    assert (status, reason) == ("changed", f"build {reference}: another image has that name")
+    assert references(client, name)[reference] != parent["id"]
+    assert client.images.get(parent["id"]), "the other one is left as it is"
+
+
+@pytest.mark.parametrize("how", ["Dockerfile", "install.sh"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_build_that_is_cut_short_leaves_no_name_and_the_next_one_is_whole(
+    name, folder, parent, client, how, number
+):
+    slow = SLOW_DOCKERFILE if how == "Dockerfile" else SLOW_INSTALL
+    if how == "install.sh":
+        (folder / "Dockerfile").unlink()
+    (folder / how).write_text(slow)
+    (folder / how).chmod(0o755)
+    words = ["-m", "tests.images.small_build", name, str(folder), parent["id"], parent["architecture"]]
+    child = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=conftest.CHECKOUT,
+        env={**os.environ, "PYTHONPATH": str(conftest.CHECKOUT)},
+    )
+    conftest.wait_until(lambda: working(client, how, name), "the build began")
+    child.send_signal(number)
+    assert child.wait(timeout=20) == (-9 if number == signal.SIGKILL else 130)
+    assert references(client, name) == {}
+    (folder / how).write_text(slow.replace("sleep 30", "sleep 0"))
+    report = small_build.run(small_build.recipe(name, folder), parent)
+    assert outcome(report)[0] == "changed", report.faults
+    assert left(client, name) == ([], [])
+    assert len(references(client, name)) == 1
+
+
+def working(client, how, name):
+    """Whether the slow program runs."""
+    if how == "install.sh":
+        filters = {"label": f"{shelf.DRAFT}={name}"}
+        found = [each["Id"] for each in client.api.containers(filters=filters)]
+        return found and any("sleep 30" in " ".join(row) for row in client.api.top(found[0])["Processes"])
+    everything = client.api.containers(filters={"status": "running"})
+    return any("sleep 30" in each["Command"] for each in everything)
+
+
+def test_an_engine_that_goes_away_in_the_middle_is_told(name, folder, parent, client, tmp_path):
+    (folder / "Dockerfile").write_text(SLOW_DOCKERFILE)
+    with engine_proxy.Proxy(tmp_path / "docker.sock", cut_after=b"working") as proxy:
+        report = small_build.run(small_build.recipe(name, folder), parent, host=proxy.host)
+        assert report.exit_code == 1
+        (fault,) = report.faults
+        assert "went away" in fault.cause
+        assert "Start it again" in fault.remedy
+        assert references(client, name) == {}
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+    assert outcome(small_build.run(small_build.recipe(name, folder), parent))[0] == "changed"
+    assert left(client, name) == ([], [])
+
+
+def test_an_engine_whose_disk_is_full_is_told(name, folder, parent, client, tmp_path):
+    said = b'{"errorDetail":{"message":"write /x: no space left on device"},"error":"write /x: no space left on device"}\r\n'
+    with engine_proxy.Proxy(tmp_path / "docker.sock", instead={b"POST /v1.41/build": said}) as proxy:
+        report = small_build.run(small_build.recipe(name, folder), parent, host=proxy.host)
+    (fault,) = report.faults
+    assert "no space left on device" in fault.cause
+    assert "docker system df" in fault.remedy
+    assert references(client, name) == {}
+
+
+def test_a_disk_that_fills_up_while_packages_are_installed_is_told(name, folder, parent, client):
+    (folder / "Dockerfile").unlink()
+    (folder / "install.sh").write_text("#!/bin/sh\ndd if=/dev/zero of=/srv/x bs=1M count=8\n")
+    (folder / "install.sh").chmod(0o755)
+    options = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}
+    volume = client.volumes.create(name, driver_opts=options, labels={conftest.LABEL: "1"})
+    try:
+        recipe = small_build.recipe(name, folder, python=True)
+        report = small_build.run(recipe, parent, downloads=volume.name)
+    finally:
+        conftest.wait_until(lambda: left(client, name)[0] == [], "the container is gone")
+        volume.remove()
+    (fault,) = report.faults
+    assert "No space left on device" in fault.cause
+    assert "docker system df" in fault.remedy
+    assert references(client, name) == {}
+    assert left(client, name) == ([], [])
+
+
+def test_a_step_of_a_dockerfile_that_fails_is_named(name, folder, parent, client):
+    (folder / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nRUN echo why >&2; exit 3\n")
+    report = small_build.run(small_build.recipe(name, folder), parent)
+    assert report.exit_code == 1
+    assert "Step 3/" in report.faults[0].cause
+    assert "returned a non-zero code: 3" in report.faults[0].cause
+    assert references(client, name) == {}
+    assert left(client, name) == ([], [])
+
+
+def test_an_installation_that_fails_shows_its_last_lines(name, folder, parent, client):
+    (folder / "Dockerfile").unlink()
+    (folder / "install.sh").write_text("#!/bin/sh\necho no such package >&2\nexit 3\n")
+    (folder / "install.sh").chmod(0o755)
+    report = small_build.run(small_build.recipe(name, folder), parent)
+    assert "install.sh exited 3; its last lines:\n    no such package" in report.faults[0].cause
+    conftest.wait_until(lambda: left(client, name) == ([], []), "nothing is left")
+
+
+def test_two_builds_of_the_same_at_once_come_to_the_same_name(name, folder, parent, client):
+    began = time.monotonic()
+    words = ["-m", "tests.images.small_build", name, str(folder), parent["id"], parent["architecture"]]
+    children = [
+        subprocess.Popen(
+            [sys.executable, *words], cwd=conftest.CHECKOUT, env={**os.environ, "PYTHONPATH": "."}
+        )
+        for _ in range(2)
+    ]
+    assert [each.wait(timeout=60) for each in children] == [0, 0]
+    assert time.monotonic() - began < 60
+    assert len(references(client, name)) == 1
+    assert Path(folder).exists()
