@@ -30,7 +30,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.engine import step
-from airflow_platform.runtimes import process, runtime
+from airflow_platform.runtimes import docker, process, runtime
 from airflow_platform.steps import components
 from airflow_platform.testing import specs
 from tests.steps import building, calling
@@ -40,6 +40,9 @@ FILES = sorted(CASES.glob("*/*.json"))
 KNOWN = {
     "goal", "environment", "tenant", "outputs", "observed", "change", "no_change", "error", "second",
 }  # fmt: skip
+OF_DOCKER = {"database-role"}
+"""Steps of the docker runtime whose facts are data; those of the others are answers of an engine."""
+
 AS_WANTED = "as wanted"
 
 
@@ -50,8 +53,11 @@ def nowhere(monkeypatch):
 
 
 def steps_of(environment) -> dict[str, Any]:
-    found = process.ProcessRuntime(environment).steps(runtime.Options(restart=("scheduler", "triggerer")))
-    return {each.name: each for each in found}
+    options = runtime.Options(restart=("scheduler", "triggerer"))
+    found = docker.DockerRuntime(environment).steps(options)
+    of_docker = {each.name: each for each in found if each.name in OF_DOCKER}
+    found = process.ProcessRuntime(environment).steps(options)
+    return of_docker | {each.name: each for each in found}
 
 
 def observed_by(one: step.Step, document: Any) -> Any:

@@ -1,0 +1,85 @@
+"""A PostgreSQL server in memory, as far as the step `database-role` asks; it refuses what it was not told about.
+
+It passes the same contract as the real one: `tests/steps/database_role_contract.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from airflow_platform import secrets
+from airflow_platform.tools import postgresql, postgresql_catalog, postgresql_errors, postgresql_tenants
+
+
+class Postgresql:
+    """One server; `administrator` is whom it lets in."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.administrator = postgresql.Server("127.0.0.1", 5432, "postgres", secrets.Secret("the-admin's"))
+        self.passwords: dict[str, secrets.Secret] = {}
+        self.found: dict[str, postgresql_catalog.Described] = {}
+        self.stopped = False
+        self.calls: list[str] = []
+        self._shared = ("postgres", "template1")
+        monkeypatch.setattr(postgresql_catalog, "describe", self.describe)
+        monkeypatch.setattr(postgresql_tenants, "bring", self.bring)
+        monkeypatch.setattr(postgresql_tenants, "take_away", self.take_away)
+
+    def describe(
+        self, server: postgresql.Server, name: str, password: secrets.Secret | None
+    ) -> postgresql_catalog.Described:
+        self._enter("describe", server, name)
+        found = self.found.get(name, postgresql_catalog.Described())
+        if found.role is not None:
+            fits = password is not None and self.passwords.get(name) == password
+            found = dataclasses.replace(found, role=dataclasses.replace(found.role, password_fits=fits))
+        return dataclasses.replace(found, shared=self._shared)
+
+    def bring(
+        self, server: postgresql.Server, name: str, *, password: secrets.Secret, mark: str, limit: int
+    ) -> None:
+        self._enter("bring", server, name)
+        postgresql_tenants.require_ours(self.describe(server, name, password), name, mark)
+        self._shared = ()
+        self.passwords[name] = password
+        self.found[name] = postgresql_catalog.Described(
+            role=role(mark=mark, limit=limit),
+            database=postgresql_catalog.Database(owner=name, is_open=True, guests=()),
+        )
+
+    def take_away(self, server: postgresql.Server, name: str, *, mark: str) -> None:
+        self._enter("take_away", server, name)
+        postgresql_tenants.require_ours(self.describe(server, name, None), name, mark)
+        self.found.pop(name, None)
+
+    def limit(self, name: str, limit: int) -> None:
+        """Somebody changes a role's limit."""
+        found = self.found[name]
+        assert found.role is not None
+        changed = dataclasses.replace(found.role, limit=limit)
+        self.found[name] = dataclasses.replace(found, role=changed)
+
+    def _enter(self, call: str, server: postgresql.Server, name: str) -> None:
+        self.calls.append(f"{call} {name}")
+        if self.stopped:
+            raise postgresql_errors.not_reachable(str(server), "Connection refused.", "Start it.")
+        assert server == self.administrator, f"a stranger asks to {call} {name}"
+        assert name.startswith("sandbox_"), f"nobody spoke of {name}"
+
+
+def role(*, mark: str, limit: int) -> postgresql_catalog.Role:
+    """A role as it must be."""
+    return postgresql_catalog.Role(
+        mark=mark,
+        attributes=(),
+        can_log_in=True,
+        expires=False,
+        limit=limit,
+        member_of=(),
+        members=(),
+        guest_of=(),
+        administered=True,
+        password_fits=True,
+    )
