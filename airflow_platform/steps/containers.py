@@ -208,8 +208,10 @@ def _component(found: Found) -> str:
 
 
 def _fits(wanted: Container, found: Found | None) -> bool:
-    """Whether a container may stay: made from this very spec, and running or about to."""
-    return found is not None and found.digest == wanted.digest() and found.state in ("running", "restarting")
+    """Whether a container may stay: made from this very spec, in its network, and running or about to."""
+    if found is None or found.digest != wanted.digest() or wanted.network not in found.networks:
+        return False
+    return found.state in ("running", "restarting")
 
 
 def _differences(wanted: Sequence[Container], found: Sequence[Found]) -> str:

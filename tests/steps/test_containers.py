@@ -135,6 +135,14 @@ def test_a_container_that_was_removed_by_hand_is_made_again(step, calls_of, worl
     assert again.text == "start broker"
 
 
+def test_a_container_that_was_cut_off_from_its_network_is_made_anew(step, calls_of, world):
+    calls_of().run(step)
+    found = world.containers[f"{MINE}.scheduler"]
+    world.containers[found.name] = dataclasses.replace(found, networks=())
+    again, _ = calls_of().twice(step)
+    assert again.text == "restart scheduler"
+
+
 def test_a_container_of_somebody_else_is_told_and_left_alone(step, calls_of, world):
     world.containers[f"{MINE}.scheduler"] = dataclasses.replace(
         world.containers[SERVER], name=f"{MINE}.scheduler", labels={manifest.OWNER: "/another/state"}
