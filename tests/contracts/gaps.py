@@ -14,7 +14,6 @@ GAPS: Mapping[str, Mapping[str, str]] = {
         "test_limits_of_the_spec_are_in_force": "the spec of the process runtime has no limits",
         "test_a_changed_limit_restarts_that_component_alone": "the spec of the process runtime has no limits",
         "test_what_a_stranger_made_under_our_names_is_told_and_left_alone": _NO_OBJECTS,
-        "test_a_component_that_was_cut_off_is_made_again": "processes share this machine's network",
         "test_the_shared_database_server_is_made_again_with_its_data": "each tenant has a SQLite file",
         "test_nothing_of_another_tenant_is_reached_over_the_network": (
             "tenants share the loopback address: passwords and tokens keep them apart, which other tests try"

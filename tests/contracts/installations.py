@@ -74,6 +74,8 @@ class Installation(abc.ABC):
     """Of each tenant."""
     parallelism: ClassVar[frozenset[str]]
     """The components that read a tenant's `parallelism`."""
+    lost: ClassVar[frozenset[str]]
+    """The components that are gone after `lose`."""
     keys: ClassVar[tuple[str, ...]]
     """The files with a tenant's keys and passwords."""
     seeds: ClassVar[int]
@@ -209,9 +211,11 @@ class Installation(abc.ABC):
         """The components that were started since then."""
         return {name for name, one in self.identities(tenant).items() if one != since.get(name)}
 
-    def changing(self, before: str, after: str) -> Edited:
-        """The environment's file with one text for another, for as long as it is entered."""
-        return Edited(self.spec, before, after)
+    def change(self, before: str, after: str) -> None:
+        """Put one text for another into the environment's file, for the rest of the session."""
+        text = self.spec.read_text()
+        assert text.count(before) == 1, f"{self.spec} says {before!r} {text.count(before)} times"
+        self.spec.write_text(text.replace(before, after))
 
     @abc.abstractmethod
     def own_settings(self, shipped: str) -> str:
@@ -256,23 +260,6 @@ class Installation(abc.ABC):
     @abc.abstractmethod
     def shown(self, tenant: str) -> Iterator[bytes]:
         """What this machine shows of a tenant to others than its owner, or keeps beside its keys."""
-
-
-@dataclass
-class Edited:
-    """A file with one text for another, inside a `with`."""
-
-    path: Path
-    before: str
-    after: str
-
-    def __enter__(self) -> None:
-        self._original = self.path.read_text()
-        assert self.before in self._original, f"{self.path} does not say {self.before!r}"
-        self.path.write_text(self._original.replace(self.before, self.after))
-
-    def __exit__(self, *_: object) -> None:
-        self.path.write_text(self._original)
 
 
 def wait_until(look: Callable[[], bool], what: str, *, seconds: float = 60.0) -> None:

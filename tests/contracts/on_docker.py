@@ -49,6 +49,7 @@ class Containers(Installation):
         "fernet_key", "api_secret_key", "jwt_secret", "admin_password", "snowflake_password",
         "database_password", "broker_password",
     )  # fmt: skip
+    lost = frozenset({"scheduler", "triggerer", "dag-processor"})
     seeds = 4
     longest: ClassVar[Mapping[str, float]] = {"tenant-up": 25.0, "tenant-down": 8.0}
 
@@ -112,7 +113,9 @@ class Containers(Installation):
     def lose(self, tenant: str) -> str:
         self.container(tenant, "scheduler").remove(force=True)
         self.container(tenant, "triggerer").kill()
-        return "the scheduler's container was removed, and the triggerer's killed"
+        network = self.engine.networks.get(f"{self.prefix}.{tenant}")
+        network.disconnect(self.container(tenant, "dag-processor"), force=True)
+        return "the scheduler was removed, the triggerer killed, the dag-processor cut off from its network"
 
     def running(self, tenant: str) -> set[str]:
         found = {f"container {each.name}" for each in self.of(tenant, everything=True)}

@@ -26,6 +26,7 @@ class Processes(Installation):
     components = frozenset({"api-server", "scheduler", "dag-processor", "triggerer", "fakesnow"})
     parallelism = frozenset({"scheduler"})
     keys = ("fernet_key", "api_secret_key", "jwt_secret", "admin_password", "snowflake_password")
+    lost = components
     seeds = 8
     longest: ClassVar[Mapping[str, float]] = {"tenant-up": 16.0, "tenant-down": 5.0}
 

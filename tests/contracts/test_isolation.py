@@ -153,6 +153,8 @@ def test_components_have_no_rights_on_the_machine(installed):
 
 
 def test_limits_of_the_spec_are_in_force(installed):
+    wanted = installed.declared().docker.limits["triggerer"]
+    memory = wanted.memory * 1024**2
     for tenant in TENANTS:
         for each in installed.of(tenant):
             settings = each.attrs["HostConfig"]
@@ -161,8 +163,8 @@ def test_limits_of_the_spec_are_in_force(installed):
             assert settings["NanoCpus"] > 0, each.name
             assert settings["RestartPolicy"]["Name"] == "unless-stopped", each.name
         told = installed.container(tenant, "triggerer").attrs["HostConfig"]
-        assert (told["Memory"], told["NanoCpus"]) == (700 * 1024**2, 1_500_000_000)
-        assert _kernels_limit(installed, tenant) == 700 * 1024**2
+        assert (told["Memory"], told["NanoCpus"]) == (memory, wanted.cpus * 1e9)
+        assert _kernels_limit(installed, tenant) == memory
 
 
 def _kernels_limit(installed: Installation, tenant: str) -> int:

@@ -28,25 +28,14 @@ def test_what_was_lost_is_told_and_made_again_by_the_next_up(installed):
     done = installed.lose("finance")
     status = installed.run("tenant-status", "--tenant=finance")
     assert status.code == 1, f"{done}: {status.text}"
+    plan = installed.run("tenant-up", "--plan", "--tenant=finance")
+    assert plan.code == 3, plan.text
     ran = installed.up("--tenant=finance")
     assert {"finance/components", "finance/smoke"} <= ran.changed()
     assert installed.identities("finance").keys() == installed.components
+    assert installed.restarted("finance", before["finance"]) == installed.lost, done
     assert runs <= _runs(installed, "finance"), "its data was kept"
     assert installed.identities("analytics") == before["analytics"]
-    assert set(installed.up().steps().values()) == {"unchanged"}
-
-
-def test_a_component_that_was_cut_off_is_made_again(installed):
-    before = installed.started()
-    network = installed.engine.networks.get(f"{installed.prefix}.finance")
-    network.disconnect(installed.container("finance", "scheduler"), force=True)
-    assert installed.run("tenant-status", "--tenant=finance").code != 0
-    installed.up("--tenant=finance")
-    assert installed.restarted("finance", before["finance"]) == {"scheduler"}
-    assert installed.identities("analytics") == before["analytics"]
-    network.disconnect(installed.server(), force=True)
-    ran = installed.up("--tenant=finance")
-    assert "finance/network" in ran.changed()
     assert set(installed.up().steps().values()) == {"unchanged"}
 
 
