@@ -49,7 +49,7 @@ class Built:
     images: Mapping[str, Image]
     """By name."""
     commit: str
-    """Of the checkout when they were built."""
+    """Of the checkout when the newest of them was built; "" where it is no Git repository."""
     airflow: str
     """Airflow's version."""
     revision: str

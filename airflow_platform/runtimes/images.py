@@ -76,7 +76,6 @@ class Images:
                 self._record,
                 [name for name, each in recipes.items() if each.published],
                 airflow=versions.read().airflow,
-                labels=shared.labels,
             ),
         )
 
@@ -101,7 +100,7 @@ def _labels() -> Callable[[images.EnvironmentContext], Mapping[str, str]]:
 
     def labels(context: images.EnvironmentContext) -> Mapping[str, str]:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return {build_record.REVISION: commit(context.programs), "org.opencontainers.image.created": now}
+        return {shelf.COMMIT: commit(context.programs), shelf.CREATED: now}
 
     return labels
 

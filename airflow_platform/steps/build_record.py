@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +14,23 @@ from airflow_platform.tools.containers import shelf
 
 EnvironmentContext = step.EnvironmentContext[Any, Any]
 
-REVISION = "org.opencontainers.image.revision"
-"""The label with the commit of the checkout."""
-
 
 class BuildRecord(step.EnvironmentStep[Any, Any]):
     """It says what the outputs of the images' steps say. Outputs: `path`."""
 
     name = "record"
 
-    def __init__(
-        self,
-        path: Path,
-        names: Sequence[str],
-        *,
-        airflow: str,
-        labels: Callable[[EnvironmentContext], Mapping[str, str]],
-    ) -> None:
+    def __init__(self, path: Path, names: Sequence[str], *, airflow: str) -> None:
         """Make the step.
 
         Args:
             path: Of the record.
             names: The images' steps.
             airflow: Airflow's version.
-            labels: What all images that are made now are labelled with: the commit.
         """
         vars(self).update(requires=tuple(names))
         self._path = path
         self._airflow = airflow
-        self._labels = labels
 
     def observe(self, context: EnvironmentContext) -> built.Built | None:
         try:
@@ -51,25 +39,28 @@ class BuildRecord(step.EnvironmentStep[Any, Any]):
             return None  # It is a note, and is written anew.
 
     def plan(self, context: EnvironmentContext, observed: built.Built | None) -> step.Change | step.NoChange:
-        if observed and observed == self._wanted(context, observed.commit):
+        if observed == self._wanted(context):
             return step.NoChange(f"{self._path} names them", {"path": str(self._path)})
         return step.Change(f"write down {len(self.requires)} images in {self._path}")
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
-        content = self._wanted(context, self._labels(context)[REVISION]).to_json()
+        content = self._wanted(context).to_json()
         files.make_directory(self._path.parent, mode=0o755)
         files.write(self._path, content, mode=0o644)
         return {"path": str(self._path)}
 
-    def _wanted(self, context: EnvironmentContext, commit: str) -> built.Built:
+    def _wanted(self, context: EnvironmentContext) -> built.Built:
         made = {name: context.outputs(name) for name in self.requires}
+        newest = max(
+            (each["labels"] for each in made.values()), key=lambda labels: str(labels[shelf.CREATED])
+        )
         told: Mapping[str, str] = made["airflow-base"]["labels"]
         return built.Built(
             images={
                 name: built.Image(name, each["reference"], each["id"], each["architecture"], each["size"])
                 for name, each in made.items()
             },
-            commit=commit,
+            commit=newest[shelf.COMMIT],
             airflow=self._airflow,
             revision=told[shelf.REVISION],
             known_revisions=tuple(told[shelf.KNOWN_REVISIONS].split()),

@@ -29,6 +29,9 @@ EnvironmentContext = step.EnvironmentContext[Any, Any]
 DOWNLOADS = "airflow-platform-downloads"
 """The engine's volume of downloaded packages: a lock that changed a little is installed from it in seconds."""
 
+_TOLD = (shelf.REVISION, shelf.KNOWN_REVISIONS, shelf.COMMIT, shelf.CREATED)
+"""The labels that are among the outputs of an image's step."""
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -69,7 +72,7 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
     """One image.
 
     Outputs: `id` ("" for a parent that is not needed), `inputs`, `architecture`, `reference`, `size` and
-    `labels`, which tell of Airflow's revisions.
+    `labels`: those that the record of the build is written from.
     """
 
     def __init__(self, recipe: image_recipes.Recipe, shared: Shared) -> None:
@@ -216,7 +219,7 @@ def _outputs(reference: str, inputs: str, parent: Mapping[str, Any], image: api.
         "architecture": parent["architecture"],
         "reference": reference,
         "size": image.size,
-        "labels": {name: image.labels.get(name, "") for name in (shelf.REVISION, shelf.KNOWN_REVISIONS)},
+        "labels": {name: image.labels.get(name, "") for name in _TOLD},
     }
 
 

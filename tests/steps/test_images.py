@@ -69,7 +69,7 @@ class Build:
             recipes=recipes,
             settings=self.settings,
             checkout="mine",
-            labels=lambda context: {build_record.REVISION: "c0ffee"},
+            labels=lambda context: {shelf.COMMIT: "c0ffee", shelf.CREATED: "2026-11-24T10:00:00+00:00"},
             uv=lambda context, architecture: self.files / "python.sh",
             checks=self.cache / "checks",
         )
@@ -83,9 +83,7 @@ class Build:
                 anew=self.anew,
             ),
             *(images.ImageStep(each, shared) for each in recipes.values()),
-            build_record.BuildRecord(
-                self.record, ("airflow-base", "scheduler"), airflow="3.3.2", labels=shared.labels
-            ),
+            build_record.BuildRecord(self.record, ("airflow-base", "scheduler"), airflow="3.3.2"),
         )
 
     def run(self, **options):
@@ -235,7 +233,7 @@ def test_labels_tell_where_an_image_comes_from(build):
     labels = build.world.at(build.reference("scheduler")).labels
     base = build.world.at(build.reference("airflow-base"))
     assert labels[shelf.PARENT] == base.id
-    assert labels[build_record.REVISION] == "c0ffee"
+    assert labels[shelf.COMMIT] == "c0ffee"
     assert labels["org.opencontainers.image.version"] == "3.3.2"
     assert len(labels[shelf.LOCK]) == 64
     assert labels[shelf.DRAFT] == ""
