@@ -48,6 +48,8 @@ class Shared:
     uv: Callable[[EnvironmentContext, str], Path]
     """The uv for an architecture."""
     downloads: str = DOWNLOADS
+    network: str = ""
+    """Through which packages are fetched; "" for the engine's default."""
     checks: Path | None = None
     """Where it is noted which locks fit what they were made from; comparing takes a third of an unchanged build."""
 
@@ -157,6 +159,7 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
             cache=self._shared.downloads if recipe.python else "",
             labels=labels,
             comment=recipe.title,
+            network=self._shared.network,
             before=recipe.before,
         )
         return images.install(wanted, context.progress)

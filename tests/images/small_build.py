@@ -52,6 +52,7 @@ def steps(
     host: str | None = None,
     settings: image_settings.ImageSettings | None = None,
     downloads: str = images.DOWNLOADS,
+    network: str = "none",
 ) -> tuple[step.Step, ...]:
     """What brings it to be there."""
     store = shelf.Shelf(host)
@@ -63,6 +64,7 @@ def steps(
         labels=lambda context: {},
         uv=runtime._uv,
         downloads=downloads,
+        network=network,
     )
     return (
         build_leftovers.BuildLeftovers(store, checkout=wanted.name),

@@ -49,6 +49,8 @@ class Installation:
     """Of the container, and of the image."""
     comment: str = ""
     """For the image's history."""
+    network: str = ""
+    """Through which mirrors are reached; "" for the engine's default."""
     before: tuple[str, ...] = ()
     """A command that is run before, in a container of its own with the same files, environment and cache, and of
     which nothing is kept but what it leaves in the cache."""
@@ -124,7 +126,9 @@ def _container(api: Any, wanted: Installation) -> Iterator[str]:
             user="0:0",
             labels=dict(wanted.labels),
             # A volume among the container's own settings would be one of the image's, too.
-            host_config=api.create_host_config(mounts=mounts, auto_remove=True),
+            host_config=api.create_host_config(
+                mounts=mounts, auto_remove=True, network_mode=wanted.network or "default"
+            ),
         )["Id"]
     try:
         with engine.translated("container of the installation"):
