@@ -41,7 +41,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", *(["--fix"] if fix else []), *python)
     files = _files(session)
     session.run("shellcheck", "--external-sources", *filter(_is_shell, files))
-    session.run("yamllint", "--strict", *(path for path in files if path.endswith((".yaml", ".yml", ".yamllint"))))
+    session.run("yamllint", "--strict", *filter(_is_yaml, files))
     session.run("hadolint", "--config", ".hadolint.yaml", *filter(_is_dockerfile, files))
 
 
@@ -90,7 +90,7 @@ def crash(session: nox.Session) -> None:
     session.run("pytest", "--timeout=120", "tests/crash", *workers, *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session(default=False, tags=["packages"])
 def postgresql(session: nox.Session) -> None:
     """Tenants that try to reach each other in a real PostgreSQL server, and kills. A minute."""
     _sync(session, "tests")
@@ -119,11 +119,32 @@ def sandbox(session: nox.Session) -> None:
     session.run("pytest", "tests/contracts", "--runtime=process", *session.posargs, success_codes=codes)
 
 
-@nox.session(default=False)
+@nox.session(default=False, tags=["engine", "packages"])
 def images(session: nox.Session) -> None:
     """What `inv build` makes, on a real Docker engine. Minutes; the first time it builds them."""
     _sync(session, "tests")
+    _require_engine(session)
     session.run("pytest", "--timeout=900", "tests/images", *session.posargs)
+
+
+@nox.session(default=False, tags=["engine", "packages"])
+def registry(session: nox.Session) -> None:
+    """`inv push` and `inv promote` against a real registry that fails in many ways. Minutes."""
+    _sync(session, "tests")
+    _require_engine(session)
+    session.run("pytest", "--timeout=300", "tests/registry", *session.posargs)
+
+
+@nox.session(default=False, tags=["engine", "packages"])
+def integration(session: nox.Session) -> None:
+    """Airflow in containers: the fixture for tests of DAGs, then the contracts. Minutes."""
+    _sync(session, "tests")
+    _require_engine(session)
+    session.run("scripts/inv", "build", external=True)
+    # Whoever asks for one test by its name means one of the two.
+    codes = [0, 5] if session.posargs else [0]
+    session.run("pytest", "tests/integration", *session.posargs, success_codes=codes)
+    session.run("pytest", "tests/contracts", "--runtime=docker", *session.posargs, success_codes=codes)
 
 
 @nox.session(default=False)
@@ -158,6 +179,14 @@ def _compile(session: nox.Session, lock: str, *inputs: str) -> None:
     # fmt: on
 
 
+def _require_engine(session: nox.Session) -> None:
+    """Say what to install and how to start it where no Docker engine answers."""
+    check = ("scripts/engine", "check")
+    said = session.run(*check, external=True, log=False, silent=True, success_codes=[0, 4])
+    if said:
+        session.error(str(said).strip().removeprefix("engine: ").rstrip("."))
+
+
 def _files(session: nox.Session) -> list[str]:
     """Every file that is committed, or would be by the next `git add`."""
     found = session.run(
@@ -174,7 +203,11 @@ def _is_shell(path: str) -> bool:
     """By its first line: programs have no ending, and what a program sources has no other mark."""
     with (HERE / path).open("rb") as file:
         first = file.readline(128)
-    return re.match(rb"#!.*\b(sh|bash|dash|ksh)\b|# shellcheck shell=", first) is not None or path.endswith(".sh")
+    return path.endswith(".sh") or re.match(rb"#!.*\b(ba|da|k)?sh\b|# shellcheck shell=", first) is not None
+
+
+def _is_yaml(path: str) -> bool:
+    return path.endswith((".yaml", ".yml", ".yamllint"))
 
 
 def _sync(session: nox.Session, lock: str) -> None:
