@@ -244,6 +244,7 @@ def _opened(
     answer = session.ask(question, good=(206 if position else 200, *(_REDIRECTS if redirects else ())))
     if answer.status not in _REDIRECTS:
         return answer
+    answer.drain_conn()
     answer.release_conn()
     return _opened(session, repository, answer.headers["Location"], position, redirects=redirects - 1)
 
