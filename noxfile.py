@@ -90,7 +90,7 @@ def crash(session: nox.Session) -> None:
     session.run("pytest", "--timeout=120", "tests/crash", *workers, *session.posargs)
 
 
-@nox.session(default=False, tags=["packages"])
+@nox.session(default=False)
 def postgresql(session: nox.Session) -> None:
     """Tenants that try to reach each other in a real PostgreSQL server, and kills. A minute."""
     _sync(session, "tests")
@@ -119,7 +119,7 @@ def sandbox(session: nox.Session) -> None:
     session.run("pytest", "tests/contracts", "--runtime=process", *session.posargs, success_codes=codes)
 
 
-@nox.session(default=False, tags=["engine", "packages"])
+@nox.session(default=False, tags=["engine"])
 def images(session: nox.Session) -> None:
     """What `inv build` makes, on a real Docker engine. Minutes; the first time it builds them."""
     _sync(session, "tests")
@@ -127,7 +127,7 @@ def images(session: nox.Session) -> None:
     session.run("pytest", "--timeout=900", "tests/images", *session.posargs)
 
 
-@nox.session(default=False, tags=["engine", "packages"])
+@nox.session(default=False, tags=["engine"])
 def registry(session: nox.Session) -> None:
     """`inv push` and `inv promote` against a real registry that fails in many ways. Minutes."""
     _sync(session, "tests")
@@ -135,7 +135,7 @@ def registry(session: nox.Session) -> None:
     session.run("pytest", "--timeout=300", "tests/registry", *session.posargs)
 
 
-@nox.session(default=False, tags=["engine", "packages"])
+@nox.session(default=False, tags=["engine"])
 def integration(session: nox.Session) -> None:
     """Airflow in containers: the fixture for tests of DAGs, then the contracts. Minutes."""
     _sync(session, "tests")
@@ -162,9 +162,9 @@ def lock(session: nox.Session) -> None:
         _compile(session, f"requirements/{name}.lock", *inputs)
     for source in sorted(HERE.glob("images/*/requirements.in")):
         # extra.in has what the project itself adds; see images/README.md.
-        inputs = [path for path in (source, source.with_name("extra.in")) if path.exists()]
+        sources = [path for path in (source, source.with_name("extra.in")) if path.exists()]
         name = str(source.relative_to(HERE))
-        _compile(session, name.replace(".in", ".lock"), *(str(path.relative_to(HERE)) for path in inputs))
+        _compile(session, name.replace(".in", ".lock"), *(str(path.relative_to(HERE)) for path in sources))
 
 
 def _compile(session: nox.Session, lock: str, *inputs: str) -> None:
