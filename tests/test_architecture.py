@@ -23,7 +23,7 @@ LONGEST_FILE = 400
 LONGEST_FUNCTION = 40
 NO_NAMES = {"utils", "util", "common", "core", "helpers", "helper", "models", "manager", "misc"}
 HEAVY = {
-    "pydantic", "rich", "boto3", "docker", "kubernetes", "cryptography", "sqlite3", "urllib3", "requests", "jsonschema",
+    "pydantic", "rich", "boto3", "docker", "kubernetes", "cryptography", "sqlite3", "urllib3", "requests", "jsonschema", "psycopg",
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 from airflow_platform import secrets
 from airflow_platform.tools import postgresql, postgresql_errors
+from airflow_platform.tools.postgresql_statements import HALF_DROPPED
 
 if TYPE_CHECKING:
     import psycopg
@@ -64,6 +65,8 @@ class Database:
     owner: str
     is_open: bool
     """Whether its owner can connect: connections are allowed, and not limited by the database."""
+    half_dropped: bool
+    """Whether the server was stopped while dropping it; then it cannot be used any more."""
     guests: tuple[str, ...]
     """Roles besides the owner that have rights on it: at first `PUBLIC`."""
 
@@ -77,6 +80,8 @@ class Copy:
     """Its comment; "" for a draft."""
     owned: bool
     """Whether the administrator owns it."""
+    half_dropped: bool
+    """As of a database."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +121,10 @@ def described(
     password: secrets.Secret | None,
 ) -> Described:
     """The same, on a connection that there is."""
-    role = connection.execute(_ROLE, {"name": name}).fetchone()
-    database = connection.execute(_DATABASE, {"name": name, "public": PUBLIC}).fetchone()
-    copies = connection.execute(_COPIES, {"prefix": f"{name}."}).fetchall()
+    names = {"name": name, "prefix": f"{name}.", "public": PUBLIC, "half_dropped": HALF_DROPPED}
+    role = connection.execute(_ROLE, names).fetchone()
+    database = connection.execute(_DATABASE, names).fetchone()
+    copies = connection.execute(_COPIES, names).fetchall()
     shared = connection.execute(_SHARED).fetchall()
     fits = role is not None and password is not None and _fits(server.as_tenant(name, password))
     return Described(
@@ -175,6 +181,7 @@ _DATABASE = """
 SELECT
   pg_get_userbyid(datdba)::text AS owner,
   datallowconn AND datconnlimit = -1 AS is_open,
+  datconnlimit = %(half_dropped)s AS half_dropped,
   ARRAY(
     SELECT DISTINCT CASE a.grantee WHEN 0 THEN %(public)s ELSE pg_get_userbyid(a.grantee)::text END
     FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) a WHERE a.grantee <> datdba
@@ -186,7 +193,8 @@ _COPIES = """
 SELECT
   datname::text AS name,
   coalesce(shobj_description(oid, 'pg_database'), '') AS mark,
-  pg_get_userbyid(datdba) = session_user AS owned
+  pg_get_userbyid(datdba) = session_user AS owned,
+  datconnlimit = %(half_dropped)s AS half_dropped
 FROM pg_database WHERE starts_with(datname::text, %(prefix)s) ORDER BY 1
 """
 

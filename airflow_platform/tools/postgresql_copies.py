@@ -53,4 +53,5 @@ def copy(server: postgresql.Server, source: str, target: str) -> None:
 def copies(server: postgresql.Server, source: str) -> tuple[str, ...]:
     """The names of the whole copies of a tenant's database, in alphabetical order."""
     found = postgresql_catalog.describe(server, source, None)
-    return tuple(each.name for each in found.copies if each.mark and each.name != f"{source}.{DRAFT}")
+    whole = (each for each in found.copies if each.mark and not each.half_dropped)
+    return tuple(each.name for each in whole if each.name != f"{source}.{DRAFT}")

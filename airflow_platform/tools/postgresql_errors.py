@@ -22,7 +22,10 @@ _BAD_LOGIN = (
     "password authentication failed|no password supplied|no pg_hba.conf entry"
     "|authentication method requirement|server requested"
 )
-_BAD_DATABASE = "not permitted to log in|permission denied for database|not currently accepting connections"
+_BAD_DATABASE = (
+    "not permitted to log in|permission denied for database|not currently accepting connections"
+    "|cannot connect to invalid database"
+)
 _FULL = "too many (connections|clients)|remaining connection slots"
 
 _WHERE = r"^connection failed: (connection to server at .*?, port \d+ failed: )?(FATAL: )?"

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 LONGEST_NAME = 63
 """Bytes of an identifier; PostgreSQL cuts what is longer, and then two can be one."""
 
+HALF_DROPPED = -2
+"""What the server says in the place of a database's limit when it was stopped while dropping it. Nothing
+but dropping it again can be done with it."""
+
+_LIMIT = "SELECT datconnlimit FROM pg_database WHERE datname = %s"
+
+_THROW_OUT = """
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s AND usesysid IS NOT NULL
+"""
+"""Clients, that is; each is waited for, at most 10 s."""
+
 
 def run(connection: Connection, statement: LiteralString, *names: str, text: str | int | None = None) -> None:
     """Run a statement with identifiers, and then a text or number, in the place of its braces.
@@ -32,10 +43,17 @@ def run(connection: Connection, statement: LiteralString, *names: str, text: str
 
 
 def drop_database(connection: Connection, name: str) -> None:
-    """Drop a database, and throw out whoever is connected to it."""
-    # Its owner may have declared it a template, which cannot be dropped.
-    run(connection, "ALTER DATABASE {} IS_TEMPLATE false", name)
-    run(connection, "DROP DATABASE {} WITH (FORCE)", name)
+    """Drop a database, whole or half dropped, and throw out whoever is connected to it.
+
+    `WITH (FORCE)` is for superusers: others it refuses while the server's autovacuum is at work there,
+    which a plain `DROP DATABASE` ends.
+    """
+    row = connection.execute(_LIMIT, (name,)).fetchone()
+    if row is not None and row["datconnlimit"] != HALF_DROPPED:
+        # Its owner may have declared it a template, which cannot be dropped.
+        run(connection, "ALTER DATABASE {} IS_TEMPLATE false ALLOW_CONNECTIONS false", name)
+        connection.execute(_THROW_OUT, (name,))
+    run(connection, "DROP DATABASE {}", name)
 
 
 @contextlib.contextmanager

@@ -16,10 +16,6 @@ from airflow_platform.tools.postgresql_statements import run
 if TYPE_CHECKING:
     from airflow_platform.tools.postgresql_statements import Connection
 
-_NEW_DATABASE = Database(owner="", is_open=False, guests=(PUBLIC,))
-"""As `CREATE DATABASE` of ours leaves it."""
-
-
 DROP_TIMEOUT = 600.0
 """Seconds for one statement: dropping a database of many files on a slow disk takes minutes."""
 
@@ -40,7 +36,8 @@ def differences(found: Described, name: str, *, mark: str, limit: int) -> tuple[
         says.append(f"make role {name} for at most {limit} connections")
     else:
         says += _role_differences(found.role, limit)
-    if found.database is None:
+    if found.database is None or found.database.half_dropped:
+        says += [f"finish dropping database {name}"] if found.database else []
         return (*says, f"make database {name}")
     says += [f"take the rights on the database from {each}" for each in found.database.guests]
     return tuple(says if found.database.is_open else [*says, "open the database to the tenant"])
@@ -110,9 +107,7 @@ def bring(server: postgresql.Server, name: str, *, password: secrets.Secret, mar
             _mend_role(connection, name, found.role, password, limit)
         if found.role is None or not found.role.administered:
             run(connection, "GRANT {} TO CURRENT_USER", name)
-        if found.database is None:
-            _make_database(connection, name)
-        _open(connection, name, found.database or _NEW_DATABASE)
+        _open(connection, name, _made_database(connection, name, found.database))
         found = postgresql_catalog.described(connection, server, name, password)
     if left := differences(found, name, mark=mark, limit=limit):
         raise errors.StepError(
@@ -164,7 +159,12 @@ def _make_role(connection: Connection, name: str, password: secrets.Secret, mark
         _set_password(connection, name, password)
 
 
-def _make_database(connection: Connection, name: str) -> None:
+def _made_database(connection: Connection, name: str, database: Database | None) -> Database:
+    """The database that is there, or a new one."""
+    if database is not None and not database.half_dropped:
+        return database
+    if database is not None:
+        postgresql_statements.drop_database(connection, name)
     # Nobody may connect before the rights of `PUBLIC` are taken away. template0 is as it was delivered.
     run(
         connection,
@@ -172,6 +172,7 @@ def _make_database(connection: Connection, name: str) -> None:
         name,
         name,
     )
+    return Database(owner=name, is_open=False, half_dropped=False, guests=(PUBLIC,))
 
 
 def _mend_role(connection: Connection, name: str, role: Role, password: secrets.Secret, limit: int) -> None:

@@ -1,6 +1,7 @@
 """A tenant's role and database on a real server: made, mended, dropped, and never somebody else's."""
 
 import threading
+import time
 
 import psycopg
 import pytest
@@ -15,6 +16,7 @@ from airflow_platform.tools import (
     postgresql_statements,
     postgresql_tenants,
 )
+from tests.postgresql import server as servers
 from tests.postgresql.conftest import LIMIT, MARK, Tenant, connect, run
 
 STRANGER = "stranger"
@@ -48,7 +50,7 @@ def test_it_is_made_and_then_nothing_is_left_to_do(tenant):
             administered=True,
             password_fits=True,
         ),
-        database=postgresql_catalog.Database(owner=tenant.name, is_open=True, guests=()),
+        database=postgresql_catalog.Database(owner=tenant.name, is_open=True, half_dropped=False, guests=()),
     )
 
 
@@ -162,6 +164,46 @@ def test_going_takes_database_copies_and_role_and_throws_everybody_out(tenant, s
     tenant.take_away()
 
 
+def test_the_servers_own_work_in_a_database_keeps_nobody_from_dropping_it(own_autovacuum):
+    """PostgreSQL refuses `DROP DATABASE … WITH (FORCE)` then, to whoever is no superuser."""
+    tenant = own_autovacuum
+    tenant.bring()
+    run(tenant.server, "CREATE TABLE t AS SELECT generate_series(1, 100000)", "DELETE FROM t")
+    query = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{tenant.name}' AND usename IS NULL"
+    deadline = time.monotonic() + 20
+    while not run(tenant.admin, query):
+        assert time.monotonic() < deadline, "autovacuum never came"
+        time.sleep(0.02)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        run(tenant.admin, f'DROP DATABASE "{tenant.name}" WITH (FORCE)')
+    tenant.take_away()
+    assert tenant.described().role is None
+
+
+@pytest.fixture
+def own_autovacuum():
+    """A tenant on a server whose autovacuum comes at once and stays."""
+    settings = "autovacuum_naptime=1s", "autovacuum_vacuum_cost_delay=50ms", "autovacuum_vacuum_cost_limit=1"
+    with servers.cluster(*settings) as made:
+        run(made.server, "CREATE ROLE master LOGIN CREATEDB CREATEROLE PASSWORD 'm'")
+        run(made.server, "GRANT CONNECT ON DATABASE postgres TO master")
+        master = postgresql.Server(made.server.host, made.server.port, "master", secrets.Secret("m"))
+        yield Tenant(master, "dev_vacuumed", secrets.Secret("v"))
+
+
+def test_a_database_whose_dropping_was_cut_short_by_the_servers_end(tenant, superuser):
+    tenant.bring()
+    postgresql_copies.copy(tenant.admin, tenant.name, f"{tenant.name}.r1")
+    run(superuser, f"UPDATE pg_database SET datconnlimit = -2 WHERE starts_with(datname, '{tenant.name}')")
+    assert postgresql_copies.copies(tenant.admin, tenant.name) == ()
+    assert tenant.differences() == (f"finish dropping database {tenant.name}", f"make database {tenant.name}")
+    tenant.bring()
+    assert tenant.differences() == ()
+    run(superuser, f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{tenant.name}'")
+    tenant.take_away()
+    assert tenant.described() == postgresql_catalog.Described()
+
+
 def test_a_role_that_owns_something_elsewhere_is_named_and_kept(tenant, superuser):
     tenant.bring()
     run(superuser, "CREATE DATABASE elsewhere")
@@ -246,7 +288,9 @@ def test_nobody_can_connect_while_it_is_being_made(tenant, superuser, monkeypatc
 
     monkeypatch.setattr(postgresql_tenants, "_open", look_before)
     tenant.bring()
-    assert seen == [postgresql_catalog.Database(tenant.name, is_open=False, guests=("public",))]
+    assert seen == [
+        postgresql_catalog.Database(tenant.name, is_open=False, half_dropped=False, guests=("public",))
+    ]
 
 
 def test_many_tenants_at_the_same_time(admin, superuser):

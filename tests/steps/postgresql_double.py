@@ -46,7 +46,7 @@ class Postgresql:
         self.passwords[name] = password
         self.found[name] = postgresql_catalog.Described(
             role=role(mark=mark, limit=limit),
-            database=postgresql_catalog.Database(owner=name, is_open=True, guests=()),
+            database=postgresql_catalog.Database(owner=name, is_open=True, half_dropped=False, guests=()),
         )
 
     def take_away(self, server: postgresql.Server, name: str, *, mark: str) -> None:

@@ -45,6 +45,9 @@ SAID = {
         postgresql_errors.NotAllowed,
         "is not currently accepting",
     ),
+    "half dropped": (
+        HERE + 'FATAL:  cannot connect to invalid database "d"', postgresql_errors.NotAllowed, "invalid database",
+    ),
     "role is full": (
         HERE + 'FATAL:  too many connections for role "u"', postgresql_errors.StatementError, "takes no more connections",
     ),
