@@ -49,7 +49,7 @@ class Shared:
     """The uv for an architecture."""
     downloads: str = DOWNLOADS
     network: str = ""
-    """Through which packages are fetched; "" for the engine's default."""
+    """Through which packages are fetched; "" for one of its own."""
     checks: Path | None = None
     """Where it is noted which locks fit what they were made from; comparing takes a third of an unchanged build."""
 

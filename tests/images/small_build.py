@@ -52,7 +52,7 @@ def steps(
     host: str | None = None,
     settings: image_settings.ImageSettings | None = None,
     downloads: str = images.DOWNLOADS,
-    network: str = "none",
+    network: str = "",
 ) -> tuple[step.Step, ...]:
     """What brings it to be there."""
     store = shelf.Shelf(host)

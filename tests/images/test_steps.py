@@ -48,10 +48,10 @@ def references(client, name):
 
 
 def left(client, name):
-    """Containers and unnamed images of a build that was cut short."""
+    """Containers with their networks, and unnamed images, of a build that was cut short."""
     label = {"label": f"{shelf.DRAFT}={name}"}
     images = client.api.images(filters={**label, "dangling": True})
-    return client.api.containers(all=True, filters=label), images
+    return [*client.api.containers(all=True, filters=label), *client.api.networks(filters=label)], images
 
 
 def test_it_is_built_once_and_again_when_something_changed(run, name, folder, client):

@@ -64,9 +64,10 @@ def platform(host: str | None) -> str:
 
 
 def left(host: str | None, label: str) -> int:
-    """How many containers, and images without a name, have a label."""
+    """How many containers, networks, and images without a name, have a label."""
     asked = (
         ("/containers/json", {"all": "1", "filters": json.dumps({"label": [label]})}),
+        ("/networks", {"filters": json.dumps({"label": [label]})}),
         ("/images/json", {"filters": json.dumps({"label": [label], "dangling": ["true"]})}),
     )
     return sum(len(ask(host, f"{path}?{urllib.parse.urlencode(query)}")) for path, query in asked)

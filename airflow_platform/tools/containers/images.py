@@ -141,12 +141,14 @@ class Images:
             self._api.tag(image, repository, tag)
 
     def remove_left(self, label: str) -> None:
-        """Remove what killed builds left: containers with a label, and images with it that have neither a name
+        """Remove what killed builds left: containers and networks with a label, and images with it that have neither a name
         nor others made from them.
         """
         with engine.translated("what killed builds left"):
             for each in self._api.containers(all=True, filters={"label": label}):
                 installs.remove(self._api, each["Id"])
+            for each in self._api.networks(filters={"label": label}):
+                self._api.remove_network(each["Id"])
             unnamed = self._api.images(filters={"label": label, "dangling": True})
         for each in unnamed:
             try:

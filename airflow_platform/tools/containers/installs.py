@@ -8,6 +8,8 @@ environment that no layer gets, and volumes that are no part of the image.
 from __future__ import annotations
 
 import contextlib
+import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +52,8 @@ class Installation:
     comment: str = ""
     """For the image's history."""
     network: str = ""
-    """Through which mirrors are reached; "" for the engine's default."""
+    """Through which mirrors are reached; "" for one of its own, which goes with the container: the engine's default
+    can be switched off, and whoever else is in it could be reached."""
     before: tuple[str, ...] = ()
     """A command that is run before, in a container of its own with the same files, environment and cache, and of
     which nothing is kept but what it leaves in the cache."""
@@ -118,27 +121,54 @@ def _container(api: Any, wanted: Installation) -> Iterator[str]:
     mounts = [{"Type": "volume", "Target": path} for path in _PASSING]
     if wanted.cache:
         mounts.append({"Type": "volume", "Target": CACHE, "Source": wanted.cache})
-    with engine.translated("container of the installation"):
-        made = api.create_container(
-            wanted.image,
-            ["sleep", str(LIFETIME)],
-            entrypoint=[],
-            user="0:0",
-            labels=dict(wanted.labels),
-            # A volume among the container's own settings would be one of the image's, too.
-            host_config=api.create_host_config(
-                mounts=mounts, auto_remove=True, network_mode=wanted.network or "default"
-            ),
-        )["Id"]
-    try:
+    with _network(api, wanted) as network:
         with engine.translated("container of the installation"):
-            api.start(made)
-            with archives.packed(wanted.files) as files:
-                api.put_archive(made, PLACE, files)
-        yield made
+            made = api.create_container(
+                wanted.image,
+                ["sleep", str(LIFETIME)],
+                entrypoint=[],
+                user="0:0",
+                labels=dict(wanted.labels),
+                # A volume among the container's own settings would be one of the image's, too.
+                host_config=api.create_host_config(mounts=mounts, auto_remove=True, network_mode=network),
+            )["Id"]
+        try:
+            with engine.translated("container of the installation"):
+                api.start(made)
+                with archives.packed(wanted.files) as files:
+                    api.put_archive(made, PLACE, files)
+            yield made
+        finally:
+            with contextlib.suppress(Exception):  # An engine that went away: the next build removes it.
+                remove(api, made)
+
+
+@contextlib.contextmanager
+def _network(api: Any, wanted: Installation) -> Iterator[str]:
+    if wanted.network:
+        yield wanted.network
+        return
+    name = f"airflow-platform-build-{uuid.uuid4().hex[:12]}"
+    with engine.translated(f"network {name}"):
+        made = api.create_network(name, driver="bridge", labels=dict(wanted.labels))["Id"]
+    try:
+        yield name
     finally:
-        with contextlib.suppress(Exception):  # An engine that went away: the next build removes it.
-            remove(api, made)
+        with contextlib.suppress(Exception):  # As above.
+            _remove_network(api, made)
+
+
+def _remove_network(api: Any, network: str) -> None:
+    """Remove a network, whose container the engine may still be removing."""
+    import docker.errors  # noqa: PLC0415
+
+    for _ in range(20):
+        try:
+            api.remove_network(network)
+        except docker.errors.APIError:
+            time.sleep(0.1)
+        else:
+            return
 
 
 def _told(chunks: Iterator[bytes], progress: Callable[[str], None]) -> list[str]:

@@ -63,7 +63,7 @@ class Shelf:
             return self._platform
 
     def left(self, label: str) -> int:
-        """How many containers, and images without a name, have a label."""
+        """How many containers, networks, and images without a name, have a label."""
         return api.left(self.host, label)
 
     @contextlib.contextmanager

@@ -84,11 +84,12 @@ def test_what_it_runs_on(server):
 def test_what_is_left(server):
     query = "label%22%3A+%5B%22a%3Db%22%5D"
     server.answers[f"/containers/json?all=1&filters=%7B%22{query}%7D"] = (200, [{}, {}])
+    server.answers[f"/networks?filters=%7B%22{query}%7D"] = (200, [{}])
     server.answers[f"/images/json?filters=%7B%22{query}%2C+%22dangling%22%3A+%5B%22true%22%5D%7D"] = (
         200,
         [{}],
     )
-    assert api.left(server.host, "a=b") == 3
+    assert api.left(server.host, "a=b") == 4
 
 
 def changed(**parts):
