@@ -12,7 +12,8 @@ import nox
 from airflow_platform.tools import package_index
 
 HERE = Path(__file__).parent
-PYTHON_FILES = ("airflow_platform", "tests", "benchmarks", "dags", "images", "docs", "tasks.py", "noxfile.py")
+TYPED = (".ci/images.py", "airflow_platform", "docs", "benchmarks", "images", "noxfile.py")
+PYTHON_FILES = (*TYPED, "dags", "tasks.py", "tests")
 INPUTS = {
     "bootstrap": ["requirements/bootstrap.in"],
     "toolkit": ["pyproject.toml"],
@@ -63,7 +64,7 @@ def checkov(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """`mypy --strict`."""
     _sync(session, "tests")
-    session.run("mypy", "airflow_platform", "docs", "benchmarks", "images", "noxfile.py", *session.posargs)
+    session.run("mypy", *TYPED, *session.posargs)
 
 
 @nox.session
@@ -132,7 +133,8 @@ def registry(session: nox.Session) -> None:
     """`inv push` and `inv promote` against a real registry that fails in many ways. Minutes."""
     _sync(session, "tests")
     _require_engine(session)
-    session.run("pytest", "--timeout=300", "tests/registry", *session.posargs)
+    workers = [] if session.posargs else ["--numprocesses=3", "--dist=worksteal"]
+    session.run("pytest", "--timeout=300", "tests/registry", *workers, *session.posargs)
 
 
 @nox.session(default=False, tags=["engine"])
