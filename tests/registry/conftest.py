@@ -161,10 +161,11 @@ def prefix() -> str:
     return f"t-{uuid.uuid4().hex[:8]}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client() -> Iterator[Any]:
-    """The engine."""
+    """The engine, without what killed tests left there."""
     with engine.connected(None) as connected:
+        small_images.sweep(connected)
         yield connected
 
 

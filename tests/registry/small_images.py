@@ -8,12 +8,20 @@ import json
 import os
 import tarfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from airflow_platform.config import built
 
-LABEL = {"airflow-platform.test": "registry"}
-"""By which what a killed test left is found again."""
+LABEL = "airflow-platform.test-process"
+"""With the process id of the tests, by which what killed ones left is found again."""
+
+
+def sweep(client: Any) -> None:
+    """Remove the images of tests that are no longer there."""
+    for image in client.images.list(filters={"label": LABEL}):
+        if not Path(f"/proc/{image.labels[LABEL]}").exists():
+            client.api.remove_image(image.id, force=True)
 
 
 def layer(size: int) -> bytes:
@@ -32,7 +40,7 @@ def load(client: Any, name: str, layers: Sequence[bytes], *, tag: str) -> built.
         {
             "architecture": "amd64",
             "os": "linux",
-            "config": {"Labels": LABEL, "Cmd": ["/none"]},
+            "config": {"Labels": {LABEL: str(os.getpid())}, "Cmd": ["/none"]},
             "rootfs": {"type": "layers", "diff_ids": [_digest(each) for each in layers]},
             "history": [{"created_by": name} for _ in layers],
         }

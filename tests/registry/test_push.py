@@ -74,7 +74,7 @@ def test_a_plan_names_what_is_missing_and_sends_nothing(toolkit, proxy) -> None:
 
 
 def test_progress_names_layers(toolkit, proxy) -> None:
-    proxy.pace = 0.15
+    proxy.pace = 0.3
     result = toolkit.run("push", "--env=stage")
     assert "push-airflow-base  started" in result.error
     assert "of 2 layers" in result.error
