@@ -13,7 +13,7 @@ from airflow_platform.config import built, paths, places, specs, versions
 from airflow_platform.engine import plugins, step, store
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import containers as manifests
-from airflow_platform.runtimes import installed, runtime
+from airflow_platform.runtimes import images, installed, runtime
 from airflow_platform.steps import (
     container_images,
     containers,
@@ -55,7 +55,12 @@ class DockerRuntime:
     def steps(self, options: runtime.Options) -> Sequence[step.Step]:
         place, engine, docker = self._place, self._open, self._environment.docker
         built_in: tuple[step.Step, ...] = (
-            container_images.ContainerImages(host=docker.host, record=built.RECORD, names=self._images()),
+            container_images.ContainerImages(
+                host=docker.host,
+                record=built.RECORD,
+                names=self._images(),
+                building=images.Images(docker.host).base_faults,
+            ),
             database_server.DatabaseVolume(place, engine),
             database_server.DatabaseServer(place, engine),
             dag_repository.DagRepository(place, checkout=paths.CHECKOUT),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from airflow_platform import errors, programs
 from airflow_platform.config import built, image_recipes, image_settings, paths, versions
@@ -61,22 +62,28 @@ class Images:
             uv=_uv,
             checks=paths.cache() / "checks",
         )
-        base = base_image.BaseImage(
-            self._shelf,
-            reference=settings.base,
-            platform=settings.platform,
-            cache=paths.cache() / "images",
-            anew=anew,
-        )
         return (
             build_leftovers.BuildLeftovers(self._shelf, checkout=checkout),
-            base,
+            self._base(settings, anew=anew),
             *(images.ImageStep(recipe, shared) for recipe in recipes.values()),
             build_record.BuildRecord(
                 self._record,
                 [name for name, each in recipes.items() if each.published],
                 airflow=versions.read().airflow,
             ),
+        )
+
+    def base_faults(self, context: step.EnvironmentContext[Any, Any]) -> Iterable[errors.Fault]:
+        """What keeps the base of all images from being had here, each with its remedy."""
+        return self._base(image_settings.read(), anew=False).check(context)
+
+    def _base(self, settings: image_settings.ImageSettings, *, anew: bool) -> base_image.BaseImage:
+        return base_image.BaseImage(
+            self._shelf,
+            reference=settings.base,
+            platform=settings.platform,
+            cache=paths.cache() / "images",
+            anew=anew,
         )
 
     def store(

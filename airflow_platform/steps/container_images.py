@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from airflow_platform.engine import step
 from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
 from airflow_platform.tools.containers import engine
 
-BUILD = "Run `scripts/inv build`."
+BUILD = "Run `scripts/inv build`. Where no registry answers, it makes their base of Debian packages."
 
 
 class ContainerImages(EnvironmentStep):
@@ -21,17 +21,26 @@ class ContainerImages(EnvironmentStep):
     name = "images"
     undone_by = "docker image prune"
 
-    def __init__(self, *, host: str | None, record: Path, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        *,
+        host: str | None,
+        record: Path,
+        names: Sequence[str],
+        building: Callable[[EnvironmentContext], Iterable[errors.Fault]] = lambda context: (),
+    ) -> None:
         """Make the step.
 
         Args:
             host: The engine.
             record: What `inv build` wrote.
             names: The images that are needed.
+            building: What would stop `inv build` here; asked only when images are missing.
         """
         self._host = host
         self._record = record
         self._names = tuple(names)
+        self._building = building
 
     def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
         if fault := engine.fault(self._host):
@@ -39,7 +48,10 @@ class ContainerImages(EnvironmentStep):
             return
         if context.goal is step.Goal.ABSENT:
             return
-        yield from faults(self._host, self._record, self._names)
+        found = tuple(faults(self._host, self._record, self._names))
+        yield from found
+        if found:
+            yield from self._building(context)
 
     def observe(self, context: EnvironmentContext) -> built.Built | None:
         return built.read(self._record)
