@@ -65,6 +65,8 @@ class Machine:
         self.program("id", "#!/bin/sh\necho 0\n")
         self.program("mount", "#!/bin/sh\n")
         self.program("iptables", "#!/bin/sh\n")
+        # Every process seems to have a network of its own, so that an engine of this machine is no other one.
+        self.program("readlink", "#!/bin/sh\necho $$\n")
 
     def program(self, name: str, text: str) -> None:
         (self.programs / name).write_text(text)
@@ -217,6 +219,22 @@ def test_who_is_not_root_is_told_what_to_do(machine):
     assert code == 4
     assert "sudo" in said
     assert machine.started() is None
+
+
+def test_no_engine_is_started_beside_another_one(machine):
+    (machine.programs / "readlink").unlink()
+    other = subprocess.Popen(
+        [machine.programs / "dockerd", "--host", f"unix://{machine.directory}/other.sock"]
+    )
+    try:
+        code, said = machine.engine("start")
+        assert code == 4
+        assert "another Docker engine runs here (process " in said
+        assert machine.started() is None
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
 
 
 def test_on_another_machine_nothing_is_started(machine):
