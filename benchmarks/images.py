@@ -34,15 +34,19 @@ COMPONENT_BUDGET = 1.0
 def inv(*words: str, checkout: Path = CHECKOUT, environ: Mapping[str, str] | None = None) -> float:
     """Run the command line; its seconds."""
     began = time.perf_counter()
-    subprocess.run(
+    done = subprocess.run(
         [str(PYTHON), "-P", "-m", "airflow_platform.tasks", *words],
         cwd=checkout,
         env={**os.environ, "CI": "1", **(environ or {}), "PYTHONPATH": str(checkout)},
-        check=True,
+        check=False,
         capture_output=True,
+        text=True,
         timeout=3600,
     )
-    return time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    if done.returncode:
+        sys.exit(f"inv {' '.join(words)} exited {done.returncode}:\n{done.stderr[-3000:]}")
+    return seconds
 
 
 def unchanged() -> float:
@@ -133,11 +137,13 @@ def remove(mark: str) -> None:
     from airflow_platform.tools.containers import engine  # noqa: PLC0415 - the docker library is slow.
 
     with engine.connected(None) as client:
-        for _ in range(3):
-            for image in client.images.list(filters={"reference": f"airflow-platform-cold-{mark}/*"}):
-                for name in image.tags:
-                    client.images.remove(name)
-        client.volumes.get(f"airflow-platform-cold-{mark}").remove()
+        # By name: the same Debian packages are the same image, and it has other names that stay.
+        found = client.images.list(filters={"reference": f"airflow-platform-cold-{mark}/*"})
+        for name in (name for image in found for name in image.tags):
+            if name.startswith(f"airflow-platform-cold-{mark}/"):
+                client.images.remove(name)
+        for volume in client.volumes.list(filters={"name": f"airflow-platform-cold-{mark}"}):
+            volume.remove()
 
 
 def main(arguments: Sequence[str]) -> None:

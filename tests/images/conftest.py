@@ -87,8 +87,9 @@ def name(client: Any) -> Iterator[str]:
     yield made
     for _ in range(3):  # One may have been made from another.
         for each in client.images.list(filters={"reference": f"{image_recipes.REPOSITORY}/{made}"}):
-            for tag in each.tags:
-                client.images.remove(tag)
+            for tag in each.tags:  # It may have names of others, too, and those stay.
+                if tag.startswith(f"{image_recipes.REPOSITORY}/{made}:"):
+                    client.images.remove(tag)
         label = f"airflow-platform.image={made}"
         for each in client.images.list(filters={"label": label, "dangling": True}):
             with contextlib.suppress(docker.errors.APIError):
