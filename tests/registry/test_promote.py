@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.registry import small_images
-from tests.registry.conftest import NAMES, PROD, STAGE
+from tests.registry.aws import NAMES, PROD, STAGE
 from tests.registry.fault_proxy import MANIFEST, UPLOAD
 
 PROMOTE = ("promote", "--from=stage", "--to=prod")
@@ -69,10 +69,7 @@ def test_where_all_layers_are_there_no_byte_moves_and_three_requests_are_enough(
     """As after a replication: the layers have come, the tag has not."""
     stage, prod = accounts
     toolkit.run(*PROMOTE)
-    record = json.loads((toolkit.pushed / "stage.json").read_text())
-    for image in record["images"].values():
-        image["tag"] = f"again-{image['tag']}"
-    (toolkit.pushed / "stage.json").write_text(json.dumps(record))
+    toolkit.retag("stage")
     before, written = len(stage.requests) + len(prod.requests), prod.bytes_written()
     result = toolkit.run(*PROMOTE)
     assert (result.code, result.steps["promote-worker"]) == (0, "changed")

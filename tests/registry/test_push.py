@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 
 from tests.registry import data_plane, small_images
-from tests.registry.conftest import NAMES, PROD, STAGE
+from tests.registry.aws import NAMES, PROD, STAGE
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
@@ -221,6 +221,6 @@ def plain_registry(tmp_path):
 def test_motos_own_token_opens_a_registry_without_a_proxy(
     toolkit, plain_registry, prefix, aws, monkeypatch
 ) -> None:
-    monkeypatch.setattr(aws, "login", lambda account: f"{account}-auth-token")
+    monkeypatch.setattr(aws, "plain", True)
     toolkit.declare("stage", STAGE, host=plain_registry, prefix=prefix)
     assert toolkit.run("push", "--env=stage").code == 0
