@@ -38,7 +38,7 @@ class Observed:
 
 
 class BaseImage(step.EnvironmentStep[Any, Any]):
-    """Outputs: `id`, `inputs` (what those that are made from it go by), `architecture`."""
+    """Outputs: `id`, `content` (what it holds), `inputs` (what those that are made from it go by), `architecture`."""
 
     name = image_recipes.BASE
     requires = ("leftovers",)
@@ -94,7 +94,7 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
 
     def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
         if observed.image and not self._anew:
-            outputs = self._outputs(observed.image.id, observed.inputs, observed.wanted)
+            outputs = self._outputs(observed.image, observed.inputs)
             return step.NoChange(f"{observed.name} is there", outputs)
         instead = "" if debian.missing_bootstrap(self._release) else ", or make it of Debian packages"
         return step.Change(f"pull {self._reference}{instead}", {"platform": observed.wanted})
@@ -107,7 +107,7 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
         with self._images.changing(interruption) as ours:
             try:
                 made = ours.pull(self._reference, platform=platform, progress=context.progress)
-                return self._outputs(made, made, platform)
+                return self._outputs(ours.described(made), made)
             except images.RegistryMissing as error:
                 if cause := debian.missing_bootstrap(self._release):
                     raise errors.StepError(f"{error.message} And {cause}.", hint=self._remedy()) from error
@@ -137,7 +137,7 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
         files: dict[str, Path | bytes] = {"Dockerfile": dockerfile, "rootfs.tar": archive}
         made = ours.build(files, arguments={}, labels=labels, platform=platform, progress=context.progress)
         ours.tag(made, self._made(platform))
-        return self._outputs(made, inputs, platform)
+        return self._outputs(ours.described(made), inputs)
 
     @property
     def _release(self) -> str:
@@ -173,5 +173,10 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
             )
         return f"Pull or load {self._reference} into the engine, or name another base in images/images.toml."
 
-    def _outputs(self, image: str, inputs: str, platform: str) -> dict[str, Any]:
-        return {"id": image, "inputs": inputs, "architecture": platform}
+    def _outputs(self, image: api.Image, inputs: str) -> dict[str, Any]:
+        return {
+            "id": image.id,
+            "content": image.content,
+            "inputs": inputs,
+            "architecture": image.architecture,
+        }

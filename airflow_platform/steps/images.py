@@ -73,7 +73,7 @@ class Observed:
 class ImageStep(step.EnvironmentStep[Any, Any]):
     """One image.
 
-    Outputs: `id` ("" for a parent that is not needed), `inputs`, `architecture`, `reference`, `size` and
+    Outputs: `id` and `content` ("" for a parent that is not needed), `inputs`, `architecture`, `reference`, `size` and
     `labels`: those that the record of the build is written from.
     """
 
@@ -101,7 +101,7 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
         inputs = self._recipe.inputs(parent["inputs"], parent["architecture"])
         reference = self._recipe.reference(inputs)
         image = self._shared.shelf.at(reference)
-        unfit = _unfit(self._recipe, image, inputs, parent["id"]) if image else ""
+        unfit = _unfit(self._recipe, image, inputs, parent["content"]) if image else ""
         good = image if image and not unfit else None
         wanted = good is None and _wanted(self._recipe, inputs, parent["architecture"], self._shared)
         return Observed(reference, inputs, parent, good, unfit, wanted)
@@ -112,7 +112,12 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
             outputs = _outputs(observed.reference, observed.inputs, parent, observed.image)
             return step.NoChange(f"{observed.reference} is there", outputs)
         if not observed.wanted:
-            outputs = {"id": "", "inputs": observed.inputs, "architecture": parent["architecture"]}
+            outputs = {
+                "id": "",
+                "content": "",
+                "inputs": observed.inputs,
+                "architecture": parent["architecture"],
+            }
             return step.NoChange("what is made from it is there", outputs)
         why = f": {observed.unfit}" if observed.unfit else ""
         details = {"reference": observed.reference, "inputs": observed.inputs, "parent": dict(parent)}
@@ -123,7 +128,7 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
         with self._shared.shelf.changing(context.programs.interruption) as images:
             draft = self._draft(context, images, parent)
             labels = {
-                **self._labels(context, reference, inputs, parent["id"]),
+                **self._labels(context, reference, inputs, parent["content"]),
                 **self._tried(context, images, draft),
                 shelf.CONTENT: images.described(draft).content,
             }
@@ -218,6 +223,7 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
 def _outputs(reference: str, inputs: str, parent: Mapping[str, Any], image: api.Image) -> dict[str, Any]:
     return {
         "id": image.id,
+        "content": image.content,
         "inputs": inputs,
         "architecture": parent["architecture"],
         "reference": reference,
@@ -233,7 +239,7 @@ def _unfit(recipe: image_recipes.Recipe, image: api.Image, inputs: str, parent: 
         recipe: Of the one that should have the name.
         image: What has it.
         inputs: The digest of what it should be made of.
-        parent: The id of its parent; "" where that one is not needed, and so not known.
+        parent: What its parent holds; "" where that one is not needed, and so not known.
     """
     labels = image.labels
     if (labels.get(shelf.IMAGE), labels.get(shelf.INPUTS)) != (recipe.name, inputs):

@@ -38,6 +38,8 @@ class World:
     """Called before anything is made, with "build", "install", "label", "attempt", "tag"; may raise."""
     told: list[tuple[str, object]] = field(default_factory=list)
     """What was asked for, in order: the verb, and what with."""
+    day: str = "Monday"
+    """Part of what installations make: packages of another day are others."""
     left_over: int = 0
     """What a killed build left."""
     missing: bool = False
@@ -134,7 +136,7 @@ class _Images(Images):
         world.told.append(("install", wanted))
         parent = world.at(wanted.image)
         progress("Installed 2 packages")
-        content = repr([parent.content, wanted.command, sorted(wanted.files)])
+        content = repr([parent.content, wanted.command, sorted(wanted.files), world.day])
         return world.add({**parent.labels, **wanted.labels}, content, architecture=parent.architecture)
 
     def attempt(self, trial: trials.Trial, progress: Callable[[str], None]) -> str:

@@ -16,7 +16,7 @@ import docker.errors
 import pytest
 
 from airflow_platform.config import built, image_recipes
-from airflow_platform.tools.containers import engine
+from airflow_platform.tools.containers import api, engine
 
 CHECKOUT = Path(__file__).parents[2]
 LABEL = "airflow-platform.tests"
@@ -74,10 +74,14 @@ def images(client: Any) -> built.Built:
 @pytest.fixture(scope="session")
 def parent(images: built.Built, client: Any) -> dict[str, str]:
     """What small images are made from: Debian with Python, as the outputs of a step."""
-    base = client.api.inspect_image(images.images["airflow-base"].id)
-    packages = client.api.inspect_image(base["Config"]["Labels"]["airflow-platform.parent"])
-    system = packages["Config"]["Labels"]["airflow-platform.parent"]
-    return {"id": system, "inputs": system, "architecture": base["Architecture"]}
+    found = client.images.list(filters={"label": "airflow-platform.image=airflow-system"})
+    newest = max(found, key=lambda each: each.attrs["Created"])
+    return {
+        "id": newest.id,
+        "content": api.image_of(newest.attrs).content,
+        "inputs": newest.id,
+        "architecture": newest.attrs["Architecture"],
+    }
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 """The steps of a build with one small image, on the real engine; run as a program, for tests that kill it.
 
-    python -m tests.images.small_build NAME FOLDER PARENT ARCHITECTURE
+    python -m tests.images.small_build NAME FOLDER PARENT
 
 A folder with a Dockerfile is built; one with an `install.sh` is installed.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,6 +81,6 @@ def run(wanted: image_recipes.Recipe, parent: Mapping[str, str], **options: Any)
 
 
 if __name__ == "__main__":
-    name, folder, parent, architecture = sys.argv[1:]
-    made = run(recipe(name, Path(folder)), {"id": parent, "inputs": parent, "architecture": architecture})
+    name, folder, parent = sys.argv[1:]
+    made = run(recipe(name, Path(folder)), json.loads(parent))
     sys.exit(made.exit_code)

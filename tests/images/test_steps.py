@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -99,7 +100,7 @@ def test_a_build_that_is_cut_short_leaves_no_name_and_the_next_one_is_whole(
         (folder / "Dockerfile").unlink()
     (folder / how).write_text(slow)
     (folder / how).chmod(0o755)
-    words = ["-m", "tests.images.small_build", name, str(folder), parent["id"], parent["architecture"]]
+    words = ["-m", "tests.images.small_build", name, str(folder), json.dumps(parent)]
     child = subprocess.Popen(
         [sys.executable, *words],
         cwd=conftest.CHECKOUT,
@@ -190,7 +191,7 @@ def test_an_installation_that_fails_shows_its_last_lines(name, folder, parent, c
 
 def test_two_builds_of_the_same_at_once_come_to_the_same_name(name, folder, parent, client):
     began = time.monotonic()
-    words = ["-m", "tests.images.small_build", name, str(folder), parent["id"], parent["architecture"]]
+    words = ["-m", "tests.images.small_build", name, str(folder), json.dumps(parent)]
     children = [
         subprocess.Popen(
             [sys.executable, *words], cwd=conftest.CHECKOUT, env={**os.environ, "PYTHONPATH": "."}
