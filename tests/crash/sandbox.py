@@ -24,6 +24,9 @@ from airflow_platform.supervisor import linux
 from airflow_platform.tools import interpreters, users
 
 HERE = Path(__file__).parent
+
+AIRFLOW, FAKESNOW = "apache-airflow==3.3.2\n", "fakesnow==0.12.1\n"
+"""What is asked for and locked; nothing of it is installed."""
 ENVIRONMENT = "crash"
 PORTS = 16
 """Ports of one sandbox: more than its tenants need, so that a taken one does not stop a test."""
@@ -217,7 +220,8 @@ class Sandbox:
 
     def lock(self, image: str, requirement: str) -> None:
         """Lock another version of Airflow or fakesnow."""
-        (self.checkout / "images" / image / "requirements.lock").write_text(f"{requirement}\n")
+        for name in ("requirements.in", "requirements.lock"):
+            (self.checkout / "images" / image / name).write_text(f"{requirement}\n")
 
     def lose_journal(self) -> None:
         """Delete the journal, as somebody who cleans up would."""
@@ -353,8 +357,8 @@ def make_workshop(directory: Path) -> None:
     for name, text in {
         "dags/platform_smoke.py": "# the smoke DAG\n",
         "dags/orders_daily.py": "# another\n",
-        "images/airflow/requirements.lock": "apache-airflow==3.3.2\n",
-        "images/fakesnow/requirements.lock": "fakesnow==0.12.1\n",
+        **dict.fromkeys(("images/airflow/requirements.in", "images/airflow/requirements.lock"), AIRFLOW),
+        **dict.fromkeys(("images/fakesnow/requirements.in", "images/fakesnow/requirements.lock"), FAKESNOW),
     }.items():
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text(text)

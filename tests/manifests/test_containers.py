@@ -115,7 +115,7 @@ def test_addresses_with_passwords_are_files_and_quoted():
 
 def test_no_secret_is_in_what_the_engine_shows():
     hidden = [*(each.reveal() for each in FILES.keys.values()), "the password", "the key of it"]
-    shown = [each for each in made().all()] + [made().migration()]
+    shown = [*made().all(), made().migration()]
     for each in shown:
         visible = {key: value for key, value in vars(each).items() if key != "files"}
         assert not [secret for secret in hidden if secret in repr(visible)], each.name
