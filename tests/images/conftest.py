@@ -19,7 +19,10 @@ from airflow_platform.config import built, image_recipes
 from airflow_platform.tools.containers import api, engine
 
 CHECKOUT = Path(__file__).parents[2]
-LABEL = "airflow-platform.tests"
+LABEL = "airflow-platform.test-images"
+"""With the process id of the tests, by which what killed ones left is found again."""
+
+LABELS = {LABEL: str(os.getpid())}
 """What all that these tests make is labelled with."""
 
 
@@ -51,14 +54,18 @@ def client() -> Iterator[Any]:
 
 
 def sweep(client: Any) -> None:
-    """Take away what tests made, also those that were killed."""
-    for each in client.containers.list(all=True, filters={"label": LABEL}):
-        with contextlib.suppress(Exception):
-            each.remove(force=True, v=True)
-    for each in client.networks.list(filters={"label": LABEL}):
-        each.remove()
-    for each in client.volumes.list(filters={"label": LABEL}):
-        each.remove()
+    """Take away what these tests made, and others that are no longer there."""
+    everything = [
+        *client.containers.list(all=True, filters={"label": LABEL}),
+        *client.networks.list(filters={"label": LABEL}),
+        *client.volumes.list(filters={"label": LABEL}),
+    ]
+    for each in everything:
+        labels = each.attrs.get("Labels") or each.attrs["Config"]["Labels"]
+        if labels[LABEL] != LABELS[LABEL] and Path(f"/proc/{labels[LABEL]}").exists():
+            continue
+        with contextlib.suppress(docker.errors.APIError):
+            each.remove(**({"force": True, "v": True} if hasattr(each, "exec_run") else {}))
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +112,7 @@ class Containers:
 
     def __init__(self, client: Any) -> None:
         self.client = client
-        self.network = client.networks.create(f"test-{uuid.uuid4().hex[:8]}", labels={LABEL: "1"})
+        self.network = client.networks.create(f"test-{uuid.uuid4().hex[:8]}", labels=LABELS)
         self.made: list[Any] = []
 
     def start(self, image: str, *command: str, files: dict[str, str] | None = None, **options: Any) -> Any:
@@ -115,7 +122,7 @@ class Containers:
             list(command) or None,
             **{
                 "network": self.network.name,
-                "labels": {LABEL: "1"},
+                "labels": LABELS,
                 "cap_drop": ["ALL"],
                 "security_opt": ["no-new-privileges"],
                 **options,

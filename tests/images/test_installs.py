@@ -106,7 +106,7 @@ def sources(machine: str) -> bytes:
 @pytest.fixture(scope="module")
 def network(client):
     """One of these tests' own: the engine's default may be switched off."""
-    made = client.networks.create(f"test-{uuid.uuid4().hex[:8]}", labels={conftest.LABEL: "1"})
+    made = client.networks.create(f"test-{uuid.uuid4().hex[:8]}", labels=conftest.LABELS)
     made.reload()
     yield made
     made.remove()
@@ -149,7 +149,7 @@ def wanted(name, index, tmp_path):
 
 @pytest.fixture
 def downloads(client, name):
-    volume = client.volumes.create(name, labels={conftest.LABEL: "1"})
+    volume = client.volumes.create(name, labels=conftest.LABELS)
     yield volume.name
     volume.remove()
 

@@ -45,7 +45,7 @@ def psql(container, password, query="SELECT 1", *, host="127.0.0.1", user="owner
 
 
 def test_the_database_is_made_once_with_its_owner(database, client):
-    volume = client.volumes.create(labels={conftest.LABEL: "1"})
+    volume = client.volumes.create(labels=conftest.LABELS)
     mount = {volume.name: {"bind": "/var/lib/postgresql/data", "mode": "rw"}}
     first = database(volumes=mount)
     healthy(first)
@@ -105,10 +105,8 @@ def test_the_database_works_as_testcontainers_has_it(images, monkeypatch):
         images.images["metadata-database"].reference, username="u", password="p", dbname="d"
     )
     made.ports = {"5432/tcp": ("127.0.0.1", None)}
-    network = made.get_docker_client().client.networks.create(
-        "test-testcontainers", labels={conftest.LABEL: "1"}
-    )
-    made.with_kwargs(network=network.name, labels={conftest.LABEL: "1"})
+    network = made.get_docker_client().client.networks.create("test-testcontainers", labels=conftest.LABELS)
+    made.with_kwargs(network=network.name, labels=conftest.LABELS)
     try:
         with made as container:
             code, said = container.exec(["psql", "-U", "u", "-d", "d", "-Atc", "SELECT 1"])

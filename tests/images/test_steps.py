@@ -156,7 +156,7 @@ def test_a_disk_that_fills_up_while_packages_are_installed_is_told(name, folder,
     (folder / "install.sh").write_text("#!/bin/sh\ndd if=/dev/zero of=/srv/x bs=1M count=8\n")
     (folder / "install.sh").chmod(0o755)
     options = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}
-    volume = client.volumes.create(name, driver_opts=options, labels={conftest.LABEL: "1"})
+    volume = client.volumes.create(name, driver_opts=options, labels=conftest.LABELS)
     try:
         recipe = small_build.recipe(name, folder, python=True)
         report = small_build.run(recipe, parent, downloads=volume.name)
