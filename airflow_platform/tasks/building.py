@@ -8,8 +8,9 @@ import sys
 from typing import Any
 
 from airflow_platform import programs
+from airflow_platform.config import built
 from airflow_platform.engine import run, step
-from airflow_platform.engine.report import OneAtATime
+from airflow_platform.engine.report import OneAtATime, Outcome
 from airflow_platform.reporting import choosing as reporters
 from airflow_platform.reporting import document, summary
 from airflow_platform.runtimes import images
@@ -50,7 +51,15 @@ def build(call: Call, *, pull: bool, lock_timeout: str) -> int:
         workers=WORKERS,
     )
     report = dataclasses.replace(run.execute(order), environment=None)
+    recorded = built.read() if report.exit_code == 0 and not call.plan else None
+    if recorded:
+        data = {name: dataclasses.asdict(each) for name, each in recorded.images.items()}
+        report = dataclasses.replace(report, data={"images": data, "record": str(built.RECORD)})
     if call.json:
         document.write(report)
-    summary.show(report, notes=(), next_commands=(), tracebacks=call.tracebacks)
+    changed = any(each.status is Outcome.CHANGED for each in report.steps)
+    next_commands = (
+        (f"{DOOR} tenant-up --env=dev", f"{DOOR} push --env=stage") if recorded and changed else ()
+    )
+    summary.show(report, notes=(), next_commands=next_commands, tracebacks=call.tracebacks)
     return report.exit_code
