@@ -29,7 +29,9 @@ def running(directory: Path, password: str) -> Iterator[str]:
     configuration.write_text(text)
     with (directory / "log").open("w") as log:
         server = subprocess.Popen(
-            ["docker-registry", "serve", str(configuration)], stdout=log, stderr=subprocess.STDOUT
+            ["setpriv", "--pdeathsig", "TERM", "docker-registry", "serve", str(configuration)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
         try:
             _wait_until_open(port)

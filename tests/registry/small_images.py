@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import docker.errors
+
 from airflow_platform.config import built
 
 LABEL = "airflow-platform.test-process"
@@ -19,9 +22,15 @@ LABEL = "airflow-platform.test-process"
 
 def sweep(client: Any) -> None:
     """Remove the images of tests that are no longer there."""
-    for image in client.images.list(filters={"label": LABEL}):
-        if not Path(f"/proc/{image.labels[LABEL]}").exists():
-            client.api.remove_image(image.id, force=True)
+    for image in client.api.images(filters={"label": LABEL}):
+        if not Path(f"/proc/{image['Labels'][LABEL]}").exists():
+            with contextlib.suppress(docker.errors.APIError):  # Another process of the tests sweeps, too.
+                client.api.remove_image(image["Id"], force=True)
+
+
+def names_of(client: Any, host: str) -> list[str]:
+    """The engine's names for images of a registry."""
+    return [tag for image in client.api.images() for tag in image["RepoTags"] or () if tag.startswith(host)]
 
 
 def layer(size: int) -> bytes:

@@ -26,11 +26,6 @@ def manifest_of(host, prefix, name, tag, password=f"{STAGE}-auth-token"):
         return answer.read(), answer.headers["Docker-Content-Digest"]
 
 
-def tags_in(client, host):
-    """The engine's names for images of a registry."""
-    return [tag for image in client.images.list() for tag in image.tags if tag.startswith(host)]
-
-
 def test_what_is_missing_is_pushed_and_digests_agree(
     toolkit, proxy, registries, images, prefix, client
 ) -> None:
@@ -44,7 +39,7 @@ def test_what_is_missing_is_pushed_and_digests_agree(
         assert json.loads(content)["config"]["digest"] == image.id
         assert result.images[name]["digest"] == digest
         assert record["images"][name] == {"tag": image.tag, "digest": digest}
-    assert tags_in(client, proxy.host) == []
+    assert small_images.names_of(client, proxy.host) == []
 
 
 def test_the_base_goes_first_and_its_layers_once(toolkit, proxy) -> None:
