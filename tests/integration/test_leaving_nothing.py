@@ -1,0 +1,146 @@
+"""Nothing of a test run is left, however it ends; and nobody's running test run is touched."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from airflow_platform.testing import leftovers
+from airflow_platform.tools.containers import marked
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = "tests/dags/integration"
+
+
+def of(client, session):
+    return [str(each) for each in marked.found(client, leftovers.SESSION, session)]
+
+
+def sessions(client):
+    return {each.value for each in marked.found(client, leftovers.SESSION)}
+
+
+def mounted(client, session):
+    """Volumes that containers of a session use, also those without a label."""
+    listed = client.api.containers(filters={"label": f"{leftovers.SESSION}={session}"})
+    return {mount["Name"] for each in listed for mount in each["Mounts"] if mount["Type"] == "volume"}
+
+
+class Child:
+    """A pytest of its own, on the example beside the DAGs."""
+
+    def __init__(self, log, before, client):
+        self._log, self._before, self._client = log, before, client
+        # fmt: off
+        words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--log-cli-level=INFO", EXAMPLE]
+        # fmt: on
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(words, cwd=ROOT, stdout=file, stderr=file, start_new_session=True)
+
+    @property
+    def printed(self):
+        return self._log.read_text(errors="replace")
+
+    def session(self):
+        """Its session, as soon as there is one."""
+        return self._wait(lambda: next(iter(sessions(self._client) - self._before), None))
+
+    def wait_for_containers(self, session, count):
+        self._wait(lambda: len([each for each in of(self._client, session) if "container" in each]) >= count)
+
+    def _wait(self, look, seconds=60):
+        deadline = time.monotonic() + seconds
+        while not (found := look()):
+            assert time.monotonic() < deadline, self.printed
+            assert self.process.poll() is None, self.printed
+            time.sleep(0.1)
+        return found
+
+    def end(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(timeout=10)
+
+
+@pytest.fixture
+def child(tmp_path, client):
+    made = []
+
+    def start(name):
+        made.append(Child(tmp_path / name, sessions(client), client))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.end()
+
+
+def test_a_killed_run_is_swept_by_the_next_one_which_leaves_nothing_itself(airflow, child, client):
+    killed = child("killed")
+    dead = killed.session()
+    killed.wait_for_containers(dead, 3)  # Its lifeline, and what starts first: the middle of coming up.
+    os.killpg(killed.process.pid, signal.SIGKILL)
+    killed.process.wait(timeout=10)
+    left = of(client, dead)
+    assert any("network" in each for each in left)
+    assert any("volume" in each for each in left)
+    assert any("metadata-database" in each for each in left)
+
+    following = child("next")
+    session = following.session()
+    assert of(client, dead) == [], "it sweeps before it begins"
+    following.wait_for_containers(session, 6)
+    volumes = mounted(client, session)
+    assert len(volumes) >= 3
+    assert following.process.wait(timeout=240) == 0, following.printed
+    assert "2 passed" in following.printed
+    assert "removing what killed test runs left" in following.printed
+    assert of(client, session) == []
+    assert volumes & {each["Name"] for each in client.api.volumes()["Volumes"]} == set()
+
+    # Ours ran beside both all the time.
+    assert airflow.run("platform_smoke").state == "success"
+    assert airflow.session in sessions(client)
+
+
+def test_an_interrupted_run_leaves_nothing(child, client):
+    interrupted = child("interrupted")
+    session = interrupted.session()
+    interrupted.wait_for_containers(session, 2)
+    interrupted.process.send_signal(signal.SIGINT)
+    assert interrupted.process.wait(timeout=60) == 2, interrupted.printed
+    assert of(client, session) == []
+    assert "KeyboardInterrupt" in interrupted.printed
+
+
+def test_a_session_that_lives_is_not_swept(client):
+    with leftovers.session(client, image(client)) as session:
+        client.api.create_network(session, labels={leftovers.SESSION: session})
+        assert leftovers.sweep(client) == ()
+        assert f"network {session}" in of(client, session)
+    assert of(client, session) == []
+
+
+def image(client):
+    """Of whatever has `cat`; also where the images are not built under a name that we know."""
+    from airflow_platform.config import built
+
+    recorded = built.read()
+    assert recorded is not None
+    return recorded.images["metadata-database"].id
+
+
+def test_an_error_on_the_way_up_is_told_and_leaves_nothing(client, tmp_path):
+    from airflow_platform.testing import integration
+
+    before = sessions(client)
+    with (
+        pytest.raises(Exception, match="is not a directory"),
+        integration.running_airflow(tmp_path / "nothing"),
+    ):
+        pass
+    assert sessions(client) <= before
