@@ -2,6 +2,7 @@
 # Sourced by the doors, which set `door` to their own path. Makes sure that .venv in the checkout is
 # what requirements/toolkit.lock says, and sets `checkout` and `python`. Nearly always there is
 # nothing to do, and that costs three processes of about a millisecond; see install.sh for the rest.
+# shellcheck disable=SC2154 # 2026-11-24: The doors set it before they source this file.
 checkout=$(CDPATH='' cd -P -- "${door%/*}/.." && pwd -P)
 lock=$checkout/requirements/toolkit.lock
 venv=$checkout/.venv

@@ -74,6 +74,7 @@ attempt() {
     "$@" >&2 && return
   else
     output=$("$@" 2>&1) && return
+    # shellcheck disable=SC2016 # 2026-11-24: The dollar sign is sed's last line.
     cause=$(printf '%s\n' "$output" | sed -n '/[^ ]/{s/^ *//;s/^[Cc]aused* *b*y*: //;s/^[Ee][Rr][Rr][Oo][Rr]: //;s/\.$//;h;};${x;p;}')
   fi
   rm -rf "$broken"

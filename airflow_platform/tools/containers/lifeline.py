@@ -74,4 +74,4 @@ def _remove(api: Any, container: str) -> None:
     import docker.errors  # noqa: PLC0415
 
     with contextlib.suppress(docker.errors.APIError):
-        api.remove_container(container, force=True)
+        api.remove_container(container, force=True, v=True)
