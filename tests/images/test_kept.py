@@ -1,37 +1,30 @@
 """Images kept as an archive and brought back, on a real engine: the same ids, under the same names."""
 
+import contextlib
 import os
 import tarfile
 
+import docker.errors
 import pytest
 
-from airflow_platform.tools.containers import archives, engine, kept, shelf
+from airflow_platform.tools.containers import archives, engine, kept
 
 
 @pytest.fixture
 def family(client, name):
     """A small image and one that was made from it: references and ids."""
-    found = {}
-    parent = ""
-    for tag, dockerfile in {
-        "parent": b"FROM scratch\nCOPY data /data\n",
-        "child": b"ARG BASE\nFROM ${BASE}\nENV A=1\n",
-    }.items():
-        files = {"Dockerfile": dockerfile, "data": os.urandom(100_000)}
-        with archives.packed(files) as context:
-            list(
-                client.api.build(
-                    fileobj=context,
-                    custom_context=True,
-                    rm=True,
-                    tag=f"airflow-platform/{name}:{tag}",
-                    buildargs={"BASE": f"airflow-platform/{name}:parent"},
-                    labels={shelf.IMAGE: name, shelf.PARENT: parent},
-                )
-            )
-        parent = client.images.get(f"airflow-platform/{name}:{tag}").id
-        found[f"airflow-platform/{name}:{tag}"] = parent
-    return found
+    parent, child = f"airflow-platform/{name}-parent:1", f"airflow-platform/{name}:1"
+    built = {
+        parent: b"FROM scratch\nCOPY data /data\n",
+        child: f"FROM {parent}\nENV A=1\n".encode(),
+    }
+    for reference, dockerfile in built.items():
+        with archives.packed({"Dockerfile": dockerfile, "data": os.urandom(100_000)}) as context:
+            list(client.api.build(fileobj=context, custom_context=True, rm=True, tag=reference))
+    yield {reference: client.images.get(reference).id for reference in sorted(built)}
+    for reference in built:
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            client.images.remove(reference, force=True)
 
 
 def remove(client, family):
@@ -40,11 +33,11 @@ def remove(client, family):
 
 
 def test_an_engine_that_lost_images_gets_the_same_ones_back(client, family, tmp_path):
-    parent, child = sorted(family, reverse=True)
+    parent, child = family
     assert kept.keep(None, [child], tmp_path)
     remove(client, family)
     assert kept.lineage(None, [child]) == {}
-    assert kept.bring_back(None, tmp_path) == (child, parent)
+    assert kept.bring_back(None, tmp_path) == (parent, child)
     assert kept.lineage(None, [child]) == family
     assert kept.bring_back(None, tmp_path) == ()
 

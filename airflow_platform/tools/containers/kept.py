@@ -20,7 +20,7 @@ from typing import Any
 
 from airflow_platform import errors
 from airflow_platform.tools import files
-from airflow_platform.tools.containers import api, engine, shelf
+from airflow_platform.tools.containers import api, engine
 
 ARCHIVES = 2
 """How many are kept: the main branch's, and that of whatever changes the images now."""
@@ -35,22 +35,25 @@ CHUNK = 2**20
 
 
 def lineage(host: str | None, references: Iterable[str]) -> dict[str, str]:
-    """The ids of images and of all that they were made from, by reference.
+    """The ids of images and of all that they were made from, by reference; without those that are not there.
+
+    What an image was made from is what has a name and the beginning of its layers, but not its own name:
+    that is an older one of it.
 
     Raises:
         EngineMissing: No engine answers.
         EngineError: It said no.
     """
-    found: dict[str, str] = {}
-    waiting = list(references)
-    while waiting:
-        described = api.ask(host, f"/images/{urllib.parse.quote(waiting.pop())}/json")
-        if described is None or set(found) & set(described["RepoTags"]):
-            continue
-        found |= dict.fromkeys(described["RepoTags"][:1], described["Id"])
-        if parent := (described["Config"]["Labels"] or {}).get(shelf.PARENT):
-            waiting.append(parent)
-    return dict(sorted(found.items()))
+    wanted = {name: found for name in references if (found := _described(host, name))}
+    layers = [found["RootFS"]["Layers"] for found in wanted.values()]
+    others = {"<none>"} | {name.rpartition(":")[0] for name in wanted}
+    held = {name: found["Id"] for name, found in wanted.items()}
+    for listed in api.ask(host, "/images/json") if wanted else []:
+        names = [name for name in listed["RepoTags"] or () if name.rpartition(":")[0] not in others]
+        own = (_described(host, listed["Id"]) or {"RootFS": {}})["RootFS"].get("Layers") if names else None
+        if own and any(theirs[: len(own)] == own for theirs in layers):
+            held |= dict.fromkeys(names, listed["Id"])
+    return dict(sorted(held.items()))
 
 
 def keep(host: str | None, references: Iterable[str], directory: Path) -> bool:
@@ -133,6 +136,10 @@ def _delete(archive: Path) -> None:
 
 def _digest(held: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _described(host: str | None, name: str) -> Any:
+    return api.ask(host, f"/images/{urllib.parse.quote(name)}/json")
 
 
 def _id(host: str | None, name: str) -> str | None:

@@ -12,18 +12,17 @@ import urllib.parse
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.tools.containers import engine, kept, shelf
+from airflow_platform.tools.containers import engine, kept
 
 BASE, MIDDLE, TOP = ("sha256:1", "sha256:2", "sha256:3")
 
 
-def image(id_, *names, parent=""):
-    labels = {shelf.PARENT: parent} if parent else None
+def image(id_, *names, layers):
     return {
         "Id": id_,
-        "RepoTags": list(names),
-        "Config": {"Labels": labels},
-        "RootFS": {"Layers": []},
+        "RepoTags": list(names) or None,
+        "Config": {"Labels": None},
+        "RootFS": {"Layers": layers},
         "Architecture": "amd64",
         "Size": 1,
     }
@@ -41,9 +40,11 @@ class Engine:
 
     def add(self, *images):
         for each in images:
-            self.images |= dict.fromkeys([each["Id"], *each["RepoTags"]], each)
+            self.images |= dict.fromkeys([each["Id"], *(each["RepoTags"] or ())], each)
 
     def ask(self, host, path):
+        if path == "/images/json":
+            return list({each["Id"]: each for each in self.images.values()}.values())
         match = re.fullmatch("/images/(.+)/json", path)
         assert match, f"not told about {path}"
         return self.images.get(urllib.parse.unquote(match[1]))
@@ -86,12 +87,26 @@ class Connected:
         pass
 
 
-FAMILY = (image(BASE, "base:1"), image(MIDDLE, "middle:1", parent=BASE), image(TOP, "top:1", parent=MIDDLE))
+FAMILY = (
+    image(BASE, "base:1", layers=["a"]),
+    image(MIDDLE, "middle:1", layers=["a", "b"]),
+    image(TOP, "top:1", layers=["a", "b"]),
+)
+
+STRANGERS = (
+    image("sha256:5", "top:0", layers=["a", "b"]),
+    image("sha256:6", "child:1", layers=["a", "b", "c"]),
+    image("sha256:7", "other:1", layers=["b"]),
+    image("sha256:8", "<none>:<none>", layers=["a"]),
+    image("sha256:4", layers=["a"]),
+    image("sha256:9", "scratch:1", layers=None),
+)
+"""An older one, one made from it, one with other layers, two without a name, one without layers."""
 
 
 def test_an_image_is_kept_with_all_that_it_was_made_from_and_only_once(world, tmp_path):
-    made = world(Engine(*FAMILY, image("sha256:9", "other:1")))
-    assert kept.keep(None, ["top:1", "middle:1"], tmp_path)
+    made = world(Engine(*FAMILY, *STRANGERS))
+    assert kept.keep(None, ["top:1", "gone:1"], tmp_path)
     assert not kept.keep(None, ["top:1"], tmp_path), "it is the same family"
     assert made.sent == 1
     (listed,) = tmp_path.glob("*.json")
@@ -111,7 +126,7 @@ def test_an_empty_engine_gets_them_back_and_one_that_has_them_nothing(world, tmp
 def test_a_name_that_has_become_another_image_is_brought_back(world, tmp_path):
     world(Engine(*FAMILY))
     kept.keep(None, ["top:1"], tmp_path)
-    world(Engine(*FAMILY[:2], image("sha256:4", "top:1", parent=MIDDLE)))
+    world(Engine(*FAMILY[:2], image("sha256:4", "top:1", layers=["a", "c"])))
     assert kept.bring_back(None, tmp_path) == ("top:1",)
 
 
@@ -159,7 +174,7 @@ def test_old_archives_and_drafts_go_and_the_last_ones_used_stay(world, tmp_path)
     made = world(Engine())
     names = []
     for number in range(4):
-        made.add(image(f"sha256:{number}", f"image:{number}"))
+        made.add(image(f"sha256:{number}", f"image:{number}", layers=[str(number)]))
         kept.keep(None, [f"image:{number}"], tmp_path)
         (new,) = {path.name for path in tmp_path.glob("*.tar")} - set(names)
         names.append(new)
