@@ -36,7 +36,7 @@ def test_a_changed_variable_restarts_nothing(installed):
     before = installed.started()
     installed.change('"LEDGER"', '"BOOKS"')
     ran = installed.up()
-    assert ran.changed() == {"finance/settings"}
+    assert ran.changed() == {"finance/settings", "finance/smoke"}
     assert installed.started() == before
 
 
