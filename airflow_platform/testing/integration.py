@@ -61,11 +61,14 @@ def fixture(
     @pytest.fixture(scope=scope)
     def airflow(request: pytest.FixtureRequest) -> Iterator[LocalAirflow]:
         with contextlib.ExitStack() as stack:
+            told = ""
             try:
                 running = running_airflow(request.config.rootpath / dags, **options)
                 found = stack.enter_context(running)
             except errors.PlatformError as error:
-                pytest.fail(str(error), pytrace=False)
+                told = str(error)
+            if told:  # Out here, so that pytest does not show the error twice.
+                pytest.fail(told, pytrace=False)
             yield found
 
     return airflow
