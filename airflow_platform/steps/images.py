@@ -66,6 +66,8 @@ class Observed:
     """What has that name and is what was made; None when there is none."""
     unfit: str
     """Why another that has the name is not; "" when none has it."""
+    superseded: str
+    """The id of one that has the name and is ours as it was made, only from another parent; "" for none."""
     wanted: bool
     """Whether it is needed: a mere parent is not when all that is made from it is there."""
 
@@ -104,7 +106,8 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
         unfit = _unfit(self._recipe, image, inputs, parent["content"]) if image else ""
         good = image if image and not unfit else None
         wanted = good is None and _wanted(self._recipe, inputs, parent["architecture"], self._shared)
-        return Observed(reference, inputs, parent, good, unfit, wanted)
+        superseded = image.id if image and unfit and not _unfit(self._recipe, image, inputs, "") else ""
+        return Observed(reference, inputs, parent, good, unfit, superseded, wanted)
 
     def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
         parent = observed.parent
@@ -120,7 +123,12 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
             }
             return step.NoChange("what is made from it is there", outputs)
         why = f": {observed.unfit}" if observed.unfit else ""
-        details = {"reference": observed.reference, "inputs": observed.inputs, "parent": dict(parent)}
+        details = {
+            "reference": observed.reference,
+            "inputs": observed.inputs,
+            "parent": dict(parent),
+            "superseded": observed.superseded,
+        }
         return step.Change(f"build {observed.reference}{why}", details)
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
@@ -133,6 +141,8 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
                 shelf.CONTENT: images.described(draft).content,
             }
             images.tag(images.label(draft, labels), reference)
+            if superseded := change.details["superseded"]:
+                images.remove_unnamed(superseded)
         image = self._shared.shelf.at(reference)
         if image is None:
             raise errors.StepError(f"{reference} was built, and is gone.", hint="Run this again.")

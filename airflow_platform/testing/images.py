@@ -176,6 +176,10 @@ class _Images(Images):
         self._world.names[reference] = self._world.at(image).id
         self._world.told.append(("tag", reference))
 
+    def remove_unnamed(self, image: str) -> None:
+        if image not in self._world.names.values():
+            self._world.images.pop(image, None)
+
     def remove_left(self, label: str) -> None:
         self._world.left_over = 0
         self._world.told.append(("remove", label))

@@ -151,12 +151,17 @@ class Images:
                 self._api.remove_network(each["Id"])
             unnamed = self._api.images(filters={"label": label, "dangling": True})
         for each in unnamed:
-            try:
-                with engine.translated(f"image {each['Id']}"):
-                    self._api.remove_image(each["Id"])
-            except engine.EngineError as error:
-                if error.status not in (404, 409):  # Gone meanwhile, or in use.
-                    raise
+            self.remove_unnamed(each["Id"])
+
+    def remove_unnamed(self, image: str) -> None:
+        """Remove an image; one that is used, has a name or others made from it stays, and one that is gone is none."""
+        try:
+            with engine.translated(f"image {image}"):
+                if not self._api.inspect_image(image)["RepoTags"]:
+                    self._api.remove_image(image)
+        except engine.EngineError as error:
+            if error.status not in (404, 409):
+                raise
 
 
 @contextlib.contextmanager
