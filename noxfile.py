@@ -108,7 +108,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def sandbox(session: nox.Session) -> None:
-    """The process runtime for real: Airflow, fakesnow, the contracts, kills. Minutes."""
+    """The process runtime for real: Airflow, fakesnow, what only processes have. Minutes."""
     _sync(session, "tests")
     here = {"PYTHONPATH": str(HERE)}
     found = session.run("python", "tests/e2e/packages.py", env=here, silent=True)
@@ -117,7 +117,6 @@ def sandbox(session: nox.Session) -> None:
     # Whoever asks for one test by its name means one of the two.
     codes = [0, 5] if session.posargs else [0]
     session.run("pytest", "--timeout=900", "tests/e2e", *session.posargs, success_codes=codes)
-    session.run("pytest", "tests/contracts", "--runtime=process", *session.posargs, success_codes=codes)
 
 
 @nox.session(default=False, tags=["engine"])
@@ -139,7 +138,7 @@ def registry(session: nox.Session) -> None:
 
 @nox.session(default=False, tags=["engine"])
 def integration(session: nox.Session) -> None:
-    """Airflow in containers: the engine, the fixture for tests of DAGs, the contracts. Minutes."""
+    """Airflow in containers: the engine, the fixture for tests of DAGs. Minutes."""
     _sync(session, "tests")
     _require_engine(session)
     session.run("scripts/inv", "build", external=True)
@@ -152,7 +151,16 @@ def integration(session: nox.Session) -> None:
         "pytest", "--timeout=60", "-m", "docker", "tests/containers", *session.posargs, success_codes=codes
     )
     session.run("pytest", "tests/integration", *session.posargs, success_codes=codes)
-    session.run("pytest", "tests/contracts", "--runtime=docker", *session.posargs, success_codes=codes)
+
+
+@nox.session(default=False, tags=["engine"])
+def contracts(session: nox.Session) -> None:
+    """What every runtime must do, on both: up, again, changed, isolated, killed, down. A quarter of an hour."""
+    _sync(session, "tests")
+    _require_engine(session)
+    session.run("scripts/inv", "build", external=True)
+    for runtime in ("process", "docker"):
+        session.run("pytest", "tests/contracts", f"--runtime={runtime}", *session.posargs)
 
 
 @nox.session(default=False)

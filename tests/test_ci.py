@@ -15,7 +15,7 @@ from airflow_platform.tasks import collection
 ROOT = Path(__file__).parents[1]
 NOXFILE = (ROOT / "noxfile.py").read_text()
 SESSIONS = set(re.findall(r"^def ([a-z]\w*)\(session", NOXFILE, re.MULTILINE))
-BY_HAND = {"benchmarks", "lock"}
+BY_HAND = {"benchmarks", "lock", "contracts", "images"}
 """What is run by whoever wants figures, or other versions."""
 
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())
@@ -50,7 +50,7 @@ def test_the_jobs_together_run_every_session() -> None:
 
 def test_who_needs_an_engine_says_so_to_the_run_and_to_the_user() -> None:
     tagged = re.findall(r'tags=\["engine"\]\)\ndef (\w+)\((.*?)(?=\n\n\n)', NOXFILE, re.DOTALL)
-    assert {name for name, _ in tagged} == {"images", "registry", "integration"}
+    assert {name for name, _ in tagged} == {"images", "registry", "integration", "contracts"}
     assert all("_require_engine(session)" in body for _, body in tagged)
     assert NOXFILE.count("_require_engine(session)\n") == len(tagged)
 

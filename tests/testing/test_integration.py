@@ -1,6 +1,7 @@
 """What the fixture for tests of DAGs is made of, as far as it needs no engine."""
 
 import datetime
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -15,6 +16,7 @@ from airflow_platform.testing import asking_snowflake, integration, leftovers, o
 from airflow_platform.tools import airflow_answers, airflow_session
 from airflow_platform.tools.containers import engine
 
+ROOT = Path(__file__).parents[2]
 NAMES = (*manifests.AIRFLOW_COMPONENTS, "worker", "broker", "fakesnow", "metadata-database")
 
 
@@ -96,9 +98,8 @@ def test_an_engine_that_does_not_answer_is_told_with_the_remedy(monkeypatch, tmp
 
 def test_the_fixture_imports_no_heavy_library_before_it_is_used():
     script = "import sys; from airflow_platform.testing import integration; print(*sys.modules)"
-    root = Path(__file__).parents[2]
     words = [sys.executable, "-c", script]
-    done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=20, check=True)
     assert not {"docker", "testcontainers", "requests", "cryptography"} & set(done.stdout.split())
 
 
@@ -240,3 +241,10 @@ def test_import_failures_wait_for_files_that_look_like_dags_and_for_no_others(da
 
 def refuse(seconds):
     raise AssertionError("waited")
+
+
+def test_what_the_documentation_shows_is_the_example_that_is_run():
+    example = "".join(path.read_text() for path in sorted((ROOT / "tests/dags/integration").glob("*.py")))
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/testing.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    assert all(block in example for block in blocks)
