@@ -155,6 +155,7 @@ class DatabaseServer(EnvironmentStep):
         return found
 
     def _wanted(self, context: EnvironmentContext) -> Container:
+        context.outputs("database-volume")  # With `--plan` it is unknown yet, and so is the password.
         return self._of_image(context, context.outputs("images")["images"][manifest.SERVER])
 
     def _of_image(self, context: EnvironmentContext, image: str) -> Container:

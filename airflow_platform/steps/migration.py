@@ -54,8 +54,9 @@ class Migration(TenantStep):
     def observe(self, context: TenantContext) -> Observed:
         images = context.outputs("images")
         # As the tenant, never as the administrator: a tenant decides what a table of its own does when read.
+        role = context.outputs("database-role")["role"]
         password = secrets.Secret(self._place.tenant(context.tenant.name).database_password.read_text())
-        tenant = self._server(context).as_tenant(context.outputs("database-role")["role"], password)
+        tenant = self._server(context).as_tenant(role, password)
         revision = postgresql.revision(tenant)
         return Observed(revision, images["revision"], tuple(images["known"]))
 

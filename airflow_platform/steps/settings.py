@@ -96,9 +96,9 @@ class Settings(TenantStep):
 
     def _wanted(self, context: TenantContext) -> dict[str, Entry]:
         tenant, place = context.tenant, self._place.tenant(context.tenant.name)
+        found = context.outputs("components")["snowflake"]
         password = secrets.Secret(place.snowflake_password.read_text())
         context.programs.mask.add(password)
-        found = context.outputs("components")["snowflake"]
         local = manifest.LocalSnowflake(found["host"], found["port"], password) if found else None
         entries: tuple[Entry, ...] = (
             *manifest.connections(tenant, references.resolve, local),

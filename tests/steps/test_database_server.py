@@ -56,7 +56,7 @@ def asked(monkeypatch):
 def calls_of():
     def made(goal=engine.Goal.PRESENT, **docker):
         environment = specs.environment("dev", "analytics", runtime="docker", docker=docker)
-        outputs = {"images": {"images": {"metadata-database": IMAGE}}}
+        outputs = {"database-volume": {}, "images": {"images": {"metadata-database": IMAGE}}}
         return calling.Calls(outputs, environment=environment, goal=goal)
 
     return made
