@@ -1,0 +1,134 @@
+"""From Airflow's DAG objects to facts: plain data that a check can hold against its rules."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from airflow.sdk.definitions.dag import DAG
+from airflow.serialization.encoders import coerce_to_core_timetable
+from airflow.timetables.base import TimeRestriction
+
+from airflow_platform.parsing.watching import Watch
+
+LOOKED_AT = 8
+"""Runs of a schedule that are looked at, for the shortest time between two: a week of working days, and one."""
+
+FROM = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+"""The day that schedules are looked at from: always the same, so that facts are."""
+
+
+class Places:
+    """Where in the DAG files DAGs and tasks are made."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._lines: dict[int, tuple[str, int]] = {}
+
+    def begin(self) -> None:
+        """Notice each DAG and task that is made from now on."""
+        self._notice("__attrs_post_init__", lambda dag, *arguments: dag)
+        self._notice("add_task", lambda dag, task: task)
+
+    def of(self, thing: Any, otherwise: tuple[str, int]) -> tuple[str, int]:
+        """File and line where it was made."""
+        return self._lines.get(id(thing), otherwise)
+
+    def _notice(self, method: str, chosen: Any) -> None:
+        real = getattr(DAG, method)
+        watch, lines = self._watch, self._lines
+
+        def noticing(*arguments: Any, **named: Any) -> Any:
+            place = watch.author()
+            if place is not None:
+                lines[id(chosen(*arguments, **named))] = place
+            return real(*arguments, **named)
+
+        setattr(DAG, method, noticing)
+
+
+def of_dag(dag: Any, places: Places, file: str) -> dict[str, Any]:
+    """What is asked of a DAG."""
+    where = places.of(dag, (file, 1))
+    return {
+        "id": str(dag.dag_id),
+        "file": where[0],
+        "line": where[1],
+        "tags": sorted(map(str, dag.tags or ())),
+        "catchup": bool(dag.catchup),
+        "schedule": _summary(dag.timetable),
+        "interval": _interval(dag.timetable),
+        "tasks": [_of_task(task, places.of(task, where)) for task in dag.tasks],
+    }
+
+
+def _of_task(task: Any, where: tuple[str, int]) -> dict[str, Any]:
+    retries = getattr(task, "retries", 0)
+    return {
+        "id": str(task.task_id),
+        "file": where[0],
+        "line": where[1],
+        "owner": str(task.owner),
+        "retries": retries if isinstance(retries, int) else 0,
+        "pool": str(task.pool),
+        "connections": sorted(set(_connections(task))),
+    }
+
+
+def _connections(task: Any) -> Iterator[str]:
+    """The connection ids that a task was given; not the names that its class falls back to.
+
+    A class such as Snowflake's takes `snowflake_default` by itself, and then needs it: that one counts.
+    """
+    given: Mapping[str, Any] = getattr(task, "partial_kwargs", None) or vars(task)
+    kind = getattr(task, "operator_class", type(task))
+    for name, value in given.items():
+        attribute = name.strip("_")
+        if not attribute.endswith("conn_id") or not isinstance(value, str) or not value or "{{" in value:
+            continue
+        if "snowflake" in attribute or value != _fallback(kind, attribute):
+            yield value
+
+
+def _fallback(kind: Any, parameter: str) -> Any:
+    """The default of a parameter in a class or the next above it that has one."""
+    for each in getattr(kind, "__mro__", ()):
+        with contextlib.suppress(TypeError, ValueError):
+            found = inspect.signature(each.__init__).parameters.get(parameter)
+            if found is not None:
+                return found.default
+    return None
+
+
+def _summary(timetable: Any) -> str:
+    """The schedule in Airflow's words; "" for a DAG that is only run by hand."""
+    if type(timetable).__name__ == "NullTimetable":
+        return ""
+    core = coerce_to_core_timetable(timetable)
+    return str(getattr(core, "summary", "") or type(timetable).__name__)
+
+
+def _interval(timetable: Any) -> float | None:
+    """Seconds of the shortest time between two runs, of the next few; None where no clock decides."""
+    core = coerce_to_core_timetable(timetable)
+    restriction = TimeRestriction(earliest=_moment(), latest=None, catchup=True)
+    last, runs = None, []
+    for _ in range(LOOKED_AT):
+        info = core.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
+        if info is None or info.run_after is None:
+            break
+        runs.append(info.run_after)
+        last = info.data_interval
+        if last is None:
+            break
+    gaps = [(later - sooner).total_seconds() for sooner, later in zip(runs, runs[1:], strict=False)]
+    return min(gaps, default=None)
+
+
+def _moment() -> Any:
+    import pendulum  # noqa: PLC0415 - Airflow's own, and loaded with it.
+
+    return pendulum.instance(FROM)
