@@ -26,28 +26,38 @@ class Places:
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
-        self._lines: dict[int, tuple[str, int]] = {}
+        self._places: dict[int, tuple[str, int]] = {}
+        self._dags: list[Any] = []
 
     def begin(self) -> None:
         """Notice each DAG and task that is made from now on."""
-        self._notice("__attrs_post_init__", lambda dag, *arguments: dag)
-        self._notice("add_task", lambda dag, task: task)
+        made, added = DAG.__attrs_post_init__, DAG.add_task
+
+        def make(dag: Any) -> None:
+            self._dags.append(dag)
+            self._note(dag)
+            made(dag)
+
+        def add(dag: Any, task: Any) -> None:
+            self._note(task)
+            added(dag, task)
+
+        DAG.__attrs_post_init__ = make
+        DAG.add_task = add
 
     def of(self, thing: Any, otherwise: tuple[str, int]) -> tuple[str, int]:
         """File and line where it was made."""
-        return self._lines.get(id(thing), otherwise)
+        return self._places.get(id(thing), otherwise)
 
-    def _notice(self, method: str, chosen: Any) -> None:
-        real = getattr(DAG, method)
-        watch, lines = self._watch, self._lines
+    def named_in(self, text: str, otherwise: tuple[str, int]) -> tuple[str, int]:
+        """File and line of a DAG that a message names, or of the only one."""
+        named = [dag for dag in self._dags if str(dag.dag_id) in text] or self._dags
+        return self.of(named[0], otherwise) if named else otherwise
 
-        def noticing(*arguments: Any, **named: Any) -> Any:
-            place = watch.author()
-            if place is not None:
-                lines[id(chosen(*arguments, **named))] = place
-            return real(*arguments, **named)
-
-        setattr(DAG, method, noticing)
+    def _note(self, thing: Any) -> None:
+        place = self._watch.author()
+        if place is not None:
+            self._places[id(thing)] = place
 
 
 def of_dag(dag: Any, places: Places, file: str) -> dict[str, Any]:

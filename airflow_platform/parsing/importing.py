@@ -6,6 +6,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import re
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from airflow.sdk import DAG, task
 
 from airflow_platform.parsing import facts, lookups
 from airflow_platform.parsing.protocol import File, Order
-from airflow_platform.parsing.watching import Stopped, Watch
+from airflow_platform.parsing.watching import MARK, Watch
 
 BUNDLE = "dags"
 """The name of the bundle; tenants' is the same."""
@@ -74,6 +75,7 @@ def import_file(file: File, order: Order) -> dict[str, Any]:
     watch = Watch(root)
     places = facts.Places(watch)
     lookups.install(lookups.Answers(watch, order.variables, order.connections))
+    _let_crashes_be_seen()
     places.begin()
     watch.begin()
     bag = BundleDagBag(
@@ -84,24 +86,27 @@ def import_file(file: File, order: Order) -> dict[str, Any]:
         errors = {**bag.import_errors, **unserialised}
         return {
             "dags": [facts.of_dag(dag, places, file.path) for dag in bag.dags.values()],
-            "errors": [_error(text, file.path, root) for text in errors.values() if not _is_ours(text)],
+            "errors": [_error(text, file.path, root, places) for text in errors.values() if MARK not in text],
             "work": watch.work,
             "needs": sorted(watch.needs - {file.path}),
+            "asked": sorted(watch.asked - watch.needs - {file.path}),
             "missing": sorted(set(_missing(file.modules))),
         }
 
 
-def _is_ours(text: str) -> bool:
-    """Whether the error is that work was stopped, which is told as such."""
-    return f"{Stopped.__name__}: " in text.strip().rpartition("\n")[2]
+def _let_crashes_be_seen() -> None:
+    """Keep Python's fault handler: Airflow's own handler of SIGSEGV returns to the instruction that crashed."""
+    real = signal.signal
+    signal.signal = lambda number, handler: None if number == signal.SIGSEGV else real(number, handler)
 
 
-def _error(text: str, path: str, root: Path) -> dict[str, Any]:
+def _error(text: str, path: str, root: Path, places: facts.Places) -> dict[str, Any]:
     """File and line below the root nearest to where it was raised, and the message."""
-    file, line = path, 1
-    for name, number in _FRAME.findall(text):
-        if name.startswith(f"{root}/"):
-            file, line = name[len(str(root)) + 1 :], int(number)
+    inside = [(name, int(line)) for name, line in _FRAME.findall(text) if name.startswith(f"{root}/")]
+    if inside:
+        file, line = inside[-1][0][len(str(root)) + 1 :], inside[-1][1]
+    else:
+        file, line = places.named_in(text, (path, 1))
     message = text.strip().rpartition("\n")[2] or "it ended without a word"
     return {"file": file, "line": line, "message": message.replace(f"{root}/", "")[:LONGEST_MESSAGE]}
 

@@ -51,12 +51,16 @@ class Answers:
             keys = [key for key in self._variables if key.startswith(message.prefix or "")]
             return VariableKeysResult(keys=keys, total_entries=len(keys))
         if kind == "GetConnection" and message.conn_id in self._connections:
-            return ConnectionResult(conn_id=message.conn_id, **self._connections[message.conn_id])
+            known = {**_NOTHING, **self._connections[message.conn_id], "conn_id": message.conn_id}
+            return ConnectionResult(**known)
         if kind == "MaskSecret":
             return None
         missing = ErrorType.CONNECTION_NOT_FOUND if kind == "GetConnection" else ErrorType.VARIABLE_NOT_FOUND
         return ErrorResponse(error=missing, detail={"message": "not there while importing"})
 
+
+_NOTHING: dict[str, Any] = dict.fromkeys(("host", "schema", "login", "password", "port", "extra"))
+"""A connection of which nothing is known but its type. None has a password here."""
 
 _VERBS = {"GetVariable": "Variable.get", "PutVariable": "Variable.set", "DeleteVariable": "Variable.delete"}
 

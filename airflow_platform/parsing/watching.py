@@ -26,7 +26,10 @@ PROCESS = frozenset({
     "subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.kill",
     "os.killpg", "pty.spawn", "signal.pthread_kill",
 })  # fmt: skip
-FILES = frozenset({"open", "os.listdir", "os.scandir"})
+LISTINGS = frozenset({"os.listdir", "os.scandir"})
+
+MARK = "while the DAG file was imported"
+"""How the message of stopped work ends, also when somebody else's exception quotes it."""
 
 
 class Stopped(OSError):
@@ -46,6 +49,9 @@ class Watch:
         self._folder = str(root)
         self.work: list[dict[str, Any]] = []
         self.needs: set[str] = set()
+        """What was read or listed, relative to the root; "." is the root itself."""
+        self.asked: set[str] = set()
+        """What was only asked for: whether it is there."""
         self._on = False
 
     def begin(self) -> None:
@@ -89,8 +95,10 @@ class Watch:
     def _notice(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self._on:
             return
-        if event in FILES:
-            self._need(arguments[0] if arguments else None, asked=event != "open")
+        if event == "open":
+            self._remember(self.needs, arguments[0])
+        elif event in LISTINGS and self.author() is not None:  # Modules are found by listing folders, too.
+            self._remember(self.needs, arguments[0])
         elif event in NETWORK:
             self._stop("network", event)
         elif event in PROCESS:
@@ -98,24 +106,24 @@ class Watch:
 
     def _stop(self, kind: str, event: str) -> None:
         if self.found(kind, event):
-            raise Stopped(f"{event} is for tasks, and was stopped while the DAG file was imported")
+            raise Stopped(f"{event} is for tasks, and was stopped {MARK}")
 
-    def _need(self, path: Any, *, asked: bool) -> None:
-        """Remember a path below the root. Modules are found by listing folders, which says nothing."""
-        if not isinstance(path, (str, bytes, os.PathLike)) or (asked and self.author() is None):
+    def _remember(self, where: set[str], path: Any) -> None:
+        """Remember a path below the root."""
+        if not isinstance(path, (str, bytes, os.PathLike)):
             return
         with self.off(), contextlib.suppress(ValueError):
             # abspath, because whoever changes to its own folder may name files from there.
             name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100
             if name == self._folder:
-                self.needs.add(".")
+                where.add(".")
             elif name.startswith(self._root) and "__pycache__" not in name:
-                self.needs.add(name[len(self._root) :])
+                where.add(name[len(self._root) :])
 
     def _looking(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def stat(path: Any, *arguments: Any, **named: Any) -> Any:
-            if self._on:
-                self._need(path, asked=True)
+            if self._on and self.author() is not None:
+                self._remember(self.asked, path)
             return real(path, *arguments, **named)
 
         return stat
