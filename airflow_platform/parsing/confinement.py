@@ -116,9 +116,7 @@ def _filter() -> bool:
     program = b"".join(_instructions(calls, os.getpid()))
     kept = ctypes.create_string_buffer(program, len(program))
     described = struct.pack("HL", len(program) // 8, ctypes.addressof(kept))
-    return _prctl(_PR_SET_NO_NEW_PRIVS, 1) and _prctl(
-        _PR_SET_SECCOMP, _FILTER, ctypes.c_char_p(described)
-    )
+    return _prctl(_PR_SET_NO_NEW_PRIVS, 1) and _prctl(_PR_SET_SECCOMP, _FILTER, ctypes.c_char_p(described))
 
 
 def _instructions(calls: dict[str, object], own: int) -> list[bytes]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import inspect
+import itertools
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from airflow._shared.timezones.timezone import coerce_datetime
 from airflow.sdk.definitions.dag import DAG
 from airflow.serialization.encoders import coerce_to_core_timetable
 from airflow.timetables.base import TimeRestriction
@@ -19,6 +22,9 @@ LOOKED_AT = 8
 
 FROM = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 """The day that schedules are looked at from: always the same, so that facts are."""
+
+
+_DAG_FILE = inspect.getfile(DAG)
 
 
 class Places:
@@ -35,7 +41,7 @@ class Places:
 
         def make(dag: Any) -> None:
             self._dags.append(dag)
-            self._note(dag)
+            self._note(dag, self._decorated())
             made(dag)
 
         def add(dag: Any, task: Any) -> None:
@@ -54,10 +60,22 @@ class Places:
         named = [dag for dag in self._dags if str(dag.dag_id) in text] or self._dags
         return self.of(named[0], otherwise) if named else otherwise
 
-    def _note(self, thing: Any) -> None:
-        place = self._watch.author()
+    def _note(self, thing: Any, place: tuple[str, int] | None = None) -> None:
+        place = place or self._watch.author()
         if place is not None:
             self._places[id(thing)] = place
+
+    def _decorated(self) -> tuple[str, int] | None:
+        """Where the function begins that `@dag` makes a DAG of: what a reader looks for, not who calls it."""
+        frame = sys._getframe(1)  # noqa: SLF001 - the stack says which function it is.
+        while frame is not None and frame.f_code.co_filename != _DAG_FILE:
+            frame = frame.f_back  # type: ignore[assignment]
+        while frame is not None and frame.f_code.co_filename == _DAG_FILE:
+            code = getattr(frame.f_locals.get("f"), "__code__", None)
+            if code is not None:
+                return self._watch.below_root(code.co_filename, code.co_firstlineno)
+            frame = frame.f_back  # type: ignore[assignment]
+        return None
 
 
 def of_dag(dag: Any, places: Places, file: str) -> dict[str, Any]:
@@ -124,7 +142,7 @@ def _summary(timetable: Any) -> str:
 def _interval(timetable: Any) -> float | None:
     """Seconds of the shortest time between two runs, of the next few; None where no clock decides."""
     core = coerce_to_core_timetable(timetable)
-    restriction = TimeRestriction(earliest=_moment(), latest=None, catchup=True)
+    restriction = TimeRestriction(earliest=coerce_datetime(FROM), latest=None, catchup=True)
     last, runs = None, []
     for _ in range(LOOKED_AT):
         info = core.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
@@ -134,11 +152,5 @@ def _interval(timetable: Any) -> float | None:
         last = info.data_interval
         if last is None:
             break
-    gaps = [(later - sooner).total_seconds() for sooner, later in zip(runs, runs[1:], strict=False)]
+    gaps = [(later - sooner).total_seconds() for sooner, later in itertools.pairwise(runs)]
     return min(gaps, default=None)
-
-
-def _moment() -> Any:
-    import pendulum  # noqa: PLC0415 - Airflow's own, and loaded with it.
-
-    return pendulum.instance(FROM)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from airflow.sdk.exceptions import ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import (
     ConnectionResult,
@@ -15,7 +16,6 @@ from airflow.sdk.execution_time.comms import (
     VariableKeysResult,
     VariableResult,
 )
-from airflow.sdk.exceptions import ErrorType
 
 from airflow_platform.parsing.watching import Watch
 

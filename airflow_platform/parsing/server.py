@@ -153,7 +153,7 @@ class Server:
             elif ask == "import":
                 self._begin(client, protocol.Order.from_json(message))
             else:
-                raise protocol.Malformed(f"nobody asks {ask!r}")
+                self._tell(client, {"error": f"nobody asks {ask!r}"})
         except (protocol.Malformed, KeyError, OSError, RuntimeError) as error:
             self._tell(client, {"error": str(error)})
 
@@ -189,9 +189,7 @@ class Server:
             memory=order.memory,
         )
         client.running.append(child)
-        self._selector.register(
-            child.answer, selectors.EVENT_READ, lambda events: self._read(client, child)
-        )
+        self._selector.register(child.answer, selectors.EVENT_READ, lambda events: self._read(client, child))
 
     def _read(self, client: _Client, child: children.Child) -> None:
         if child in client.running and not child.read():

@@ -58,7 +58,7 @@ class Watch:
         """Watch from now on."""
         self._on = True
         sys.addaudithook(self._notice)
-        time.sleep = self._sleeping(time.sleep)
+        time.sleep = self._sleeping(time.sleep)  # type: ignore[assignment]
         os._exit = self._exiting(os._exit)  # type: ignore[assignment]
         os.stat = self._looking(os.stat)
         os.lstat = self._looking(os.lstat)
@@ -77,12 +77,16 @@ class Watch:
         frame = frame or sys._getframe(1)  # noqa: SLF001 - what it is for.
         while frame is not None:
             name = frame.f_code.co_filename
-            if name.startswith(self._root):
-                return name[len(self._root) :], frame.f_lineno
+            if found := self.below_root(name, frame.f_lineno):
+                return found
             if name.startswith(IMPORTING):
                 return None
             frame = frame.f_back
         return None
+
+    def below_root(self, name: str, line: int) -> tuple[str, int] | None:
+        """A file of the DAGs' folder relative to it, and the line; None for any other."""
+        return (name[len(self._root) :], line) if name.startswith(self._root) else None
 
     def found(self, kind: str, what: str) -> bool:
         """Note work of the DAG code that is on the stack; False when it is not its own."""
@@ -95,9 +99,7 @@ class Watch:
     def _notice(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self._on:
             return
-        if event == "open":
-            self._remember(self.needs, arguments[0])
-        elif event in LISTINGS and self.author() is not None:  # Modules are found by listing folders, too.
+        if event == "open" or (event in LISTINGS and self.author() is not None):
             self._remember(self.needs, arguments[0])
         elif event in NETWORK:
             self._stop("network", event)

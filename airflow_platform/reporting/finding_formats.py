@@ -20,7 +20,13 @@ def junit(findings: Sequence[Finding], files: Sequence[str]) -> str:
     names = sorted({*files, *(each.file for each in findings)})
     errors = [each for each in findings if each.severity == "error"]
     failed = {each.file for each in errors}
-    figures = {"tests": str(len(names)), "failures": str(len(failed)), "errors": "0", "skipped": "0", "time": "0"}
+    figures = {
+        "tests": str(len(names)),
+        "failures": str(len(failed)),
+        "errors": "0",
+        "skipped": "0",
+        "time": "0",
+    }
     root = ET.Element("testsuites", {"name": SUITE, **figures})
     suite = ET.SubElement(root, "testsuite", {"name": SUITE, **figures})
     for name in names:
@@ -46,7 +52,7 @@ def code_quality(findings: Sequence[Finding]) -> str:
 
 
 def _quality(finding: Finding, seen: dict[str, int]) -> dict[str, object]:
-    what = "\0".join((finding.file, finding.rule, finding.message))
+    what = f"{finding.file}\0{finding.rule}\0{finding.message}"
     seen[what] = seen.get(what, 0) + 1
     digest = hashlib.sha256(f"{what}\0{seen[what]}".encode(errors="replace")).hexdigest()
     return {

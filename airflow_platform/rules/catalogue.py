@@ -25,7 +25,9 @@ _INTO_A_TASK = "Do it in a task: what stands at the top of a file is done again 
 _TEMPLATE = "Use a template, such as {{ var.value.NAME }}, or ask in a task: each import would cost a query."
 
 RULES = (
-    Rule("import-error", "error", importing.failed, "Mend that line; the message is Python's or Airflow's own."),
+    Rule(
+        "import-error", "error", importing.failed, "Mend that line; the message is Python's or Airflow's own."
+    ),
     Rule(
         "import-ended",
         "error",
@@ -43,7 +45,12 @@ RULES = (
     Rule("process-at-import", "error", importing.process, _INTO_A_TASK),
     Rule("sleep-at-import", "error", importing.sleep, _INTO_A_TASK),
     Rule("variable-at-import", "error", importing.variable, _TEMPLATE),
-    Rule("connection-at-import", "error", importing.connection, "Use the hook in a task, or give its id to an operator."),
+    Rule(
+        "connection-at-import",
+        "error",
+        importing.connection,
+        "Use the hook in a task, or give its id to an operator.",
+    ),
     Rule(
         "module-missing",
         "error",
@@ -59,8 +66,15 @@ RULES = (
         owning.tenant,
         "Add a tag tenant:NAME for each tenant that is to run it, or tenant:all.",
     ),
-    Rule("schedule-policy", "error", owning.schedule, "Keep to [rules] of dags.toml, or change what all keep to."),
-    Rule("retries-policy", "error", owning.retries, "Keep to [rules] of dags.toml, or change what all keep to."),
+    Rule(
+        "schedule-policy",
+        "error",
+        owning.schedule,
+        "Keep to [rules] of dags.toml, or change what all keep to.",
+    ),
+    Rule(
+        "retries-policy", "error", owning.retries, "Keep to [rules] of dags.toml, or change what all keep to."
+    ),
     Rule(
         "connection-unknown",
         "error",
@@ -79,7 +93,15 @@ RULES = (
 def findings(subject: Subject) -> tuple[Finding, ...]:
     """All that all rules find, by file and line."""
     found = {
-        Finding(shown(each.at.file), each.at.line, rule.name, each.message, rule.remedy, rule.severity, each.tenants)
+        Finding(
+            shown(each.at.file),
+            each.at.line,
+            rule.name,
+            each.message,
+            rule.remedy,
+            rule.severity,
+            each.tenants,
+        )
         for rule in RULES
         for each in rule.find(subject)
     }

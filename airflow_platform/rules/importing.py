@@ -40,7 +40,8 @@ def slow(subject: Subject) -> Iterator[Found]:
         if found.cpu > subject.rules.import_seconds and not found.ended:
             limit = subject.rules.import_seconds
             yield Found(
-                Place(file.path, 1), f"Its import takes {found.cpu:.1f} s of processor time; {limit:g} are allowed."
+                Place(file.path, 1),
+                f"Its import takes {found.cpu:.1f} s of processor time; {limit:g} are allowed.",
             )
 
 

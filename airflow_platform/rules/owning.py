@@ -41,7 +41,9 @@ def tenant(subject: Subject) -> Iterator[Found]:
         if not names:
             yield Found(dag.at, f"The DAG {dag.id} has no tag {TAG}NAME.")
         elif unknown:
-            yield Found(dag.at, f"The DAG {dag.id} is for {', '.join(unknown)}, and no environment declares that.")
+            yield Found(
+                dag.at, f"The DAG {dag.id} is for {', '.join(unknown)}, and no environment declares that."
+            )
 
 
 def schedule(subject: Subject) -> Iterator[Found]:
@@ -50,7 +52,8 @@ def schedule(subject: Subject) -> Iterator[Found]:
     for dag in subject.dags:
         if dag.interval is not None and dag.interval < rules.interval:
             yield Found(
-                dag.at, f"The DAG {dag.id} runs every {dag.interval:g} s; {rules.interval} must lie between two runs."
+                dag.at,
+                f"The DAG {dag.id} runs every {dag.interval:g} s; {rules.interval} must lie between two runs.",
             )
         if dag.catchup and not rules.catchup:
             yield Found(dag.at, f"The DAG {dag.id} catches up on all runs since its start date.")
@@ -66,7 +69,8 @@ def retries(subject: Subject) -> Iterator[Found]:
         if odd:
             found = ", ".join(map(str, sorted({task.retries for task in odd})))
             yield Found(
-                _at(dag, odd), f"{_named(odd)} of the DAG {dag.id}: retries {found}; {least} to {most} are allowed."
+                _at(dag, odd),
+                f"{_named(odd)} of the DAG {dag.id}: retries {found}; {least} to {most} are allowed.",
             )
 
 

@@ -18,7 +18,9 @@ def connection(subject: Subject) -> Iterator[Found]:
             lacking = [tenant for tenant in tenants if each.id not in tenant.connections]
             if lacking:
                 told.update((user.path, each.id) for user in users)
-                yield Found(Place(path, each.line), _message("connection", each.id, lacking), subject.named(lacking))
+                yield Found(
+                    Place(path, each.line), _message("connection", each.id, lacking), subject.named(lacking)
+                )
     for file in subject.files:
         for dag in file.imported.dags:
             tenants = subject.tenants_of([dag])

@@ -129,8 +129,8 @@ def _imports(node: ast.AST, kind: Kind) -> Iterator[Import]:
     elif isinstance(node, ast.Try) and any(_expects_import_error(each) for each in node.handlers):
         for each in node.body:
             yield from _imports(each, "optional" if kind == "needed" else kind)
-        for each in (*node.handlers, *node.orelse, *node.finalbody):
-            yield from _imports(each, kind)
+        for other in (*node.handlers, *node.orelse, *node.finalbody):
+            yield from _imports(other, kind)
     elif isinstance(node, ast.If) and _is_for_types(node.test):
         for each in node.body:
             yield from _imports(each, "typing")

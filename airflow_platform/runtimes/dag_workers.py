@@ -40,14 +40,19 @@ def directory() -> Path:
 def code() -> str:
     """Changes with everything that decides about findings: what imports, and the rules."""
     found = hashlib.sha256(parsing_worker.code_digest().encode())
-    for path in [*sorted(Path(rules.__file__).parent.glob("*.py")), Path(__file__).with_name("dag_checks.py")]:
+    for path in [
+        *sorted(Path(rules.__file__).parent.glob("*.py")),
+        *(Path(__file__).with_name(name) for name in ("dag_checks.py", "dag_texts.py")),
+    ]:
         found.update(path.read_bytes())
     return found.hexdigest()[:16]
 
 
-def values(environments: Sequence[specs.Environment]) -> dict[str, Mapping[str, Any]]:
-    """What DAG files find while they are imported: `variables` and `connections`."""
-    return {"variables": manifest.variables(environments), "connections": manifest.connections(environments)}
+def values(
+    environments: Sequence[specs.Environment],
+) -> tuple[Mapping[str, str], Mapping[str, Mapping[str, Any]]]:
+    """The variables and connections that DAG files find while they are imported."""
+    return manifest.variables(environments), manifest.connections(environments)
 
 
 def end_all() -> None:

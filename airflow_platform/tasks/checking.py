@@ -71,7 +71,8 @@ def _considered(declared: Sequence[specs.Environment], names: Sequence[str]) -> 
     chosen = [load.environment(name) for name in names] if names else list(declared)
     if not chosen:
         raise errors.UsageError(
-            f"No environment is declared in {paths.environments()}.", hint="A DAG is checked for tenants: declare one."
+            f"No environment is declared in {paths.environments()}.",
+            hint="A DAG is checked for tenants: declare one.",
         )
     return chosen
 
@@ -103,7 +104,9 @@ def _summary(checked: dag_checks.Checked, uncommitted: int, seconds: float) -> s
     )
     lines = [f"{TASK} {checked.commit[:12]} (version {checked.tree[:12]}): {figures}\n"]
     if uncommitted:
-        lines.append(f"{_count(uncommitted, 'file')} under {dag_checks.FOLDER}/ not committed, so not checked.\n")
+        lines.append(
+            f"{_count(uncommitted, 'file')} under {dag_checks.FOLDER}/ not committed, so not checked.\n"
+        )
     return "".join(lines)
 
 

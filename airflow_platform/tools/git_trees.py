@@ -42,7 +42,9 @@ def entries(runner: programs.Programs, repository: Path, tree: str) -> Mapping[s
 
 
 @contextlib.contextmanager
-def on_disk(runner: programs.Programs, repository: Path, tree: str, parent: Path, name: str) -> Iterator[Path]:
+def on_disk(
+    runner: programs.Programs, repository: Path, tree: str, parent: Path, name: str
+) -> Iterator[Path]:
     """The files of a tree in a folder that is there while inside, as a checkout would have them.
 
     Args:

@@ -118,7 +118,9 @@ class Worker:
         alone = order.jobs
         while left:
             try:
-                for path, found in self._ask(dataclasses.replace(order, files=tuple(left.values()), jobs=alone)):
+                for path, found in self._ask(
+                    dataclasses.replace(order, files=tuple(left.values()), jobs=alone)
+                ):
                     if left.pop(path, None) is not None:
                         yield path, found
                 if left:
