@@ -4,7 +4,7 @@
 | --- | --- |
 | `{"ask": "files", "root": DIRECTORY}` | `{"files": [...]}`: those that Airflow would import |
 | `{"ask": "import", …}`, see `Order` | `{"file": PATH, "facts": {…}}` for each as it is done, then `{"done": n}` |
-| `{"ask": "end"}` | nothing: the worker ends |
+| `{"ask": "end"}` | nothing: the worker ends as soon as nobody else asks anything |
 
 An `{"error": TEXT}` is the worker's own failure, never that of a DAG file.
 """

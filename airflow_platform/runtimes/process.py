@@ -13,6 +13,7 @@ from airflow_platform.engine import plugins, step, store
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import processes as manifests
 from airflow_platform.runtimes import installed, runtime
+from airflow_platform.runtimes.recipes import AIRFLOW
 from airflow_platform.steps import (
     components,
     dag_repository,
@@ -32,20 +33,6 @@ from airflow_platform.supervisor.spec import OWNER_VARIABLE
 from airflow_platform.tools import airflow, health, logs, metadata_database, processes, supervisor, users
 
 _IMAGES = paths.CHECKOUT / "images"
-
-AIRFLOW = packages.Recipe(
-    lock=_IMAGES / "airflow" / "requirements.lock",
-    # celery 5.7 resolved, and its provider did not import: each executor and provider is tried.
-    verify=(
-        "import airflow.executors.local_executor, airflow.providers.celery.executors.celery_executor,"
-        " airflow.providers.cncf.kubernetes.executors.kubernetes_executor,"
-        " airflow.providers.snowflake.hooks.snowflake, airflow.providers.git.bundles.git,"
-        " airflow.providers.postgres.hooks.postgres, airflow.providers.amazon.aws.hooks.s3,"
-        " airflow.providers.fab.auth_manager.fab_auth_manager"
-    ),
-    # Fewer garbage collections while it starts: a fifth less processor time, no more memory.
-    additions={"site-packages/airflow_platform.pth": _IMAGES / "airflow" / "startup.pth"},
-)
 
 FAKESNOW = packages.Recipe(
     lock=_IMAGES / "fakesnow" / "requirements.lock",

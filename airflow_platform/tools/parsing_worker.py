@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -238,11 +238,6 @@ def end_all(workers: Path, *, timeout: float = 10.0) -> None:
             line.sendall(protocol.encode({"ask": "end"}))
             while line.recv(_CHUNK):
                 continue
-
-
-def default_users(scratch: Sequence[Path], user_of: Any) -> tuple[int | None, ...]:
-    """The user id for each scratch directory, as `users.of_tenant` derives it."""
-    return tuple(user_of(each) for each in scratch)
 
 
 def _connected(directory: Path) -> socket.socket | None:
