@@ -181,6 +181,7 @@ class Server:
     def _start(self, client: _Client, file: protocol.File, slot: children.Slot) -> None:
         order = client.order
         assert order is not None
+        self._tell(client, {"begun": file.path})
         child = children.start(
             file.path,
             lambda: self._airflow.import_file(file, order),

@@ -60,12 +60,12 @@ class _Imports:
         self._worker = worker
         self._variables, self._connections = dag_workers.values(inputs.environments)
         self._rules = inputs.rules
-        self._surroundings = [
+        self._surroundings = results.key(
             packages,
             parsing_worker.code_digest(),
             [self._variables, self._connections],
             [inputs.rules.import_deadline, inputs.rules.import_memory],
-        ]
+        )
 
     def of(self, root: Path, progress: Callable[[str], None]) -> tuple[list[facts.Imported], int]:
         """The facts of all DAG files, and how many had to be imported for that."""
