@@ -88,8 +88,10 @@ class Worker:
         while (line := _connected(self._at.directory)) is None:
             if started is None:
                 started = self._start()
-            elif _has_ended(started):
-                # Another's worker may have been there first; if that one has gone as well, start again.
+            elif (code := _exit_code(started)) is not None:
+                if code:
+                    raise self._error(errors.ProgramError, code, f"exited {code}")
+                # Another's worker was there first; if that one has gone as well, start again.
                 started = None
             if time.monotonic() > deadline:
                 raise self._error(WorkerDied, 124, f"did not listen within {START_TIMEOUT:g} s")
@@ -259,8 +261,7 @@ def _connected(directory: Path) -> socket.socket | None:
     return line
 
 
-def _has_ended(pid: int) -> bool:
-    """Whether a worker that we started has ended; reaps it."""
-    with contextlib.suppress(ChildProcessError):
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    return True
+def _exit_code(pid: int) -> int | None:
+    """The exit code of a worker that we started, which is reaped; None while it runs."""
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
