@@ -31,7 +31,13 @@ open for as long as a child of it lives, and one attempt may meet that."""
 _LOOK_EVERY = 0.01
 _TAIL_LINES = 12
 _CHUNK = 1024**2
-_START = "import sys; sys.path.insert(0, {home!r}); from airflow_platform.parsing import worker; sys.exit(worker.main(sys.argv[1:]))"
+_START = """
+import sys
+sys.path.insert(0, {home!r})
+from airflow_platform.parsing import worker
+raise SystemExit(worker.main(sys.argv[1:]))
+"""
+"""What Airflow's Python executes; that folder is off its path again before the first DAG file is imported."""
 
 
 @dataclass(frozen=True)

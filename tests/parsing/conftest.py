@@ -34,7 +34,7 @@ ANALYTICS = made.tenant(
 FINANCE = made.tenant("finance", connections=(WAREHOUSE,))
 SANDBOX = made.environment("sandbox", ANALYTICS, FINANCE)
 
-DAG = '''
+DAG = """
 import datetime
 from airflow.sdk import DAG, task
 
@@ -51,7 +51,7 @@ with DAG(
         pass
 
     nothing()
-'''
+"""
 
 
 def dag(name: str) -> str:

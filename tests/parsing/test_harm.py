@@ -13,63 +13,150 @@ from tests.parsing.real import real
 
 pytestmark = real
 
-HARM = {  # What follows the line "# airflow dag", and what is found.
-    "loops.py": ("while True: pass\n", [("import-timeout", 2)]),
-    "hangs_in_c.py": ('import re\nre.match(r"(a+)+$", "a" * 60 + "b")\n', [("import-timeout", 3)]),
-    "allocates.py": ("\nheld = bytearray(2 * 1024**3)\n", [("import-error", 3)]),
-    "grows.py": ("held = []\nwhile True:\n    held.append(bytearray(50_000_000))\n", [("import-error", 4)]),
-    "exits.py": ("import os\nos._exit(0)\n", [("process-at-import", 3)]),
-    "exits_natively.py": ("import posix\nposix._exit(0)\n", [("import-ended", 1)]),
-    "raises_exit.py": ("import sys\nsys.exit(3)\n", [("import-error", 3)]),
-    "crashes.py": ("import ctypes\nctypes.string_at(0)\n", [("import-ended", 3)]),
-    "aborts.py": ("import os\nos.abort()\n", [("import-ended", 3)]),
-    "kills_the_worker.py": ("import os\nos.kill(os.getppid(), 9)\n", [("process-at-import", 3)]),
+HARM = {
+    "loops.py": (
+        """# airflow dag
+while True: pass
+""",
+        [("import-timeout", 2)],
+    ),
+    "hangs_in_c.py": (
+        """# airflow dag
+import re
+re.match(r"(a+)+$", "a" * 60 + "b")
+""",
+        [("import-timeout", 3)],
+    ),
+    "allocates.py": (
+        """# airflow dag
+
+held = bytearray(2 * 1024**3)
+""",
+        [("import-error", 3)],
+    ),
+    "grows.py": (
+        """# airflow dag
+held = []
+while True:
+    held.append(bytearray(50_000_000))
+""",
+        [("import-error", 4)],
+    ),
+    "exits.py": (
+        """# airflow dag
+import os
+os._exit(0)
+""",
+        [("process-at-import", 3)],
+    ),
+    "exits_natively.py": (
+        """# airflow dag
+import posix
+posix._exit(0)
+""",
+        [("import-ended", 1)],
+    ),
+    "raises_exit.py": (
+        """# airflow dag
+import sys
+sys.exit(3)
+""",
+        [("import-error", 3)],
+    ),
+    "crashes.py": (
+        """# airflow dag
+import ctypes
+ctypes.string_at(0)
+""",
+        [("import-ended", 3)],
+    ),
+    "aborts.py": (
+        """# airflow dag
+import os
+os.abort()
+""",
+        [("import-ended", 3)],
+    ),
+    "kills_the_worker.py": (
+        """# airflow dag
+import os
+os.kill(os.getppid(), 9)
+""",
+        [("process-at-import", 3)],
+    ),
     "kills_natively.py": (
-        "import ctypes, os\n"
-        "assert ctypes.CDLL(None).kill(os.getppid(), 9) == -1\n"
-        "assert ctypes.CDLL(None).kill(-1, 9) == -1\n",
+        """# airflow dag
+import ctypes, os
+assert ctypes.CDLL(None).kill(os.getppid(), 9) == -1
+assert ctypes.CDLL(None).kill(-1, 9) == -1
+""",
         [("no-dags", 1)],
     ),
-    "forks.py": ("import os\nif os.fork() == 0:\n    while True: pass\n", [("process-at-import", 3)]),
+    "forks.py": (
+        """# airflow dag
+import os
+if os.fork() == 0:
+    while True: pass
+""",
+        [("process-at-import", 3)],
+    ),
     "forks_natively.py": (
-        "import ctypes\n"
-        "library = ctypes.CDLL(None)\n"
-        "assert library.fork() == -1\n"
-        "assert library.system(b'sleep 1000 &') != 0\n",
+        """# airflow dag
+import ctypes
+library = ctypes.CDLL(None)
+assert library.fork() == -1
+assert library.system(b'sleep 1000 &') != 0
+""",
         [("no-dags", 1)],
     ),
     "starts_a_thread.py": (
-        "import threading, time\n"
-        "threading.Thread(target=time.sleep, args=(1000,)).start()\n",
+        """# airflow dag
+import threading, time
+threading.Thread(target=time.sleep, args=(1000,)).start()
+""",
         [("no-dags", 1)],
     ),
-    "closes.py": ("import os\nos.closerange(3, 1000)\n", [("import-ended", 1)]),
+    "closes.py": (
+        """# airflow dag
+import os
+os.closerange(3, 1000)
+""",
+        [("import-ended", 1)],
+    ),
     "writes_everywhere.py": (
-        "import os\n"
-        "for number in range(3, 50):\n"
-        "    try:\n"
-        "        os.write(number, b'[' * 1000 + b'\\n')\n"
-        "    except OSError:\n"
-        "        pass\n"
-        "os.closerange(3, 1000)\n",
+        """# airflow dag
+import os
+for number in range(3, 50):
+    try:
+        os.write(number, b'[' * 1000 + b'\\n')
+    except OSError:
+        pass
+os.closerange(3, 1000)
+""",
         [("import-ended", 1)],
     ),
     "connects_natively.py": (
-        "import ctypes\nassert ctypes.CDLL(None).socket(2, 1, 0) == -1\n",
+        """# airflow dag
+import ctypes
+assert ctypes.CDLL(None).socket(2, 1, 0) == -1
+""",
         [("no-dags", 1)],
     ),
     "changes_airflow.py": (
-        "import airflow.models.dag, airflow.sdk\n"
-        "airflow.sdk.DAG = airflow.sdk.task = None\n"
-        "def never(*a, **k): raise SystemExit\n"
-        "import json; json.dumps = never\n",
+        """# airflow dag
+import airflow.models.dag, airflow.sdk
+airflow.sdk.DAG = airflow.sdk.task = None
+def never(*a, **k): raise SystemExit
+import json; json.dumps = never
+""",
         [("import-ended", 1)],
     ),
 }
+"""Texts of DAG files, and what is found: rule and line."""
 
 
 def test_each_costs_only_itself_and_is_found(repository):
-    files = {name: f"# airflow dag\n{text}" for name, (text, _) in HARM.items()}
+    files = {name: text for name, (text, _) in HARM.items()}
     began = time.monotonic()
     checked = repository.check(
         {**files, "good.py": dag("good"), "other.py": dag("other")}, import_deadline=3, import_seconds=100
@@ -142,7 +229,9 @@ def test_what_a_file_leaves_in_its_directory_is_gone_for_the_next(repository):
 
 
 def test_a_name_that_would_steer_a_terminal_is_told_without_harm(repository):
-    checked = repository.check({"odd.py": DAG.replace("{name}", "a\\x1b[31mb").replace("{{", "{").replace("}}", "}")})
+    checked = repository.check(
+        {"odd.py": DAG.replace("{name}", "a\\x1b[31mb").replace("{{", "{").replace("}}", "}")}
+    )
     (finding,) = checked.findings
     assert finding.rule == "import-error"
     assert "\x1b" not in str(finding)

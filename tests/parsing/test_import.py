@@ -59,7 +59,10 @@ def test_what_fails_in_airflow_fails_here_in_the_same_files(repository, tmp_path
         timeout=120,
     )
     failing, dags = json.loads(told.stdout.splitlines()[-1])
-    assert sorted({each.file.removeprefix("dags/") for each in checked.findings if each.rule == "import-error"}) == failing
+    assert (
+        sorted({each.file.removeprefix("dags/") for each in checked.findings if each.rule == "import-error"})
+        == failing
+    )
     assert sorted(checked.ids) == dags
     assert found(checked, "syntax.py") == [("import-error", 2, "error")]
     assert found(checked, "raises.py") == [("import-error", 3, "error")]
@@ -81,7 +84,7 @@ def test_airflows_ignore_file_and_its_safe_mode_are_honoured(repository):
 
 
 def test_work_at_import_is_found_at_its_line_and_the_rest_is_still_checked(repository):
-    text = '''# airflow dag
+    text = """# airflow dag
 import os, socket, subprocess, time, urllib.request
 from airflow.models import Variable as Old
 from airflow.sdk import BaseHook, Variable
@@ -102,7 +105,7 @@ for work in (
         work()
     except OSError:
         pass
-'''
+"""
     shared = "import subprocess\ndef works():\n    subprocess.run(['true'])\n"
     checked = repository.check({"works.py": text + dag("works"), "shared.py": shared})
     assert found(checked, "works.py") == [
@@ -127,7 +130,7 @@ def test_what_a_package_does_while_it_is_imported_is_not_the_authors(repository)
 
 
 def test_modules_are_looked_for_where_tasks_find_them(repository):
-    text = '''
+    text = """
 from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import for_types_only
@@ -145,13 +148,15 @@ def work():
     import nowhere
     from airflow.providers.nowhere import Hook
     import helping.nothing
-'''
-    files = {"uses.py": dag("uses") + text, "helping/__init__.py": "", "helping/inner.py": "def f():\n    import lost\n"}
+"""
+    files = {
+        "uses.py": dag("uses") + text,
+        "helping/__init__.py": "",
+        "helping/inner.py": "def f():\n    import lost\n",
+    }
     checked = repository.check(files)
     base = len(dag("uses").splitlines())
-    assert found(checked, "uses.py") == [
-        ("module-missing", base + line, "error") for line in (16, 17, 18)
-    ]
+    assert found(checked, "uses.py") == [("module-missing", base + line, "error") for line in (16, 17, 18)]
     assert found(checked, "helping/inner.py") == [("module-missing", 2, "error")]
     assert "nowhere" in checked.findings[0].message or "lost" in checked.findings[0].message
 
@@ -173,7 +178,14 @@ def test_needs_are_found_in_texts_and_while_importing(repository):
     }
     (file,) = repository.check(files).files
     assert file.path == "uses.py"
-    assert file.needs == ("one.py", "shared/deep.py", "sql/x.sql", "two/__init__.py", "two/four.py", "two/three.py")
+    assert file.needs == (
+        "one.py",
+        "shared/deep.py",
+        "sql/x.sql",
+        "two/__init__.py",
+        "two/four.py",
+        "two/three.py",
+    )
 
 
 def test_dags_tasks_and_schedules_are_seen_as_airflow_has_them(repository):

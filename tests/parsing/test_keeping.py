@@ -32,7 +32,10 @@ def test_an_unchanged_version_asks_no_worker(empty_repository, own_cache):
 
 
 CHANGES = {
-    "its own text": ({"uses.py": "import helper\nopen(__file__.replace('uses.py', 'data.txt'))\n#\n" + dag("uses")}, 1),
+    "its own text": (
+        {"uses.py": "import helper\nopen(__file__.replace('uses.py', 'data.txt'))\n#\n" + dag("uses")},
+        1,
+    ),
     "a module that it imports": ({"helper.py": "import deep\nvalue = 2\n"}, 1),
     "a module that that one imports": ({"deep.py": "value = 2\n"}, 1),
     "a file that it reads": ({"data.txt": "2"}, 1),
@@ -75,7 +78,9 @@ def test_other_rules_and_tenants_need_no_import_and_other_values_do(repository):
 
 
 def test_results_that_were_cut_or_changed_are_made_again(repository, shared_cache):
-    first = repository.check({"one.py": dag("one"), "helper.py": "", "bad.py": "# airflow dag\nimport helper\n1/0\n"})
+    first = repository.check(
+        {"one.py": dag("one"), "helper.py": "", "bad.py": "# airflow dag\nimport helper\n1/0\n"}
+    )
     kept = [path for path in (shared_cache / "dag-checks" / "results").rglob("*") if path.is_file()]
     assert len(kept) == 6
     for damage in (b"", b"{}", b"\0" * 100, None):
@@ -118,7 +123,11 @@ def in_another_process(repository):
         "print(','.join(sorted(checked.ids)), len(checked.findings))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, repository.place], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", program, repository.place],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -132,7 +141,9 @@ def test_a_caller_that_is_killed_leaves_no_import_behind(empty_repository, own_c
         caller = pool.submit(in_another_process, empty_repository)
         wait_for(lambda: linux.descendants(worker))
         (calling,) = [
-            each for each in linux.descendants(os.getpid()) if str(empty_repository.place) in linux.title(each.pid)
+            each
+            for each in linux.descendants(os.getpid())
+            if str(empty_repository.place) in linux.title(each.pid)
         ]
         os.kill(calling.pid, signal.SIGKILL)
         with pytest.raises(AssertionError):

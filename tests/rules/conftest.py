@@ -28,7 +28,9 @@ def file(path: str = "a.py", *dags: facts.Dag, needs: tuple[str, ...] = (), **fi
 
 
 TENANTS = (
-    subject.Tenant("dev", "x", frozenset({"snowflake_default", "warehouse"}), frozenset({"default_pool", "big"})),
+    subject.Tenant(
+        "dev", "x", frozenset({"snowflake_default", "warehouse"}), frozenset({"default_pool", "big"})
+    ),
     subject.Tenant("dev", "y", frozenset({"snowflake_default"}), frozenset({"default_pool"})),
     subject.Tenant("prod", "x", frozenset({"snowflake_default"}), frozenset({"default_pool", "big"})),
 )
@@ -51,5 +53,6 @@ def findings(
         smoke=smoke,
     )
     return [
-        (each.file, each.line, each.rule, each.message, each.tenants) for each in catalogue.findings(looked_at)
+        (each.file, each.line, each.rule, each.message, each.tenants)
+        for each in catalogue.findings(looked_at)
     ]

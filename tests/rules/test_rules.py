@@ -41,17 +41,32 @@ CASES = {
         {},
         [
             ("dags/a.py", 1, "network-at-import", "It uses the network while it is imported: what.", ()),
-            ("dags/a.py", 2, "process-at-import", "It starts or ends a process while it is imported: what.", ()),
+            (
+                "dags/a.py",
+                2,
+                "process-at-import",
+                "It starts or ends a process while it is imported: what.",
+                (),
+            ),
             ("dags/a.py", 3, "sleep-at-import", "It waits while it is imported: what.", ()),
-            ("dags/a.py", 4, "variable-at-import", "It asks Airflow's database while it is imported: what.", ()),
-            ("dags/a.py", 5, "connection-at-import", "It asks Airflow's database while it is imported: what.", ()),
+            (
+                "dags/a.py",
+                4,
+                "variable-at-import",
+                "It asks Airflow's database while it is imported: what.",
+                (),
+            ),
+            (
+                "dags/a.py",
+                5,
+                "connection-at-import",
+                "It asks Airflow's database while it is imported: what.",
+                (),
+            ),
         ],
     ),
     "work in a module that two files import is told once": (
-        [
-            file(name, work=(Work("sleep", Place("shared.py", 2), "what"),))
-            for name in ("a.py", "b.py")
-        ],
+        [file(name, work=(Work("sleep", Place("shared.py", 2), "what"),)) for name in ("a.py", "b.py")],
         {},
         [("dags/shared.py", 2, "sleep-at-import", "It waits while it is imported: what.", ())],
     ),
@@ -71,9 +86,27 @@ CASES = {
         [("dags/a.py", 5, "owner-missing", "The DAG a has no owner. Its tasks: Airflow's default.", ())],
     ),
     "no owner of some tasks": (
-        [file("a.py", dag("a", task(), task("two", line=12, owner="airflow"), task("three", line=11, owner="airflow")))],
+        [
+            file(
+                "a.py",
+                dag(
+                    "a",
+                    task(),
+                    task("two", line=12, owner="airflow"),
+                    task("three", line=11, owner="airflow"),
+                ),
+            )
+        ],
         {},
-        [("dags/a.py", 11, "owner-missing", "The DAG a has no owner. Tasks two, three: Airflow's default.", ())],
+        [
+            (
+                "dags/a.py",
+                11,
+                "owner-missing",
+                "The DAG a has no owner. Tasks two, three: Airflow's default.",
+                (),
+            )
+        ],
     ),
     "no tag": (
         [file("a.py", dag(tags=("orders",)))],
@@ -83,7 +116,15 @@ CASES = {
     "a tag of nobody": (
         [file("a.py", dag(tags=("tenant:x", "tenant:nobody", "tenant:none")))],
         {},
-        [("dags/a.py", 5, "tenant-tag", "The DAG a is for nobody, none, and no environment declares that.", ())],
+        [
+            (
+                "dags/a.py",
+                5,
+                "tenant-tag",
+                "The DAG a is for nobody, none, and no environment declares that.",
+                (),
+            )
+        ],
     ),
     "a tag of a tenant that is declared in an environment that is not looked at": (
         [file("a.py", dag(tags=("tenant:elsewhere",)))],
@@ -95,13 +136,23 @@ CASES = {
         {},
         [
             ("dags/a.py", 5, "schedule-policy", "The DAG a catches up on all runs since its start date.", ()),
-            ("dags/a.py", 5, "schedule-policy", "The DAG a runs every 59 s; 60 must lie between two runs.", ()),
+            (
+                "dags/a.py",
+                5,
+                "schedule-policy",
+                "The DAG a runs every 59 s; 60 must lie between two runs.",
+                (),
+            ),
         ],
     ),
     "as often as allowed": ([file("a.py", dag(interval=60.0, catchup=True))], {"catchup": True}, []),
     "by hand": ([file("a.py", dag(interval=None, schedule=""))], {}, []),
     "retries of some tasks": (
-        [file("a.py", dag("a", task(), *(task(f"t{n}", line=30 - n, retries=6 * (n % 2)) for n in range(4))))],
+        [
+            file(
+                "a.py", dag("a", task(), *(task(f"t{n}", line=30 - n, retries=6 * (n % 2)) for n in range(4)))
+            )
+        ],
         {},
         [
             (
@@ -148,7 +199,9 @@ CASES = {
     ),
     "a connection in a text that DAGs of two files share": (
         [
-            file("a.py", dag("a", task(connections=("warehouse",)), tags=("tenant:x",)), needs=("shared.py",)),
+            file(
+                "a.py", dag("a", task(connections=("warehouse",)), tags=("tenant:x",)), needs=("shared.py",)
+            ),
             file("b.py", dag("b", file="b.py", tags=("tenant:y",)), needs=("shared.py",)),
         ],
         {"sources": {"shared.py": source.Source(connections=(source.Connection("warehouse", 4),))}},
@@ -165,7 +218,12 @@ CASES = {
     "modules that are not there": (
         [
             file(needs=("shared.py",), missing=("lost", "lost.too")),
-            file("b.py", dags=(), missing=("lost",), errors=(Problem(Place("b.py", 1), "No module named lost"),)),
+            file(
+                "b.py",
+                dags=(),
+                missing=("lost",),
+                errors=(Problem(Place("b.py", 1), "No module named lost"),),
+            ),
         ],
         {
             "sources": {
@@ -241,4 +299,6 @@ def test_a_place_outside_the_folder_is_the_first_line_of_the_file():
     )
     placed = facts.placed(imported, {"a.py", "b.py"})
     assert placed.dags[0].at == Place("b.py", 5)
-    assert {placed.dags[0].tasks[0].at, placed.errors[0].at, placed.work[0].at, placed.ended_at} == {Place("a.py", 1)}
+    assert {placed.dags[0].tasks[0].at, placed.errors[0].at, placed.work[0].at, placed.ended_at} == {
+        Place("a.py", 1)
+    }

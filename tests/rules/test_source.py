@@ -122,5 +122,7 @@ def test_relative_imports_are_of_the_files_own_folder():
 
 def test_whether_the_folder_has_a_module():
     folders = {"pack", "pack/deep"}
-    assert all(source.is_here(name, KNOWN, folders) for name in ("one", "pack", "pack.deep", "pack.deep.leaf"))
+    assert all(
+        source.is_here(name, KNOWN, folders) for name in ("one", "pack", "pack.deep", "pack.deep.leaf")
+    )
     assert not any(source.is_here(name, KNOWN, folders) for name in ("two", "pack.other", "data"))
