@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from airflow_platform import errors, programs, secrets
@@ -13,7 +14,7 @@ from airflow_platform.config import built, paths, places, specs, versions
 from airflow_platform.engine import plugins, step, store
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import containers as manifests
-from airflow_platform.runtimes import images, installed, runtime
+from airflow_platform.runtimes import following, images, installed, reaching, runtime
 from airflow_platform.steps import (
     container_images,
     containers,
@@ -36,8 +37,6 @@ from airflow_platform.tools.containers import opened, wellness
 from airflow_platform.tools.containers.spec import Found
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from airflow_platform.steps.contexts import TenantContext
 
 LOCK = paths.CHECKOUT / "images" / "airflow" / "requirements.lock"
@@ -63,7 +62,9 @@ class DockerRuntime:
             ),
             database_server.DatabaseVolume(place, engine),
             database_server.DatabaseServer(place, engine),
-            dag_repository.DagRepository(place, checkout=paths.CHECKOUT),
+            dag_repository.DagRepository(
+                place, checkout=paths.CHECKOUT, branch=following.branch_if_any
+            ),
             tenant_directory.TenantDirectory(place),
             keys.Keys(
                 place,
@@ -147,6 +148,9 @@ class DockerRuntime:
             tenant_postgresql.name_of(self._environment.name, tenant), secrets.Secret(password.read_text())
         )
         return postgresql.bundle_version(at, manifest.BUNDLE)
+
+    def connected(self, tenant: str) -> AbstractContextManager[airflow.Airflow]:
+        return reaching.connected(self._place.tenant(tenant), self.url(tenant))
 
     def unwell(self, tenant: str) -> str:
         place, url = self._place.tenant(tenant), self.url(tenant)

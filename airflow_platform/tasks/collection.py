@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from airflow_platform.tasks import environments, images, tenants
+from airflow_platform.tasks import dags, environments, images, tenants
 
 TASKS = (
     environments.env_list,
@@ -20,6 +20,9 @@ TASKS = (
     tenants.tenant_restart,
     tenants.tenant_down,
     tenants.airflow,
+    dags.dags_sync,
+    dags.dags_status,
+    dags.dags_rollback,
 )
 
 namespace = Collection(*TASKS)

@@ -35,7 +35,7 @@ def resolve(runner: programs.Programs, checkout: Path, revision: str, folder: st
         NoCommit: No repository, an unborn branch, an unknown revision; says which and the remedy.
     """
     names = (f"{revision}^{{commit}}", f"{revision}:{folder}")
-    result = _git(runner, checkout, "rev-parse", *names, check=False)
+    result = call(runner, checkout, "rev-parse", *names, check=False)
     lines = result.stdout.split()
     if result.code == 0 and len(lines) == 2:
         return Commit(lines[0], lines[1])
@@ -43,7 +43,7 @@ def resolve(runner: programs.Programs, checkout: Path, revision: str, folder: st
 
 
 def _explain(runner: programs.Programs, checkout: Path, revision: str, folder: str) -> Commit:
-    inside = _git(runner, checkout, "rev-parse", "--is-inside-work-tree", check=False)
+    inside = call(runner, checkout, "rev-parse", "--is-inside-work-tree", check=False)
     if inside.code != 0 and any("dubious ownership" in line for line in inside.tail):
         raise NoCommit(
             f"{checkout} belongs to another user, so Git does not read it.",
@@ -54,7 +54,7 @@ def _explain(runner: programs.Programs, checkout: Path, revision: str, folder: s
             f"{checkout} is not a Git repository.",
             hint="Clone the repository, or run `git init`, and commit the DAGs: tenants serve commits only.",
         )
-    single = _git(runner, checkout, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False)
+    single = call(runner, checkout, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False)
     if single.code == 0:
         raise NoCommit(
             f"Commit {single.stdout.strip()[:12]} has no folder {folder}/.",
@@ -70,7 +70,7 @@ def _explain(runner: programs.Programs, checkout: Path, revision: str, folder: s
 def uncommitted(runner: programs.Programs, checkout: Path, folder: str) -> tuple[str, ...]:
     """Files under the folder that differ from the commit or are not in it, by their names as they are."""
     words = ("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", folder)
-    result = _git(runner, checkout, *words)
+    result = call(runner, checkout, *words)
     return tuple(sorted(entry[3:] for entry in result.stdout.split("\0") if entry))
 
 
@@ -78,7 +78,7 @@ def branch(runner: programs.Programs, repository: Path, name: str) -> str:
     """The commit that a branch of a bare repository points to; "" when it or the branch is not there."""
     if not (repository / "HEAD").is_file():
         return ""
-    result = _git(
+    result = call(
         runner, repository, "rev-parse", "--verify", "--quiet", f"refs/heads/{name}^{{commit}}", check=False
     )
     return result.stdout.strip() if result.code == 0 else ""
@@ -86,8 +86,20 @@ def branch(runner: programs.Programs, repository: Path, name: str) -> str:
 
 def tree(runner: programs.Programs, repository: Path, commit: str, folder: str) -> str:
     """The tree of a folder in a commit; "" when the commit or the folder is not there."""
-    result = _git(runner, repository, "rev-parse", "--verify", "--quiet", f"{commit}:{folder}", check=False)
+    result = call(runner, repository, "rev-parse", "--verify", "--quiet", f"{commit}:{folder}", check=False)
     return result.stdout.strip() if result.code == 0 else ""
+
+
+def contains(runner: programs.Programs, repository: Path, commit: str, other: str) -> bool:
+    """Whether a commit is, or comes after, another one."""
+    return call(runner, repository, "merge-base", "--is-ancestor", other, commit, check=False).code == 0
+
+
+def listed(runner: programs.Programs, repository: Path, tree: str) -> dict[str, str]:
+    """The files of a tree and of all below it, with the digests of their contents and modes."""
+    printed = call(runner, repository, "ls-tree", "-r", "-z", tree).stdout
+    entries = (entry.partition("\t") for entry in printed.split("\0") if entry)
+    return {path: what for what, _, path in entries}
 
 
 def make_bare(runner: programs.Programs, repository: Path, name: str) -> None:
@@ -98,7 +110,7 @@ def make_bare(runner: programs.Programs, repository: Path, name: str) -> None:
     for left in (*repository.rglob("*.lock"), *repository.glob("objects/pack/tmp_*")):
         with files.state_errors(left):
             left.unlink(missing_ok=True)
-    _git(runner, Path("/"), "init", "--quiet", "--bare", f"--initial-branch={name}", str(repository))
+    call(runner, Path("/"), "init", "--quiet", "--bare", f"--initial-branch={name}", str(repository))
 
 
 def snapshot(runner: programs.Programs, folder: Path, repository: Path, name: str, served: str) -> str:
@@ -119,39 +131,60 @@ def snapshot(runner: programs.Programs, folder: Path, repository: Path, name: st
     """
     if not folder.is_dir():
         raise NoCommit(f"{folder} is not a directory.", hint="Name the folder with the DAGs.")
-    found = _git(runner, folder, "rev-parse", "--show-prefix", "--show-toplevel", check=False)
+    found = call(runner, folder, "rev-parse", "--show-prefix", "--show-toplevel", check=False)
     prefix, _, top = found.stdout.rstrip("\n").partition("\n")
     if found.code != 0 or not top:  # Also inside a repository's own files, where nothing is committed from.
         prefix, top = f"{folder.resolve().name}/", str(folder.resolve().parent)
     inside = (f"--git-dir={repository}", f"--work-tree={top}", "-c", "core.bare=false")
-    _git(runner, Path(top), *inside, "add", "--all", "--", prefix or ".")
-    tree = _git(runner, Path(top), *inside, "write-tree", f"--prefix={prefix}", check=False)
+    call(runner, Path(top), *inside, "add", "--all", "--", prefix or ".")
+    tree = call(runner, Path(top), *inside, "write-tree", f"--prefix={prefix}", check=False)
     if tree.code != 0:
         raise NoCommit(
             f"{folder} holds no file that Git would commit.", hint="Name the folder with the DAGs."
         )
     named = f"040000 tree {tree.stdout.strip()}\t{served}\n"
-    whole = _git(runner, Path(top), *inside, "mktree", stdin=named).stdout.strip()
+    whole = call(runner, Path(top), *inside, "mktree", stdin=named).stdout.strip()
     author = ("-c", "user.name=airflow-platform", "-c", "user.email=airflow-platform@localhost")
     words = (*inside, *author, "-c", "commit.gpgsign=false", "commit-tree", whole, "-m", "As it is now")
-    commit = _git(runner, Path(top), *words).stdout.strip()
-    _git(runner, repository, "update-ref", f"refs/heads/{name}", commit)
+    commit = call(runner, Path(top), *words).stdout.strip()
+    call(runner, repository, "update-ref", f"refs/heads/{name}", commit)
     return commit
 
 
 def fetch(runner: programs.Programs, repository: Path, checkout: Path, sha: str, name: str) -> None:
     """Bring a commit into a bare repository and point a branch to it; shallow checkouts work, too."""
-    _git(
+    call(
         runner, repository, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow",
         "--force", str(checkout), f"{sha}:refs/heads/{name}",
     )  # fmt: skip
 
 
-def _git(
-    runner: programs.Programs, directory: Path, *arguments: str, check: bool = True, stdin: str = ""
+def call(
+    runner: programs.Programs,
+    directory: Path,
+    *arguments: str,
+    check: bool = True,
+    stdin: str = "",
+    env: Mapping[str, str] | None = None,
+    timeout: float = TIMEOUT,
 ) -> programs.Completed:
+    """Run Git in a directory.
+
+    Args:
+        runner: Starts it.
+        directory: Where.
+        arguments: A command of Git's and its words.
+        check: Whether a code other than 0 is an error.
+        stdin: Text that it reads.
+        env: Further variables; others that begin with GIT_ are not passed on.
+        timeout: Seconds.
+
+    Raises:
+        ProgramError: It failed, and `check` is set.
+    """
     words = ["git", "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-C", str(directory), *arguments]
-    return runner.run(words, env=_environment(), timeout=TIMEOUT, check=check, stdin=stdin)
+    environment = {**_environment(), **(env or {})}
+    return runner.run(words, env=environment, timeout=timeout, check=check, stdin=stdin)
 
 
 def _environment() -> Mapping[str, str]:

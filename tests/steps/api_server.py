@@ -57,11 +57,13 @@ class ApiServer(http.server.ThreadingHTTPServer):
             "has_import_errors": False,
             "last_parsed_time": TIME,
             "file_token": f"token of {name}",
+            "relative_fileloc": f"{name}.py",
             **fields,
         }
 
     def add_import_error(self, file: str, trace: str) -> None:
-        self.import_errors.append({"filename": file, "bundle_name": "dags", "stack_trace": trace})
+        entry = {"filename": file, "bundle_name": "dags", "stack_trace": trace, "timestamp": TIME}
+        self.import_errors.append(entry)
 
     def add_run(self, dag: str, state: str, conf: Any) -> dict[str, Any]:
         run = {

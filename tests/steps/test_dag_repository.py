@@ -113,14 +113,6 @@ def test_a_shallow_clone_is_served_and_so_is_what_it_fetches_later(place, reposi
     assert served(place) == later
 
 
-def test_another_revision_than_head_is_served(place, repository, calls):
-    sha = commit(repository)
-    git(repository, "tag", "v1")
-    commit(repository, content="x = 2\n")
-    calls.twice(dag_repository.DagRepository(place, checkout=repository, revision="v1"))
-    assert served(place) == sha
-
-
 def test_files_that_are_not_committed_are_named_and_not_served(place, repository, one, calls):
     commit(repository)
     commit(repository, "dags/old name.py")
@@ -163,12 +155,6 @@ def test_a_commit_without_dags_is_a_fault(repository, one, calls):
     sha = commit(repository, "README")
     fault = fault_of(calls, one)
     assert fault.cause == f"Commit {sha[:12]} has no folder dags/."
-
-
-def test_an_unknown_revision_is_a_fault(place, repository, calls):
-    commit(repository)
-    fault = fault_of(calls, dag_repository.DagRepository(place, checkout=repository, revision="v9"))
-    assert fault.cause == f"There is no revision 'v9' in {repository}."
 
 
 def test_a_checkout_of_another_user_is_a_fault(repository, one, calls, tmp_path, monkeypatch):
