@@ -62,9 +62,7 @@ class DockerRuntime:
             ),
             database_server.DatabaseVolume(place, engine),
             database_server.DatabaseServer(place, engine),
-            dag_repository.DagRepository(
-                place, checkout=paths.CHECKOUT, branch=following.branch_if_any
-            ),
+            dag_repository.DagRepository(place, checkout=paths.CHECKOUT, branch=following.branch_if_any),
             tenant_directory.TenantDirectory(place),
             keys.Keys(
                 place,

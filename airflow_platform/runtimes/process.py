@@ -72,9 +72,7 @@ class ProcessRuntime:
                 FAKESNOW, cache=paths.cache(), ready=_ready(settings_.snowflake_packages)
             ),
             template.DatabaseTemplate(ready_cache=place.directory / "templates"),
-            dag_repository.DagRepository(
-                place, checkout=paths.CHECKOUT, branch=following.branch_if_any
-            ),
+            dag_repository.DagRepository(place, checkout=paths.CHECKOUT, branch=following.branch_if_any),
             tenant_directory.TenantDirectory(place),
             keys.Keys(place, names=keys.NAMES, has_data=lambda name: place.tenant(name).database.exists()),
             tenant_ports.TenantPorts(place, tenant_ports.ON_THIS_MACHINE),

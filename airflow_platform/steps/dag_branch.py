@@ -68,7 +68,9 @@ class MovedBranch(ProjectStep):
             self._branch.refresh(runner)
             head = self._branch.head(runner)
             if head is not None and head.tree == self._wanted.tree:
-                return _outputs(head)  # Ours arrived although the answer did not, or somebody wanted the same.
+                return _outputs(
+                    head
+                )  # Ours arrived although the answer did not, or somebody wanted the same.
             self._refuse_foreign(head)
         raise AssertionError("the last try raised")
 

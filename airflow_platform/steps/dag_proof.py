@@ -6,11 +6,12 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.steps.dag_contexts import PlaceContext, PlaceStep
-from airflow_platform.tools import airflow, airflow_answers, airflow_session, dag_changes, dag_serving, git
+from airflow_platform.tools import airflow, airflow_answers, airflow_session, dag_changes, dag_serving
 
 TIMEOUT = 120.0
 """Seconds until a version is served; one or two on a quiet machine, a minute where hundreds of files changed."""
@@ -52,7 +53,7 @@ class Proof(PlaceStep):
     """Outputs: `state` (`served` or `down`), and of one that is up `commit`, `version`, `dags` (how many)."""
 
     name = "serving"
-    requires = ("delivery",)
+    requires: ClassVar[Sequence[str]] = ("delivery",)
     publishes = ("state", "commit", "version", "dags")
 
     def __init__(
@@ -105,6 +106,8 @@ class Proof(PlaceStep):
             return step.Change(
                 f"wait for files that cannot be imported: {'; '.join(dag_serving.told(now.failures))}"
             )
+        if unlike := dag_serving.unlike(now, wanted):
+            return step.Change(f"wait for version {version}: {unlike}")
         return step.NoChange(f"serves version {version}", _outputs(now, self._tree))
 
     def apply(self, context: PlaceContext, change: step.Change) -> step.Outputs:

@@ -192,7 +192,9 @@ class Look:
                 now = row.version[:12] or "no version yet"
                 found.append(errors.Fault(name, f"It serves {now}, not {wanted[:12]} ({what}).", remedy))
             elif row.behind:
-                cause = f"Its workers would run {len(row.behind)} DAGs from an older commit: {_some(row.behind)}."
+                cause = (
+                    f"Its workers would run {len(row.behind)} DAGs from an older commit: {_some(row.behind)}."
+                )
                 found.append(errors.Fault(name, cause, remedy))
             found += [errors.Fault(name, f"It cannot import {each}.", "Mend it.") for each in row.failures]
         if self.head and self.wanted and self.head.tree != self.wanted:

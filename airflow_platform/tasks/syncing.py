@@ -62,9 +62,7 @@ class Scene:
         """Move the branch and prove it everywhere; `first` are steps that must succeed before."""
         before = [each.name for each in first]
         source = self.branch.repository
-        version = dag_changes.Version(
-            wanted.objects.parent if wanted.objects else source, wanted.tree
-        )
+        version = dag_changes.Version(wanted.objects.parent if wanted.objects else source, wanted.tree)
         steps = (
             *first,
             branch_step.MovedBranch(self.branch, wanted, over=self.call.over, requires=before),

@@ -225,7 +225,13 @@ def _synced(record: list[str], listed: str) -> Synced:
     tree, _, kind = listed.partition(" ")
     tree = tree if kind == "tree" else ""
     return Synced(
-        commit, tree, source if tree and version == tree else "", who, when, subject, parents.partition(" ")[0]
+        commit,
+        tree,
+        source if tree and version == tree else "",
+        who,
+        when,
+        subject,
+        parents.partition(" ")[0],
     )
 
 

@@ -28,6 +28,8 @@ class Concerned:
     files: frozenset[str]
     all: bool = False
     """Whether it is all of them, `files` or not."""
+    gone: frozenset[str] = frozenset()
+    """Files that are no longer there; nobody can parse those."""
 
     def __contains__(self, file: str) -> bool:
         return self.all or file in self.files
@@ -66,15 +68,16 @@ def concerned(runner: programs.Programs, old: Version | None, new: Version) -> C
         return NONE
     before, after = (git.listed(runner, each.repository, each.tree) for each in (old, new))
     changed = {path for path, _ in before.items() ^ after.items()}
+    gone = frozenset(before.keys() - after.keys())
     if any(not path.endswith(".py") for path in changed):
-        return ALL
+        return Concerned(frozenset(), all=True, gone=gone)
     found = changed | _naming(runner, new, LOOKING)
     fresh = set(changed)
     while fresh:
         naming = _naming(runner, new, {_module(path) for path in fresh})
         fresh = naming - found
         found |= naming
-    return Concerned(frozenset(found))
+    return Concerned(frozenset(found), gone=gone)
 
 
 def _module(path: str) -> str:

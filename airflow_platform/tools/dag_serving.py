@@ -36,10 +36,23 @@ class Served:
         return tuple(
             dag
             for dag in self.dags
-            if dag.version != commit
-            and not dag.has_import_errors
-            and (dag.version is None or dag.file is None or dag.file in concerned(dag.version))
+            if dag.version != commit and not dag.has_import_errors and _is_behind(dag, concerned)
         )
+
+    def gone(self, commit: str, concerned: Callable[[str], Concerned]) -> tuple[airflow_answers.Dag, ...]:
+        """The DAGs whose files that commit no longer has."""
+        return tuple(
+            dag
+            for dag in self.dags
+            if dag.version not in (None, commit) and dag.file in concerned(dag.version or "").gone
+        )
+
+
+def _is_behind(dag: airflow_answers.Dag, concerned: Callable[[str], Concerned]) -> bool:
+    if dag.version is None or dag.file is None:
+        return True
+    way = concerned(dag.version)
+    return dag.file in way and dag.file not in way.gone
 
 
 def look(client: airflow.Airflow, commit: str, bundle: str) -> Served:
@@ -71,6 +84,21 @@ class Wanted:
     """Which files are concerned by the way from a commit to the wanted one."""
     dags: Mapping[str, str] | None = None
     """The ids that it has, with their files; None where nobody has looked."""
+
+
+def unlike(now: Served, wanted: Wanted) -> str:
+    """DAGs that are not parsed yet, or not gone yet; "" when there are those that there should be."""
+    if not now.dags:
+        return "no DAG is parsed yet"
+    there = {dag.id for dag in now.dags}
+    new: set[str] = set()
+    gone = {dag.id for dag in now.gone(wanted.commit, wanted.concerned)}
+    if wanted.dags is not None:
+        new = wanted.dags.keys() - there
+        gone |= there - wanted.dags.keys()
+    if new:
+        return f"not parsed yet: {', '.join(sorted(new)[:3])}"
+    return f"not gone yet: {', '.join(sorted(gone)[:3])}" if gone else ""
 
 
 class Coming:
@@ -105,7 +133,7 @@ class Coming:
             return self._failing(now.failures, since=self._arrived)
         if behind:
             return f"{len(behind)} DAGs are parsed again"
-        return self._unlike(now)
+        return unlike(now, self._wanted)
 
     def _nudge(self, now: Served) -> None:
         """Airflow looks for a new commit at once when a file of the bundle is to be parsed again."""
@@ -130,16 +158,3 @@ class Coming:
             f"{number} of commit {commit} cannot be imported: {'; '.join(told(failures))}.",
             hint="Mend and commit, then run this again; the tenant serves its other DAGs.",
         )
-
-    def _unlike(self, now: Served) -> str:
-        """DAGs that are not parsed yet, or not gone yet."""
-        if not now.dags:
-            return "no DAG is parsed yet"
-        if self._wanted.dags is None:
-            return ""
-        there = {dag.id for dag in now.dags}
-        if new := sorted(self._wanted.dags.keys() - there):
-            return f"not parsed yet: {', '.join(new[:3])}"
-        if gone := sorted(there - self._wanted.dags.keys()):
-            return f"not gone yet: {', '.join(gone[:3])}"
-        return ""

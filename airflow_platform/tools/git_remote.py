@@ -141,7 +141,9 @@ def _access(remote: Remote) -> dict[str, str]:
     found = {"GIT_SSH_COMMAND": shlex.join(options)} if remote.key or remote.known_hosts else {}
     if remote.token is None:
         return found
-    helper = """!f() { test "$1" = get && printf 'username=%s\\npassword=%s\\n' "$GIT_LOGIN" "$GIT_TOKEN"; }; f"""
+    helper = (
+        """!f() { test "$1" = get && printf 'username=%s\\npassword=%s\\n' "$GIT_LOGIN" "$GIT_TOKEN"; }; f"""
+    )
     return {
         **found,
         "GIT_CONFIG_COUNT": "2",
@@ -156,25 +158,26 @@ def _access(remote: Remote) -> dict[str, str]:
 
 
 _REJECTED = re.compile(
-    r"\[rejected\]|cannot lock ref|reference already exists|failed to update ref|incorrect old value", re.I
+    r"\[rejected\]|cannot lock ref|reference already exists|failed to update ref|incorrect old value", re.IGNORECASE
 )
-_HOST_KEY = re.compile(r"host key verification failed|remote host identification has changed", re.I)
+_HOST_KEY = re.compile(r"host key verification failed|remote host identification has changed", re.IGNORECASE)
 _NOT_WHO = re.compile(
-    r"authentication failed|could not read (username|password)|permission denied \(|\b401\b|access denied", re.I
+    r"authentication failed|could not read (username|password)|permission denied \(|\b401\b|access denied",
+    re.IGNORECASE,
 )
 _MAY_NOT = re.compile(
-    r"\[remote rejected\]|\b403\b|not allowed|permission to .* denied|read.?only|deploy key|denied to", re.I
+    r"\[remote rejected\]|\b403\b|not allowed|permission to .* denied|read.?only|deploy key|denied to", re.IGNORECASE
 )
 _NOT_THERE = re.compile(
     r"could not resolve|failed to connect|couldn't connect|connection refused|connection timed out|timed out|"
     r"no route to host|does not appear to be a git repository|repository .*not found|\b404\b|no such file|"
     r"operation too slow|\b50[0-9]\b",
-    re.I,
+    re.IGNORECASE,
 )
 _BROKEN = re.compile(
     r"early eof|hung up|unexpected disconnect|rpc failed|connection reset|broken pipe|closed by remote|"
     r"transfer closed|empty reply|index-pack failed|eof",
-    re.I,
+    re.IGNORECASE,
 )
 
 
@@ -208,6 +211,8 @@ def _explained(remote: Remote, lines: Sequence[str]) -> errors.PlatformError:
 
 def _shown(lines: Sequence[str]) -> str:
     """The lines that say why: those of Git's errors, without its advice."""
-    told = [line.strip() for line in lines if re.match(r"\s*(fatal|error|remote|!|ssh|@|host key)", line, re.I)]
+    told = [
+        line.strip() for line in lines if re.match(r"\s*(fatal|error|remote|!|ssh|@|host key)", line, re.IGNORECASE)
+    ]
     chosen = [re.sub(r"^(fatal|error|remote): *", "", line) for line in told if len(line) > len("remote:")]
     return "; ".join(chosen[-3:]).rstrip(".") or "; ".join(lines[-2:]).rstrip(".") or "no reason given"

@@ -21,7 +21,11 @@ IDENTITY = ("-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "co
 
 def run_git(directory: Path, *words: str) -> str:
     done = subprocess.run(
-        ["git", *IDENTITY, "-C", str(directory), *words], check=True, capture_output=True, text=True, timeout=20
+        ["git", *IDENTITY, "-C", str(directory), *words],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=20,
     )
     return done.stdout.strip()
 
@@ -39,7 +43,9 @@ class Project:
             path.parent.mkdir(exist_ok=True)
             path.write_text(content)
         run_git(self.directory, "add", "--all")
-        run_git(self.directory, "commit", "--quiet", "--allow-empty", "--message", f"Change {', '.join(files)}")
+        run_git(
+            self.directory, "commit", "--quiet", "--allow-empty", "--message", f"Change {', '.join(files)}"
+        )
         return run_git(self.directory, "rev-parse", "HEAD")
 
     def wanted(self, commit: str) -> dag_branch.Wanted:
@@ -70,7 +76,9 @@ def served(tmp_path: Path) -> Path:
     return root
 
 
-def branch(directory: Path, remote: git_remote.Remote, *, who: str = "Ann <ann@example.com>") -> dag_branch.DagBranch:
+def branch(
+    directory: Path, remote: git_remote.Remote, *, who: str = "Ann <ann@example.com>"
+) -> dag_branch.DagBranch:
     """The branch as one machine sees it, with its copy below a directory."""
     return dag_branch.DagBranch(
         repository=directory / "copy.git",

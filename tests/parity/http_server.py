@@ -111,7 +111,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding") or "",
             "GIT_PROTOCOL": self.headers.get("Git-Protocol") or "",
         }
-        done = subprocess.run(["git", "http-backend"], input=body, env=environment, capture_output=True, check=True)
+        done = subprocess.run(
+            ["git", "http-backend"], input=body, env=environment, capture_output=True, check=True
+        )
         head, _, answer = done.stdout.partition(b"\r\n\r\n")
         headers = [tuple(line.split(": ", 1)) for line in head.decode().splitlines()]
         status = next((int(value.split()[0]) for name, value in headers if name == "Status"), 200)

@@ -61,6 +61,8 @@ def test_a_key_that_the_server_does_not_know_is_told(server, tmp_path, runner):
 
 def test_a_server_that_is_down_is_told(server, tmp_path, runner, served):
     access = remote(server, tmp_path)
-    nobody = git_remote.Remote("ssh://git@127.0.0.1:1/project.git", key=access.key, known_hosts=access.known_hosts)
+    nobody = git_remote.Remote(
+        "ssh://git@127.0.0.1:1/project.git", key=access.key, known_hosts=access.known_hosts
+    )
     with pytest.raises(git_remote.NotReachable, match="refused"):
         branch(tmp_path / "mine", nobody).refresh(runner)

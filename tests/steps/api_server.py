@@ -124,6 +124,8 @@ class ApiServer(http.server.ThreadingHTTPServer):
                 dag = self.dags[token.removeprefix("token of ")]
                 dag["bundle_version"] = dag.pop("then", dag["bundle_version"])
                 return 200, None
+            case ("GET", "dags", "~", "dagRuns"):
+                return 200, _page("dag_runs", [run for run in self.runs if run["state"] == asked["state"]])
             case (_, "dags", *rest):
                 return self._dags(method, rest, body)
         return None
