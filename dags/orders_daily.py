@@ -75,7 +75,7 @@ def day_of(dag_run: Any) -> datetime.date:
         "execution_timeout": datetime.timedelta(minutes=10),
         "pool": "snowflake",
     },
-    tags=["orders", "snowflake"],
+    tags=["orders", "snowflake", "tenant:all"],
     doc_md=__doc__,
 )
 def orders_daily() -> None:

@@ -30,7 +30,7 @@ READ_BACK = "SELECT COUNT(*) FROM PLATFORM_SMOKE WHERE RUN_ID = %(run)s"
     max_active_runs=1,
     default_args={"owner": "platform", "retries": 0},
     dagrun_timeout=datetime.timedelta(minutes=5),
-    tags=["platform"],
+    tags=["platform", "tenant:all"],
     doc_md=__doc__,
 )
 def platform_smoke() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import pydantic
 
 from airflow_platform.config import paths
+from airflow_platform.config.dag_rules import Rules
 from airflow_platform.config.specs import SecretReference, Spec
 
 FILE = paths.CHECKOUT / "dags.toml"
@@ -66,3 +67,5 @@ class Project(Spec):
 
     branch: Branch = Branch()
     """The branch that they follow."""
+    rules: Rules = Rules()
+    """What DAGs must keep to."""

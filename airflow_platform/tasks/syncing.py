@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_platform import errors, programs
-from airflow_platform.config import paths, specs
+from airflow_platform.config import load, paths, specs
 from airflow_platform.engine import run, step, store
 from airflow_platform.engine.report import OneAtATime, Outcome, Report, TenantReport
 from airflow_platform.reporting import choosing as reporters
@@ -133,7 +133,11 @@ def sync(call: Call, revision: str, *, rollback_on_error: bool) -> int:
     )
     check = dag_check.DagCheck(
         lambda context: dag_checks.check(
-            commit, scene.environments, runner=scene.runner, progress=context.progress
+            commit,
+            scene.environments,
+            runner=scene.runner,
+            progress=context.progress,
+            rules=load.dag_project().rules,
         ),
         revision=commit.sha,
     )

@@ -1,0 +1,244 @@
+"""The worker's loop: clients that ask, children that import, deadlines, and when to end."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import selectors
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from airflow_platform.parsing import children, protocol
+
+_LOOK_EVERY = 2.0
+"""Seconds between two looks whether anybody still wants this worker."""
+
+_FIRST_CLIENT = 60.0
+"""Seconds that the first client has: it waits while Airflow is imported, and may have been killed since."""
+
+_LARGEST_ORDER = 64 * 1024**2
+_CHUNK = 1024**2
+
+
+class Airflow(Protocol):
+    """What needs Airflow: the module `importing`, or a test's stand-in for it."""
+
+    def files(self, root: str) -> list[str]:
+        """The files that Airflow would import."""
+
+    def warm(self, modules: Sequence[str]) -> None:
+        """Import modules that children will need."""
+
+    def import_file(self, file: protocol.File, order: protocol.Order) -> dict[str, Any]:
+        """Import a file, in the process that may be harmed by it."""
+
+
+@dataclass
+class _Client:
+    """Somebody who asks, and what is done for them."""
+
+    line: socket.socket
+    asked: bytearray = field(default_factory=bytearray)
+    told: bytearray = field(default_factory=bytearray)
+    order: protocol.Order | None = None
+    waiting: collections.deque[protocol.File] = field(default_factory=collections.deque)
+    running: list[children.Child] = field(default_factory=list)
+    done: int = 0
+
+
+class Server:
+    """One worker."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        load: Callable[[], Airflow],
+        slots: Iterable[children.Slot],
+        *,
+        idle: float,
+        wanted: Callable[[], bool],
+    ) -> None:
+        """Make it.
+
+        Args:
+            listener: Where clients connect.
+            load: Imports Airflow; called once.
+            slots: What children have; as many run at the same time.
+            idle: Seconds without a client after which it ends; 0 to end with its first ones.
+            wanted: Whether clients still find this worker.
+        """
+        self._listener = listener
+        self._load = load
+        self._slots = list(slots)
+        self._idle = idle
+        self._wanted = wanted
+        self._selector = selectors.DefaultSelector()
+        self._clients: list[_Client] = []
+        self._quiet_since = time.monotonic()
+        self._had_clients = False
+        self._asked_to_end = False
+
+    def run(self) -> None:
+        """Serve until nobody needs it."""
+        for slot in self._slots:
+            slot.prepare()
+        airflow = self._load()
+        self._airflow = airflow
+        self._listener.setblocking(False)
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        while not self._is_over():
+            self._start_children()
+            for key, events in self._selector.select(self._patience()):
+                key.data(events)
+            self._end_late()
+        for client in list(self._clients):
+            self._forget(client)
+
+    def _is_over(self) -> bool:
+        if self._asked_to_end:
+            return True
+        if self._clients:
+            return False
+        quiet = time.monotonic() - self._quiet_since
+        return quiet > (self._idle if self._had_clients else _FIRST_CLIENT) or not self._wanted()
+
+    def _patience(self) -> float:
+        """Seconds until something must be done that nobody tells of."""
+        deadlines = [child.deadline for client in self._clients for child in client.running]
+        left = min(deadlines, default=float("inf")) - time.monotonic()
+        return max(0.0, min(left, _LOOK_EVERY))
+
+    def _accept(self, events: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            line, _ = self._listener.accept()
+            line.setblocking(False)
+            client = _Client(line)
+            self._clients.append(client)
+            self._had_clients = True
+            self._selector.register(line, selectors.EVENT_READ, lambda events: self._hear(client, events))
+
+    def _hear(self, client: _Client, events: int) -> None:
+        """Take what a client says, and send what it has not been told."""
+        try:
+            if events & selectors.EVENT_WRITE and client.told:
+                del client.told[: client.line.send(client.told)]
+            chunk = client.line.recv(_CHUNK) if events & selectors.EVENT_READ else None
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        if chunk == b"":
+            self._forget(client)
+            return
+        client.asked += chunk or b""
+        if client.asked.endswith(protocol.WHOLE.encode()):
+            asked, client.asked = bytes(client.asked), bytearray()
+            self._answer(client, asked)
+        elif len(client.asked) > _LARGEST_ORDER:
+            self._forget(client)
+        self._watch(client)
+
+    def _answer(self, client: _Client, asked: bytes) -> None:
+        try:
+            message = protocol.decode(asked)
+            ask = message.get("ask")
+            if ask == "end":
+                self._asked_to_end = True
+            elif ask == "files":
+                self._tell(client, {"files": self._airflow.files(str(message["root"]))})
+            elif ask == "import":
+                self._begin(client, protocol.Order.from_json(message))
+            else:
+                self._tell(client, {"error": f"nobody asks {ask!r}"})
+        except (protocol.Malformed, KeyError, OSError, RuntimeError) as error:
+            self._tell(client, {"error": str(error)})
+
+    def _begin(self, client: _Client, order: protocol.Order) -> None:
+        self._airflow.warm(order.warm)
+        client.order = order
+        client.waiting.extend(order.files)
+        client.done = 0
+        if not order.files:
+            self._tell(client, {"done": 0})
+
+    def _start_children(self) -> None:
+        """Give free slots to clients, in turns."""
+        while self._slots:
+            able = [each for each in self._clients if each.waiting and self._may_have_more(each)]
+            if not able:
+                return
+            client = min(able, key=lambda each: len(each.running))
+            self._start(client, client.waiting.popleft(), self._slots.pop())
+
+    def _may_have_more(self, client: _Client) -> bool:
+        assert client.order is not None
+        return not client.order.jobs or len(client.running) < client.order.jobs
+
+    def _start(self, client: _Client, file: protocol.File, slot: children.Slot) -> None:
+        order = client.order
+        assert order is not None
+        child = children.start(
+            file.path,
+            lambda: self._airflow.import_file(file, order),
+            slot,
+            seconds=order.seconds,
+            memory=order.memory,
+        )
+        client.running.append(child)
+        self._selector.register(child.answer, selectors.EVENT_READ, lambda events: self._read(client, child))
+
+    def _read(self, client: _Client, child: children.Child) -> None:
+        if child in client.running and not child.read():
+            self._end(client, child)
+
+    def _end_late(self) -> None:
+        now = time.monotonic()
+        for client in self._clients:
+            for child in [each for each in client.running if each.deadline < now]:
+                child.late = True
+                self._end(client, child)
+
+    def _end(self, client: _Client, child: children.Child) -> None:
+        facts = self._dismiss(client, child)
+        client.done += 1
+        self._tell(client, {"file": child.path, "facts": facts})
+        if not client.running and not client.waiting:
+            self._tell(client, {"done": client.done})
+
+    def _dismiss(self, client: _Client, child: children.Child) -> Mapping[str, Any]:
+        assert client.order is not None
+        self._selector.unregister(child.answer)
+        client.running.remove(child)
+        facts = child.end(client.order.root)
+        self._slots.append(child.slot)
+        return facts
+
+    def _forget(self, client: _Client) -> None:
+        """A client has gone: nobody waits for its children."""
+        client.waiting.clear()
+        for child in list(client.running):
+            self._dismiss(client, child)
+        self._selector.unregister(client.line)
+        client.line.close()
+        self._clients.remove(client)
+        self._quiet_since = time.monotonic()
+
+    def _tell(self, client: _Client, message: Mapping[str, Any]) -> None:
+        client.told += protocol.encode(message)
+        self._watch(client)
+
+    def _watch(self, client: _Client) -> None:
+        if client in self._clients:
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.told else 0)
+            self._selector.modify(client.line, events, lambda happened: self._hear(client, happened))
+
+
+def processors() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,66 @@
+"""What a worker's process does: takes its place, listens, imports Airflow, serves, ends.
+
+It listens before Airflow is imported, so that its first client waits in line and not in a loop.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from airflow_platform.parsing import children, place, server
+
+ALREADY_THERE = 0
+"""The exit code of one worker too many: nothing is wrong."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run a worker; the exit code.
+
+    Args:
+        arguments: One: a JSON object with `directory`, `scratch`, `idle` (seconds) and `users` (ids, or null).
+    """
+    (told,) = map(json.loads, arguments)
+    os.umask(0o022)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # What a careless starter left open is not ours to hold.
+    os.chdir("/")
+    directory = Path(told["directory"])
+    if place.take(directory) is None:
+        return ALREADY_THERE
+    listener = place.listen(directory)
+    identity = place.identity_of(directory)
+    slots = [
+        children.Slot(Path(told["scratch"], str(number)), user) for number, user in enumerate(told["users"])
+    ]
+    try:
+        server.Server(
+            listener,
+            _airflow,
+            slots,
+            idle=told["idle"],
+            wanted=lambda: place.is_ours(directory, identity),
+        ).run()
+    except Exception:  # noqa: BLE001 - its log is read by whoever started it.
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _airflow() -> Any:
+    """Import Airflow, and make what is imported cheap to fork; nothing of ours can be imported afterwards."""
+    importing = importlib.import_module("airflow_platform.parsing.importing")
+    importing.rehearse()
+    here = str(Path(__file__).resolve().parents[2])
+    sys.path[:] = [each for each in sys.path if each != here]
+    for name in [each for each in sys.modules if each.partition(".")[0] == "airflow_platform"]:
+        del sys.modules[name]
+    sys.dont_write_bytecode = True
+    gc.collect()
+    gc.freeze()
+    return importing

@@ -1,0 +1,100 @@
+"""Rules about the import of a file: that it succeeds, ends, is quick, does no work, and can be had everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from airflow_platform.parsing import protocol
+from airflow_platform.rules import source
+from airflow_platform.rules.facts import Place
+from airflow_platform.rules.subject import Found, Subject, shown
+
+
+def failed(subject: Subject) -> Iterator[Found]:
+    """Files that Airflow cannot import, validate or serialise."""
+    for file in subject.files:
+        for each in file.imported.errors:
+            yield Found(each.at, each.message)
+
+
+def ended(subject: Subject) -> Iterator[Found]:
+    """Files whose import ended the process that it ran in."""
+    for file in subject.files:
+        found = file.imported
+        if found.ended and found.ended != protocol.LATE:
+            yield Found(found.ended_at, f"Its import told nothing: {found.ended}.")
+
+
+def endless(subject: Subject) -> Iterator[Found]:
+    """Files whose import was given up."""
+    for file in subject.files:
+        if file.imported.ended == protocol.LATE:
+            limit = subject.rules.import_deadline
+            yield Found(file.imported.ended_at, f"Its import had not ended after {limit} s.")
+
+
+def slow(subject: Subject) -> Iterator[Found]:
+    """Files whose import takes long; those that were given up are told already."""
+    for file in subject.files:
+        found = file.imported
+        if found.cpu > subject.rules.import_seconds and not found.ended:
+            limit = subject.rules.import_seconds
+            yield Found(
+                Place(file.path, 1),
+                f"Its import takes {found.cpu:.1f} s of processor time; {limit:g} are allowed.",
+            )
+
+
+def network(subject: Subject) -> Iterator[Found]:
+    """Connections and look-ups of hosts while importing."""
+    return _work(subject, "network", "It uses the network while it is imported: {what}.")
+
+
+def process(subject: Subject) -> Iterator[Found]:
+    """Programs and signals while importing."""
+    return _work(subject, "process", "It starts or ends a process while it is imported: {what}.")
+
+
+def sleep(subject: Subject) -> Iterator[Found]:
+    """Waiting while importing."""
+    return _work(subject, "sleep", "It waits while it is imported: {what}.")
+
+
+def variable(subject: Subject) -> Iterator[Found]:
+    """Airflow variables while importing."""
+    return _work(subject, "variable", "It asks Airflow's database while it is imported: {what}.")
+
+
+def connection(subject: Subject) -> Iterator[Found]:
+    """Airflow connections while importing."""
+    return _work(subject, "connection", "It asks Airflow's database while it is imported: {what}.")
+
+
+def missing(subject: Subject) -> Iterator[Found]:
+    """Imports, also in functions, that neither the packages nor the folder of DAGs provide."""
+    for path, users in subject.users.items():
+        lacking = {name for user in users for name in user.imported.missing}
+        failed_at = {each.at for user in users for each in user.imported.errors}
+        for each in subject.sources.get(path, source.Source()).imports:
+            at = Place(path, each.line)
+            # At the top of a file, the import error says the same of the same line.
+            if each.kind == "needed" and not each.level and each.module in lacking and at not in failed_at:
+                yield Found(at, f"Nothing provides the module {each.module}.")
+
+
+def empty(subject: Subject) -> Iterator[Found]:
+    """Files that Airflow imports again and again for nothing."""
+    for file in subject.files:
+        found = file.imported
+        if not (found.dags or found.errors or found.ended or found.work):
+            yield Found(Place(file.path, 1), f"{shown(file.path)} makes no DAG, and Airflow looks for one.")
+
+
+def _work(subject: Subject, kind: str, message: str) -> Iterator[Found]:
+    """Work of a kind; what a shared file does is told once."""
+    seen = set()
+    for file in subject.files:
+        for each in file.imported.work:
+            if each.kind == kind and each not in seen:
+                seen.add(each)
+                yield Found(each.at, message.format(what=each.what))

@@ -1,0 +1,105 @@
+"""The texts of one DAG version: what each file needs by what it says, and whether that is as it was."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from airflow_platform.rules import source
+from airflow_platform.tools import git_trees, results
+
+PYTHON = ".py"
+
+_NOTHING = source.Source()
+
+
+class Texts:
+    """Every file of a version, by its path."""
+
+    def __init__(
+        self, tree: str, entries: Mapping[str, git_trees.Entry], sources: Mapping[str, source.Source]
+    ) -> None:
+        """Take them together.
+
+        Args:
+            tree: The digest of the folder.
+            entries: Its files and folders.
+            sources: What the Python files say.
+        """
+        folders = {path: each for path, each in entries.items() if each.kind == git_trees.TREE}
+        self.sources = sources
+        self.paths = frozenset(entries.keys() - folders.keys())
+        self._folders = frozenset(folders)
+        self._digests = {".": tree, **{path: each.digest for path, each in entries.items()}}
+        # A version has hundreds of files, and each is asked several times.
+        self.needs = functools.cache(self._needs)
+        self.modules = functools.cache(self._modules)
+
+    def digest(self, path: str) -> str:
+        """Of a file's or folder's content; "" when it is not there."""
+        return self._digests.get(path, "")
+
+    def seen(self, names: Iterable[str]) -> dict[str, str]:
+        """What is at each path now: its content, or with a question mark before it whether it is there."""
+        return {
+            name: str(name[1:] in self._digests) if name.startswith("?") else self.digest(name)
+            for name in names
+        }
+
+    def identity(self, path: str) -> list[object]:
+        """What decides about a file's import, as far as the texts tell: its own, and those it may load."""
+        needs = [(name, self.digest(name)) for name in self.needs(path)]
+        return [path, self.digest(path), needs, self.modules(path)]
+
+    def airflow_modules(self, path: str) -> Iterable[str]:
+        """Modules of Airflow that a file or its needs import: worth importing once for all."""
+        return (name for name in self.modules(path) if name.startswith("airflow."))
+
+    def _needs(self, path: str) -> tuple[str, ...]:
+        """Files that a file's imports may load, directly or through others."""
+        found: set[str] = set()
+        waiting = [path]
+        while waiting:
+            file = waiting.pop()
+            more = source.needs(file, self.sources.get(file, _NOTHING), self.paths) - found
+            found |= more
+            waiting += more
+        return tuple(sorted(found - {path}))
+
+    def _modules(self, path: str) -> tuple[str, ...]:
+        """What a file and its needs import, and the folder of DAGs does not have."""
+        names = {
+            each.module
+            for file in (path, *self.needs(path))
+            for each in self.sources.get(file, _NOTHING).imports
+            if each.kind == "needed" and not each.level
+        }
+        return tuple(sorted(name for name in names if not source.is_here(name, self.paths, self._folders)))
+
+
+def read(
+    tree: str, entries: Mapping[str, git_trees.Entry], root: Path, kept: results.Results, code: str
+) -> Texts:
+    """The texts of the files below a folder; what one says is kept by its content alone.
+
+    Args:
+        tree: The digest of the folder.
+        entries: Its files and folders.
+        root: Where they are on disk.
+        kept: What is known of texts.
+        code: Changes with what reads them.
+    """
+
+    def said(path: str, digest: str) -> source.Source:
+        key = results.key(digest, code)
+        if (known := kept.get("sources", key)) is not None:
+            return source.Source.from_json(known)
+        file = root / path
+        # A link could lead out of the folder, to what is not the author's to show.
+        found = _NOTHING if file.is_symlink() or not file.is_file() else source.read(file.read_bytes())
+        kept.put("sources", key, found.to_json())
+        return found
+
+    python = {path: each.digest for path, each in entries.items() if path.endswith(PYTHON)}
+    return Texts(tree, entries, {path: said(path, digest) for path, digest in python.items()})

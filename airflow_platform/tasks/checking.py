@@ -1,0 +1,115 @@
+"""The wiring of `dags-check`: commit, environments, check, formats."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_platform import errors, programs
+from airflow_platform.config import load, paths, specs
+from airflow_platform.engine import signals
+from airflow_platform.engine.report import Report
+from airflow_platform.reporting import choosing as reporters
+from airflow_platform.reporting import document, finding_formats, output
+from airflow_platform.reporting import findings as shown
+from airflow_platform.runtimes import dag_checks
+from airflow_platform.tools import files, git
+
+TASK = "dags-check"
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a command line says."""
+
+    ref: str
+    environments: tuple[str, ...] = ()
+    json: bool = False
+    junit: str = ""
+    code_quality: str = ""
+    tracebacks: bool = False
+
+
+def check(call: Call) -> int:
+    """Check, tell, write; the exit code."""
+    began = time.monotonic()
+    runner = programs.Programs(marker={"AIRFLOW_PLATFORM_RUN": f"{TASK}-{os.getpid()}"})
+    declared = [load.environment(name) for name in load.names()]
+    considered = _considered(declared, call.environments)
+    reporter = reporters.choose(sys.stderr, os.environ, json=call.json)
+    with signals.handled(runner.interruption):
+        commit = _commit(runner, call.ref)
+        uncommitted = git.uncommitted(runner, paths.CHECKOUT, dag_checks.FOLDER)
+        checked = dag_checks.check(
+            commit,
+            considered,
+            runner=runner,
+            progress=reporter.note,
+            rules=load.dag_project().rules,
+            declared=[tenant.name for each in declared for tenant in each.tenants],
+        )
+    code = errors.ExitCode.FAILED if checked.count("error") else errors.ExitCode.DONE
+    _write(call, checked)
+    if call.json:
+        data = {**checked.to_json(), "uncommitted": list(uncommitted)}
+        document.write(Report(TASK, None, "findings" if code else "passed", int(code), data=data))
+    else:
+        output.answer(shown.text(checked.findings))
+        output.answer(_summary(checked, len(uncommitted), time.monotonic() - began))
+    return int(code)
+
+
+def _considered(declared: Sequence[specs.Environment], names: Sequence[str]) -> list[specs.Environment]:
+    """The environments of these names, or all.
+
+    Raises:
+        UsageError: There is none of a name, or none at all.
+    """
+    chosen = [load.environment(name) for name in names] if names else list(declared)
+    if not chosen:
+        raise errors.UsageError(
+            f"No environment is declared in {paths.environments()}.",
+            hint="A DAG is checked for tenants: declare one.",
+        )
+    return chosen
+
+
+def _commit(runner: programs.Programs, ref: str) -> git.Commit:
+    try:
+        return git.resolve(runner, paths.CHECKOUT, ref, dag_checks.FOLDER)
+    except git.NoCommit as error:
+        raise errors.UsageError(error.message, hint=error.hint) from error
+
+
+def _write(call: Call, checked: dag_checks.Checked) -> None:
+    places = [f"{dag_checks.FOLDER}/{each.path}" for each in checked.files]
+    if call.junit:
+        _put(call.junit, finding_formats.junit(checked.findings, places))
+    if call.code_quality:
+        _put(call.code_quality, finding_formats.code_quality(checked.findings))
+
+
+def _put(place: str, text: str) -> None:
+    files.write(Path(place).absolute(), text, mode=0o644)
+
+
+def _summary(checked: dag_checks.Checked, uncommitted: int, seconds: float) -> str:
+    dags = len(checked.ids)
+    figures = (
+        f"{_count(checked.count('error'), 'error')}, {_count(checked.count('warning'), 'warning')}: "
+        f"{_count(dags, 'DAG')} in {_count(len(checked.files), 'file')}, {checked.anew} checked anew, {seconds:.1f} s"
+    )
+    lines = [f"{TASK} {checked.commit[:12]} (version {checked.tree[:12]}): {figures}\n"]
+    if uncommitted:
+        lines.append(
+            f"{_count(uncommitted, 'file')} under {dag_checks.FOLDER}/ not committed, so not checked.\n"
+        )
+    return "".join(lines)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,263 @@
+"""The worker that imports DAG files: found warm or started, asked, and replaced when it is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_platform import errors, parsing, programs
+from airflow_platform.parsing import place, protocol
+from airflow_platform.tools import files
+
+START_TIMEOUT = 120.0
+"""Seconds until a worker must have imported Airflow: 2 on a quiet machine, 5 where bytecode is missing."""
+
+SILENCE = 60.0
+"""Seconds beyond the limit of one import after which a worker that says nothing is given up."""
+
+_LOOK_EVERY = 0.01
+_TAIL_LINES = 12
+_CHUNK = 1024**2
+_START = "import sys; sys.path.insert(0, {home!r}); from airflow_platform.parsing import worker; sys.exit(worker.main(sys.argv[1:]))"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker lives, and what it is."""
+
+    directory: Path
+    """Its socket, lock and log; 0700."""
+    scratch: Path
+    """What children may write to; 0711."""
+    python: Path
+    """The interpreter that has Airflow."""
+    environment: Mapping[str, str]
+    """Its whole environment: Airflow's settings, nothing of ours."""
+    users: tuple[int | None, ...]
+    """For each import at a time the user id that it has; None for our own."""
+    idle: float
+    """Seconds that it waits for the next check; 0 to end with this one."""
+
+
+class WorkerDied(errors.ProgramError):
+    """The worker has gone while it was asked."""
+
+
+def code_digest() -> str:
+    """Changes with the program that imports; 16 hexadecimal digits."""
+    folder = Path(parsing.__file__).parent
+    found = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        found.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()[:16]
+
+
+class Worker:
+    """One client's line to the worker of a place."""
+
+    def __init__(self, at: Place, runner: programs.Programs) -> None:
+        self._at = at
+        self._runner = runner
+        self._line: socket.socket | None = None
+        self._received = bytearray()
+
+    def start(self) -> None:
+        """Connect to the worker, or start one; does not wait until it has imported Airflow.
+
+        Raises:
+            ProgramError: None can be started; carries its last lines.
+        """
+        files.make_directory(self._at.directory.parent, mode=0o711)
+        files.make_directory(self._at.directory, mode=0o700)
+        files.make_directory(self._at.scratch, mode=0o711)
+        deadline = time.monotonic() + START_TIMEOUT
+        started: int | None = None
+        while (line := _connected(self._at.directory)) is None:
+            if started is None:
+                started = self._start()
+            elif _has_ended(started):
+                # Another's worker may have been there first; if that one has gone as well, start again.
+                started = None
+            if time.monotonic() > deadline:
+                raise self._error(WorkerDied, 124, f"did not listen within {START_TIMEOUT:g} s")
+            self._runner.interruption.sleep(_LOOK_EVERY)
+        self._line, self._received = line, bytearray()
+
+    def close(self) -> None:
+        """Hang up; what it still does for us it gives up."""
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+    def files(self, root: Path) -> tuple[str, ...]:
+        """The files below a folder that Airflow would import."""
+        for attempt in (1, 2):
+            try:
+                self._say({"ask": "files", "root": str(root)})
+                return tuple(self._hear(START_TIMEOUT)["files"])
+            except WorkerDied:
+                self._restart(last=attempt == 2)
+        raise AssertionError("one of the attempts has returned or raised")
+
+    def facts(self, order: protocol.Order) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Import files; each one's facts as they come.
+
+        A file during whose import the worker dies has `ended` as its facts. To be sure which one it was, the
+        files that were not told are then imported one at a time.
+        """
+        left = {each.path: each for each in order.files}
+        alone = order.jobs
+        while left:
+            try:
+                for path, found in self._ask(
+                    dataclasses.replace(order, files=tuple(left.values()), jobs=alone)
+                ):
+                    if left.pop(path, None) is not None:
+                        yield path, found
+                if left:
+                    raise self._error(WorkerDied, 1, "left files out")
+            except WorkerDied:
+                if alone == 1:
+                    culprit = next(iter(left))
+                    left.pop(culprit)
+                    yield culprit, {"ended": "the process that imports ended with it"}
+                alone = 1
+                self._restart(last=False)
+
+    def end(self) -> None:
+        """Have the worker end."""
+        with contextlib.suppress(WorkerDied):
+            self._say({"ask": "end"})
+            self._hear(START_TIMEOUT)
+
+    def _ask(self, order: protocol.Order) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        self._say(order.to_json())
+        while "done" not in (message := self._hear(order.seconds + SILENCE)):
+            if isinstance(message.get("facts"), dict):
+                yield str(message["file"]), message["facts"]
+
+    def _restart(self, *, last: bool) -> None:
+        self.close()
+        if last:
+            raise self._error(WorkerDied, 1, "ended twice")
+        self.start()
+
+    def _say(self, message: Mapping[str, Any]) -> None:
+        if self._line is None:
+            self.start()
+        assert self._line is not None
+        try:
+            self._line.settimeout(SILENCE)
+            self._line.sendall(protocol.encode(message))
+        except OSError as error:
+            raise self._error(WorkerDied, 1, f"cannot be asked: {error}") from None
+
+    def _hear(self, timeout: float) -> dict[str, Any]:
+        """The next message; waits in slices, so that Ctrl-C is noticed."""
+        deadline = time.monotonic() + timeout
+        assert self._line is not None
+        self._line.settimeout(self._runner.interruption.SLICE)
+        while (end := self._received.find(protocol.WHOLE.encode())) < 0:
+            self._runner.interruption.raise_if_requested()
+            try:
+                chunk = self._line.recv(_CHUNK)
+            except TimeoutError:
+                if time.monotonic() > deadline:
+                    raise self._error(WorkerDied, 124, f"said nothing for {timeout:g} s") from None
+                continue
+            except OSError:
+                chunk = b""
+            if not chunk:
+                raise self._error(WorkerDied, 1, "ended while it was asked")
+            self._received += chunk
+        line = bytes(self._received[:end])
+        del self._received[: end + 1]
+        return self._understood(line)
+
+    def _understood(self, line: bytes) -> dict[str, Any]:
+        try:
+            message = protocol.decode(line)
+        except protocol.Malformed as error:
+            raise self._error(WorkerDied, 1, f"answered {error}") from None
+        if "error" in message:
+            raise self._error(errors.ProgramError, 1, f"said: {message['error']}")
+        return message
+
+    def _start(self) -> int:
+        told = {
+            "directory": str(self._at.directory),
+            "scratch": str(self._at.scratch),
+            "idle": self._at.idle,
+            "users": list(self._at.users),
+        }
+        home = str(Path(programs.__file__).resolve().parents[1])
+        log = self._at.directory / protocol.LOG
+        with files.state_errors(log):
+            log.write_bytes(b"")
+            log.chmod(0o600)
+        return programs.start_detached(
+            [self._at.python, "-I", "-c", _START.format(home=home), json.dumps(told)],
+            env=self._at.environment,
+            cwd=Path("/"),
+            log=log,
+        )
+
+    def _error(self, kind: type[errors.ProgramError], code: int, what: str) -> errors.ProgramError:
+        log = self._at.directory / protocol.LOG
+        lines: list[str] = []
+        with contextlib.suppress(OSError):
+            lines = log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
+        shown = "".join(f"\n    {line}" for line in lines)
+        return kind(
+            "the worker that imports DAG files",
+            code,
+            lines,
+            message=f"The worker that imports DAG files {what}{'; its last lines:' if lines else '.'}{shown}",
+            hint=f"Run this again; its log is {log}.",
+        )
+
+
+def end_all(workers: Path, *, timeout: float = 10.0) -> None:
+    """Have every worker below a directory end, and wait until it has; one that does not is left."""
+    deadline = time.monotonic() + timeout
+    for directory in sorted(workers.glob("*")) if workers.is_dir() else ():
+        line = _connected(directory)
+        if line is None:
+            continue
+        with line, contextlib.suppress(OSError):
+            line.settimeout(max(0.1, deadline - time.monotonic()))
+            line.sendall(protocol.encode({"ask": "end"}))
+            while line.recv(_CHUNK):
+                continue
+
+
+def default_users(scratch: Sequence[Path], user_of: Any) -> tuple[int | None, ...]:
+    """The user id for each scratch directory, as `users.of_tenant` derives it."""
+    return tuple(user_of(each) for each in scratch)
+
+
+def _connected(directory: Path) -> socket.socket | None:
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with place.reachable(directory) as near:
+            line.connect(f"{near}/{protocol.SOCKET}")
+    except OSError:
+        line.close()
+        return None
+    return line
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a worker that we started has ended; reaps it."""
+    with contextlib.suppress(ChildProcessError):
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    return True
