@@ -274,6 +274,10 @@ class Dags(Spec):
     """Seconds until the smoke DAG must have succeeded; it takes about 5 on a quiet machine."""
     refresh_interval: Annotated[int, pydantic.Field(ge=1, le=3600)] = 5
     """Seconds between two looks for a new DAG version; Airflow's own default is 300."""
+    delivery: Literal["git-bundle", "git-sync"] = "git-bundle"
+    """How DAGs come to a tenant. `git-bundle`: Airflow's own GitDagBundle, which parses again only what has
+    changed. `git-sync`: a program beside Airflow brings each commit to a directory of its own and then swaps a
+    link; every file is parsed again with each version."""
 
 
 class Environment(Spec):

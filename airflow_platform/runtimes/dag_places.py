@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,9 @@ class LocalPlace:
 
     def commit(self) -> str:
         return self.runs_in.dag_commit(self.tenant)
+
+    def links(self) -> Mapping[str, str]:
+        return self.runs_in.links(self.tenant)
 
     def connected(self) -> AbstractContextManager[airflow.Airflow]:
         return self.runs_in.connected(self.tenant)

@@ -147,6 +147,9 @@ class DockerRuntime:
         )
         return postgresql.bundle_version(at, manifest.BUNDLE)
 
+    def links(self, tenant: str) -> Mapping[str, str]:
+        return {}
+
     def connected(self, tenant: str) -> AbstractContextManager[airflow.Airflow]:
         return reaching.connected(self._place.tenant(tenant), self.url(tenant))
 

@@ -45,7 +45,11 @@ AIRFLOW = packages.Recipe(
         " airflow.providers.fab.auth_manager.fab_auth_manager"
     ),
     # Fewer garbage collections while it starts: a fifth less processor time, no more memory.
-    additions={"site-packages/airflow_platform.pth": _IMAGES / "airflow" / "startup.pth"},
+    additions={
+        "site-packages/airflow_platform.pth": _IMAGES / "airflow" / "startup.pth",
+        "site-packages/airflow_platform_bundle.py": _IMAGES / "airflow" / "airflow_platform_bundle.py",
+        manifests.GIT_SYNC_PROGRAM: _IMAGES / "git-sync" / "git_sync.py",
+    },
 )
 
 FAKESNOW = packages.Recipe(
@@ -99,7 +103,8 @@ class ProcessRuntime:
         )
 
     def component_names(self) -> tuple[str, ...]:
-        return (*manifests.AIRFLOW_COMPONENTS, manifests.SNOWFLAKE)
+        bringing = (manifest.GIT_SYNC,) if self._environment.dags.delivery == manifest.GIT_SYNC else ()
+        return (*manifests.AIRFLOW_COMPONENTS, manifests.SNOWFLAKE, *bringing)
 
     def tenants_found(self) -> tuple[str, ...]:
         return tuple(name for name in self._place.found() if specs.is_name(name))
@@ -127,6 +132,16 @@ class ProcessRuntime:
     def dag_commit(self, tenant: str) -> str:
         database = self._place.tenant(tenant).database
         return metadata_database.bundle_version(database, manifest.BUNDLE) if database.exists() else ""
+
+    def links(self, tenant: str) -> Mapping[str, str]:
+        if self._environment.dags.delivery != manifest.GIT_SYNC:
+            return {}
+        # Processes share one link: what one of them reads, all do.
+        try:
+            target = os.readlink(self._place.tenant(tenant).git_sync / manifest.LINK)
+        except OSError:
+            target = ""
+        return {"all components": Path(target).name}
 
     def connected(self, tenant: str) -> AbstractContextManager[airflow.Airflow]:
         return reaching.connected(self._place.tenant(tenant), self.url(tenant))

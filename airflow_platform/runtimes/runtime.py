@@ -82,6 +82,9 @@ class Runtime(Protocol):
     def dag_commit(self, tenant: str) -> str:
         """The commit whose DAGs a tenant serves now; "" when it serves none."""
 
+    def links(self, tenant: str) -> Mapping[str, str]:
+        """The commit that git-sync has brought a tenant, by the component that reads it; none without git-sync."""
+
     def connected(self, tenant: str) -> AbstractContextManager[airflow.Airflow]:
         """A client of a tenant's api-server, closed at the end; a StepError when its address is not known."""
 

@@ -195,7 +195,7 @@ def _generations(context: TenantContext, place: places.TenantPlace) -> dict[str,
     keys = context.outputs("keys")["fingerprint"]
     certificate = context.outputs("certificates")["fingerprint"]
     asked = asked_restarts(place)
-    names = (*manifests.AIRFLOW_COMPONENTS, manifests.SNOWFLAKE)
+    names = (*manifests.AIRFLOW_COMPONENTS, manifests.SNOWFLAKE, manifest.GIT_SYNC)
     return {name: step.digest([keys, certificate, asked.get(name, "")]) for name in names}
 
 

@@ -5,6 +5,7 @@ The "environment" of such a run is the project, and its "tenants" are places: ea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,9 @@ class Place(Protocol):
 
     def commit(self) -> str:
         """The commit that its dag-processor serves; "" for none yet."""
+
+    def links(self) -> Mapping[str, str]:
+        """The commit that git-sync has brought, by component; none where git-sync brings nothing."""
 
     def connected(self) -> AbstractContextManager[airflow.Airflow]:
         """A client of its api-server."""

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
-from airflow_platform.steps.dag_contexts import PlaceContext, PlaceStep
+from airflow_platform.steps.dag_contexts import Place, PlaceContext, PlaceStep
 from airflow_platform.tools import airflow, airflow_answers, airflow_session, dag_changes, dag_serving
 
 TIMEOUT = 120.0
@@ -86,7 +86,7 @@ class Proof(PlaceStep):
         if down := place.down():
             return Observed(down)
         with place.connected() as client:
-            served = dag_serving.look(client, place.commit(), manifest.BUNDLE)
+            served = _look(place, client)
             tree = self._tree_of(context, served.commit)
             return Observed("", served, tree, () if tree == self._tree else client.unfinished_runs())
 
@@ -100,6 +100,8 @@ class Proof(PlaceStep):
             told = f": {difference}" if str(difference) else ""
             return step.Change(f"serve version {version} (now {observed.tree[:12] or 'none yet'}){told}")
         wanted = self._wanted(context, context.outputs("dag-branch")["commit"])
+        if elsewhere := now.elsewhere(wanted.accepted):
+            return step.Change(f"wait for version {version}: {elsewhere}")
         if behind := now.behind(wanted.commit, wanted.concerned):
             return step.Change(f"have {len(behind)} DAGs of version {version} parsed")
         if now.failures:
@@ -122,12 +124,12 @@ class Proof(PlaceStep):
                 hint=f"Look into the log: inv tenant-logs --env={place.environment} --tenant={place.tenant} "
                 "--component=dag-processor.",
             )
-            return _outputs(dag_serving.look(client, place.commit(), manifest.BUNDLE), self._tree)
+            return _outputs(_look(place, client), self._tree)
 
     def _missing(self, context: PlaceContext, client: airflow.Airflow, coming: dag_serving.Coming) -> str:
         """What is missing; an api-server that is busy for a moment does not end the wait."""
         try:
-            return coming.missing(dag_serving.look(client, context.tenant.commit(), manifest.BUNDLE))
+            return coming.missing(_look(context.tenant, client))
         except airflow_session.NotReachable:
             return "an answer of its api-server"
 
@@ -164,6 +166,10 @@ class Proof(PlaceStep):
             removed=tuple(sorted(there - coming.keys())),
             staying=_in_flight(observed.runs),
         )
+
+
+def _look(place: Place, client: airflow.Airflow) -> dag_serving.Served:
+    return dag_serving.look(client, place.commit(), manifest.BUNDLE, place.links())
 
 
 def _in_flight(runs: Sequence[airflow_answers.Run]) -> tuple[str, ...]:

@@ -118,7 +118,7 @@ class Look:
             if down := place.down():
                 return Row(place.environment, place.tenant, down.removeprefix("it is "))
             with place.connected() as client:
-                served = dag_serving.look(client, place.commit(), manifest.BUNDLE)
+                served = dag_serving.look(client, place.commit(), manifest.BUNDLE, place.links())
             return self._read(place, served)
         except errors.PlatformError as error:
             return Row(place.environment, place.tenant, f"cannot be read: {error.message}")

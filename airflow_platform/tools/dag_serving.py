@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from airflow_platform import errors
 from airflow_platform.tools import airflow, airflow_answers
@@ -25,6 +25,15 @@ class Served:
     dags: tuple[airflow_answers.Dag, ...]
     """Of the bundle, and still there."""
     failures: tuple[airflow_answers.ImportFailure, ...]
+    links: Mapping[str, str] = field(default_factory=dict)
+    """The commit that git-sync has brought, by the component that reads it; none where git-sync brings nothing."""
+
+    def elsewhere(self, accepted: Callable[[str], bool]) -> str:
+        """What is not at an accepted commit, dag-processor or git-sync, and where it is; "" for nothing."""
+        for component, commit in self.links.items():
+            if not accepted(commit):
+                return f"git-sync of {component} is at {commit[:12] or 'no commit'}"
+        return "" if accepted(self.commit) else f"the bundle is at {self.commit[:12] or 'no commit'}"
 
     def behind(self, commit: str, concerned: Callable[[str], Concerned]) -> tuple[airflow_answers.Dag, ...]:
         """The DAGs whose tasks would still be run from an older commit with other code for them.
@@ -55,17 +64,20 @@ def _is_behind(dag: airflow_answers.Dag, concerned: Callable[[str], Concerned]) 
     return dag.file in way and dag.file not in way.gone
 
 
-def look(client: airflow.Airflow, commit: str, bundle: str) -> Served:
+def look(
+    client: airflow.Airflow, commit: str, bundle: str, links: Mapping[str, str] | None = None
+) -> Served:
     """What a tenant serves now.
 
     Args:
         client: Of its api-server.
         commit: The bundle's version, as its metadata database has it.
         bundle: Its name.
+        links: As `Served.links`.
     """
     dags = tuple(dag for dag in client.dags() if not dag.stale and dag.bundle == bundle)
     failures = tuple(each for each in client.import_failures() if each.bundle in (bundle, None))
-    return Served(commit, dags, failures)
+    return Served(commit, dags, failures, links or {})
 
 
 def told(failures: Sequence[airflow_answers.ImportFailure]) -> tuple[str, ...]:
@@ -120,9 +132,9 @@ class Coming:
         Raises:
             StepError: A file of that commit cannot be imported: waiting longer is of no use.
         """
-        if not self._wanted.accepted(now.commit):
+        if elsewhere := now.elsewhere(self._wanted.accepted):
             self._nudge(now)
-            return f"the bundle is at {now.commit[:12] or 'no commit'}"
+            return elsewhere
         if self._arrived is None:
             self._arrived = self._clock()
             self._old = frozenset((each.file, each.at) for each in now.failures)

@@ -93,6 +93,7 @@ class Place:
     is_down: str = ""
     bundle: str = ""
     turns: int = 0
+    linked: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -103,6 +104,9 @@ class Place:
 
     def commit(self) -> str:
         return self.bundle
+
+    def links(self) -> dict[str, str]:
+        return self.linked
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[airflow.Airflow]:
