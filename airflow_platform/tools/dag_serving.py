@@ -64,9 +64,7 @@ def _is_behind(dag: airflow_answers.Dag, concerned: Callable[[str], Concerned]) 
     return dag.file in way and dag.file not in way.gone
 
 
-def look(
-    client: airflow.Airflow, commit: str, bundle: str, links: Mapping[str, str] | None = None
-) -> Served:
+def look(client: airflow.Airflow, commit: str, bundle: str, links: Mapping[str, str] | None = None) -> Served:
     """What a tenant serves now.
 
     Args:

@@ -158,7 +158,8 @@ def _access(remote: Remote) -> dict[str, str]:
 
 
 _REJECTED = re.compile(
-    r"\[rejected\]|cannot lock ref|reference already exists|failed to update ref|incorrect old value", re.IGNORECASE
+    r"\[rejected\]|cannot lock ref|reference already exists|failed to update ref|incorrect old value",
+    re.IGNORECASE,
 )
 _HOST_KEY = re.compile(r"host key verification failed|remote host identification has changed", re.IGNORECASE)
 _NOT_WHO = re.compile(
@@ -166,7 +167,8 @@ _NOT_WHO = re.compile(
     re.IGNORECASE,
 )
 _MAY_NOT = re.compile(
-    r"\[remote rejected\]|\b403\b|not allowed|permission to .* denied|read.?only|deploy key|denied to", re.IGNORECASE
+    r"\[remote rejected\]|\b403\b|not allowed|permission to .* denied|read.?only|deploy key|denied to",
+    re.IGNORECASE,
 )
 _NOT_THERE = re.compile(
     r"could not resolve|failed to connect|couldn't connect|connection refused|connection timed out|timed out|"
@@ -212,7 +214,9 @@ def _explained(remote: Remote, lines: Sequence[str]) -> errors.PlatformError:
 def _shown(lines: Sequence[str]) -> str:
     """The lines that say why: those of Git's errors, without its advice."""
     told = [
-        line.strip() for line in lines if re.match(r"\s*(fatal|error|remote|!|ssh|@|host key)", line, re.IGNORECASE)
+        line.strip()
+        for line in lines
+        if re.match(r"\s*(fatal|error|remote|!|ssh|@|host key)", line, re.IGNORECASE)
     ]
     chosen = [re.sub(r"^(fatal|error|remote): *", "", line) for line in told if len(line) > len("remote:")]
     return "; ".join(chosen[-3:]).rstrip(".") or "; ".join(lines[-2:]).rstrip(".") or "no reason given"

@@ -88,7 +88,14 @@ class Sync:
         draft.mkdir(parents=True)
         git("-C", self._git, f"--work-tree={draft}", "read-tree", f"--index-output={draft}.index", commit)
         environment = {**os.environ, "GIT_INDEX_FILE": f"{draft}.index"}
-        words = ["git", f"--git-dir={self._git}", f"--work-tree={draft}", "checkout-index", "--all", "--force"]
+        words = [
+            "git",
+            f"--git-dir={self._git}",
+            f"--work-tree={draft}",
+            "checkout-index",
+            "--all",
+            "--force",
+        ]
         subprocess.run(words, check=True, env=environment, timeout=TIMEOUT, cwd=draft)
         Path(f"{draft}.index").unlink()
         draft.rename(target)
