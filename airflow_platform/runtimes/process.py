@@ -138,10 +138,10 @@ class ProcessRuntime:
             return {}
         # Processes share one link: what one of them reads, all do.
         try:
-            target = os.readlink(self._place.tenant(tenant).git_sync / manifest.LINK)
+            target = (self._place.tenant(tenant).git_sync / manifest.LINK).readlink().name
         except OSError:
             target = ""
-        return {"all components": Path(target).name}
+        return {"all components": target}
 
     def connected(self, tenant: str) -> AbstractContextManager[airflow.Airflow]:
         return reaching.connected(self._place.tenant(tenant), self.url(tenant))

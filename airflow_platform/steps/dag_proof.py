@@ -100,16 +100,8 @@ class Proof(PlaceStep):
             told = f": {difference}" if str(difference) else ""
             return step.Change(f"serve version {version} (now {observed.tree[:12] or 'none yet'}){told}")
         wanted = self._wanted(context, context.outputs("dag-branch")["commit"])
-        if elsewhere := now.elsewhere(wanted.accepted):
-            return step.Change(f"wait for version {version}: {elsewhere}")
-        if behind := now.behind(wanted.commit, wanted.concerned):
-            return step.Change(f"have {len(behind)} DAGs of version {version} parsed")
-        if now.failures:
-            return step.Change(
-                f"wait for files that cannot be imported: {'; '.join(dag_serving.told(now.failures))}"
-            )
-        if unlike := dag_serving.unlike(now, wanted):
-            return step.Change(f"wait for version {version}: {unlike}")
+        if lacking := _lacking(now, wanted):
+            return step.Change(f"have version {version} served whole: {lacking}")
         return step.NoChange(f"serves version {version}", _outputs(now, self._tree))
 
     def apply(self, context: PlaceContext, change: step.Change) -> step.Outputs:
@@ -166,6 +158,17 @@ class Proof(PlaceStep):
             removed=tuple(sorted(there - coming.keys())),
             staying=_in_flight(observed.runs),
         )
+
+
+def _lacking(now: dag_serving.Served, wanted: dag_serving.Wanted) -> str:
+    """What of a version is not served yet by a tenant whose dag-processor has it; "" for nothing."""
+    if elsewhere := now.elsewhere(wanted.accepted):
+        return elsewhere
+    if behind := now.behind(wanted.commit, wanted.concerned):
+        return f"{len(behind)} DAGs are parsed again"
+    if now.failures:
+        return f"files that cannot be imported: {'; '.join(dag_serving.told(now.failures))}"
+    return dag_serving.unlike(now, wanted)
 
 
 def _look(place: Place, client: airflow.Airflow) -> dag_serving.Served:

@@ -110,7 +110,7 @@ def _call(
         done = git.call(
             runner,
             repository,
-            *_settings(remote),
+            *_settings(),
             *words,
             check=False,
             env={**_access(remote), **(env or {})},
@@ -124,7 +124,7 @@ def _call(
         raise _explained(remote, [*map(runner.mask, done.stdout.splitlines()), *done.tail])
 
 
-def _settings(remote: Remote) -> Iterator[str]:
+def _settings() -> Iterator[str]:
     bytes_a_second, seconds = SLOWEST
     for setting in (f"http.lowSpeedLimit={bytes_a_second}", f"http.lowSpeedTime={seconds}"):
         yield from ("-c", setting)

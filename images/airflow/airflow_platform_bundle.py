@@ -8,7 +8,6 @@ stays when git-sync has cleaned its own away.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,7 +17,7 @@ from airflow.dag_processing.bundles.base import BaseDagBundle
 from airflow.exceptions import AirflowException
 
 
-class GitSyncDagBundle(BaseDagBundle):
+class GitSyncDagBundle(BaseDagBundle):  # type: ignore[misc] # Airflow is not in the environment of the checks.
     """The commit that git-sync's link names.
 
     Args:
@@ -65,7 +64,7 @@ class GitSyncDagBundle(BaseDagBundle):
 
     def _linked(self) -> Path:
         try:
-            return self._link.parent / os.readlink(self._link)
+            return self._link.parent / self._link.readlink()
         except OSError as error:
             raise AirflowException(f"git-sync has brought nothing to {self._link} yet: {error}.") from error
 

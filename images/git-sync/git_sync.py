@@ -118,7 +118,8 @@ class Sync:
 
 def log(text: str) -> None:
     """Say it, with the time."""
-    print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), text, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
+    sys.stderr.flush()
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:

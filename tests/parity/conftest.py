@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,8 +93,3 @@ def branch(
 def head_of(served: Path, name: str = "dags-live") -> str:
     """The commit of a branch on the server; "" when it is not there."""
     return git.branch(programs.Programs(), served / "project.git", name)
-
-
-@pytest.fixture
-def make_branch() -> Iterator[object]:
-    yield branch

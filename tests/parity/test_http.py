@@ -50,7 +50,7 @@ def test_a_version_is_put_on_the_branch_and_read_back(mine, runner, project, ser
 
 def test_a_read_only_token_is_refused_and_moves_nothing(server, tmp_path, runner, project, served):
     reader = branch(tmp_path / "reader", remote(server, READER))
-    with pytest.raises(errors.RefusedError, match="refused: .*403") as caught:
+    with pytest.raises(errors.RefusedError, match=r"refused: .*403") as caught:
         advance(reader, runner, project, project.commit(hello="x = 2\n"))
     assert "right to push" in caught.value.hint
     assert head_of(served) == ""

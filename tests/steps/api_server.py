@@ -124,10 +124,8 @@ class ApiServer(http.server.ThreadingHTTPServer):
                 dag = self.dags[token.removeprefix("token of ")]
                 dag["bundle_version"] = dag.pop("then", dag["bundle_version"])
                 return 200, None
-            case ("GET", "dags", "~", "dagRuns"):
-                return 200, _page("dag_runs", [run for run in self.runs if run["state"] == asked["state"]])
             case (_, "dags", *rest):
-                return self._dags(method, rest, body)
+                return self._dags(method, rest, asked, body)
         return None
 
     def _jobs(self, kind: str) -> list[dict[str, Any]]:
@@ -156,7 +154,11 @@ class ApiServer(http.server.ThreadingHTTPServer):
                 return 200, {"create": {"success": [], "errors": []}}
         return None
 
-    def _dags(self, method: str, parts: list[str], body: Any) -> tuple[int, Any] | None:
+    def _dags(
+        self, method: str, parts: list[str], asked: dict[str, str], body: Any
+    ) -> tuple[int, Any] | None:
+        if parts == ["~", "dagRuns"]:
+            return 200, _page("dag_runs", [run for run in self.runs if run["state"] == asked["state"]])
         if parts and parts[0] not in self.dags:
             return 404, {"detail": f"The Dag with ID: `{parts[0]}` was not found"}
         match (method, *parts):

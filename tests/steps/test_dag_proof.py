@@ -133,7 +133,7 @@ def test_a_dag_that_only_a_tenant_cannot_import_ends_the_wait(scene):
         scene.server.add_import_error("orders.py", "ModuleNotFoundError: No module named 'p'")
 
     scene.then(fail)
-    with pytest.raises(errors.StepError, match="orders.py: ModuleNotFoundError"):
+    with pytest.raises(errors.StepError, match=r"orders\.py: ModuleNotFoundError"):
         scene.calls.run(scene.proof({"orders": "orders.py", "smoke": "smoke.py"}))
     assert scene.calls.patience.now < 5, "a failure that is new is not waited out"
 
