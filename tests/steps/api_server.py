@@ -157,9 +157,7 @@ class ApiServer(http.server.ThreadingHTTPServer):
     def _dags(
         self, method: str, parts: list[str], asked: dict[str, str], body: Any
     ) -> tuple[int, Any] | None:
-        if parts == ["~", "dagRuns"]:
-            return 200, _page("dag_runs", [run for run in self.runs if run["state"] == asked["state"]])
-        if parts and parts[0] not in self.dags:
+        if parts and parts[0] not in (*self.dags, "~"):
             return 404, {"detail": f"The Dag with ID: `{parts[0]}` was not found"}
         match (method, *parts):
             case ("GET",):
@@ -171,11 +169,15 @@ class ApiServer(http.server.ThreadingHTTPServer):
                 self.dags[dag] |= body
                 return 200, self.dags[dag]
             case (_, dag, "dagRuns", *rest):
-                return self._runs(method, dag, rest, body)
+                return self._runs(method, dag, rest, asked, body)
         return None
 
-    def _runs(self, method: str, dag: str, parts: list[str], body: Any) -> tuple[int, Any] | None:
+    def _runs(
+        self, method: str, dag: str, parts: list[str], asked: dict[str, str], body: Any
+    ) -> tuple[int, Any] | None:
         match (method, *parts):
+            case ("GET",) if dag == "~":
+                return 200, _page("dag_runs", [run for run in self.runs if run["state"] == asked["state"]])
             case ("GET",):
                 return 200, {"dag_runs": [run for run in self.runs if run["dag_id"] == dag]}
             case ("POST",):
