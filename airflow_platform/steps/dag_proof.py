@@ -14,7 +14,10 @@ from airflow_platform.steps.dag_contexts import Place, PlaceContext, PlaceStep
 from airflow_platform.tools import airflow, airflow_answers, airflow_session, dag_changes, dag_serving
 
 TIMEOUT = 120.0
-"""Seconds until a version is served; one or two on a quiet machine, a minute where hundreds of files changed."""
+"""Seconds until a version is served; one or two on a quiet machine."""
+
+A_FILE = 2.0
+"""Seconds more for each file that has to be parsed; a tenth of that on a quiet machine."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +115,17 @@ class Proof(PlaceStep):
             context.wait_for(
                 f"version {self._tree[:12]} to be served",
                 lambda: self._missing(context, client, coming),
-                timeout=TIMEOUT,
+                timeout=TIMEOUT + A_FILE * self._to_parse(context, wanted),
                 hint=f"Look into the log: inv tenant-logs --env={place.environment} --tenant={place.tenant} "
                 "--component=dag-processor.",
             )
             return _outputs(_look(place, client), self._tree)
+
+    def _to_parse(self, context: PlaceContext, wanted: dag_serving.Wanted) -> int:
+        """How many files the way from what is served now can concern."""
+        found = wanted.concerned(context.tenant.commit())
+        everything = set((wanted.dags or {}).values())
+        return len(everything if found.all else found.files)
 
     def _missing(self, context: PlaceContext, client: airflow.Airflow, coming: dag_serving.Coming) -> str:
         """What is missing; an api-server that is busy for a moment does not end the wait."""
