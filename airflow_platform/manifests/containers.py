@@ -63,6 +63,9 @@ _CPUS = 2.0
 
 MIB = 1024**2
 
+OWN_CONNECTIONS = 20
+"""Connections of the database server that no tenant gets: the administrator's, and PostgreSQL's 3 reserved."""
+
 
 @dataclass(frozen=True)
 class Files:
@@ -248,12 +251,17 @@ class TenantContainers:
 
 def server(environment: specs.Environment, *, owner: str, image: str, password: secrets.Secret) -> Container:
     """The database server that the tenants of an environment share; each has a database of its own in it."""
-    name = f"{prefix(environment.name)}.{SERVER}"
-    connections = 20 + environment.docker.connections * len(environment.tenants)
+    name, settings = f"{prefix(environment.name)}.{SERVER}", environment.docker
     return Container(
         name=name,
         image=image,
-        command=("postgres", "-c", f"max_connections={connections}", "-c", "shared_buffers=64MB"),
+        command=(
+            "postgres",
+            "-c",
+            f"max_connections={settings.server_connections}",
+            "-c",
+            "shared_buffers=64MB",
+        ),
         environment={
             "POSTGRES_USER": "postgres",
             "POSTGRES_PASSWORD_FILE": "/run/metadata-database/password",
@@ -264,8 +272,8 @@ def server(environment: specs.Environment, *, owner: str, image: str, password: 
         network=prefix(environment.name),
         hostname=SERVER,
         ports={DATABASE_PORT: 0},
-        memory=_memory(environment.docker, SERVER),
-        cpus=_cpus(environment.docker, SERVER),
+        memory=_memory(settings, SERVER),
+        cpus=_cpus(settings, SERVER),
         shared_memory=256 * MIB,
         stop_timeout=_STOP_TIMEOUTS[SERVER],
         labels=labels(owner, component=SERVER),

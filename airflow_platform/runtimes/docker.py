@@ -18,6 +18,7 @@ from airflow_platform.steps import (
     container_images,
     containers,
     dag_repository,
+    database_container,
     database_server,
     keys,
     migration,
@@ -243,7 +244,7 @@ class DockerRuntime:
 
     def _server_at(self, port: int) -> postgresql.Server:
         password = secrets.Secret(self._place.server_password.read_text())
-        return postgresql.Server("127.0.0.1", port, database_server.USER, password)
+        return postgresql.Server("127.0.0.1", port, database_container.USER, password)
 
 
 def _latest(engine: opened.Engine, container: str) -> float:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import secrets as random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from airflow_platform import errors, secrets
+from airflow_platform import errors
 from airflow_platform.config import built, places
 from airflow_platform.engine import step
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
-from airflow_platform.tools import files, postgresql
+from airflow_platform.steps.database_container import DatabaseContainer, name_of, network_of
+from airflow_platform.tools import files
 from airflow_platform.tools.containers import opened
 from airflow_platform.tools.containers.spec import Container, Found
-
-READY_TIMEOUT = 120.0
-"""Seconds until the server answers: 4 where its data are new, more after a crash."""
-
-USER = "postgres"
-"""The administrator."""
 
 
 class DatabaseVolume(EnvironmentStep):
@@ -38,7 +33,7 @@ class DatabaseVolume(EnvironmentStep):
 
     def observe(self, context: EnvironmentContext) -> tuple[bool, bool]:
         """Whether the volume is there, and whether the password is."""
-        name = _name(context)
+        name = name_of(context)
         with self._open() as engine:
             found = engine.volumes.named(name)
         opened.require_ours("volume", name, found.labels if found else None, self._mark)
@@ -53,10 +48,10 @@ class DatabaseVolume(EnvironmentStep):
                 f"{self._place.server_password} is gone, and nobody else knows the database server's password.",
                 hint="Put the file back, or begin anew: `inv tenant-down --delete-data`.",
             )
-        return step.NoChange("it is there") if volume else step.Change(f"make volume {_name(context)}")
+        return step.NoChange("it is there") if volume else step.Change(f"make volume {name_of(context)}")
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
-        name, password = _name(context), self._place.server_password
+        name, password = name_of(context), self._place.server_password
         with self._open() as engine:
             if context.goal is step.Goal.ABSENT:
                 engine.volumes.remove(name)
@@ -86,8 +81,8 @@ class Observed:
     network: bool
     """Whether its network is there."""
     inhabitants: tuple[str, ...]
-    volume: bool = True
-    """Whether its data are there."""
+    closed: tuple[str, ...] = ()
+    """On the way up: networks of tenants in which it is not, declared and selected or not."""
 
 
 class DatabaseServer(EnvironmentStep):
@@ -97,14 +92,26 @@ class DatabaseServer(EnvironmentStep):
     requires: ClassVar[Sequence[str]] = ("images", "database-volume")
 
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
-        self._place = place
+        self._container = DatabaseContainer(place)
         self._open = engine
         self._mark = (manifest.OWNER, str(place.directory))
 
+    def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
+        settings, tenants = context.environment.docker, len(context.environment.tenants)
+        needed = manifest.OWN_CONNECTIONS + settings.connections * tenants
+        if context.goal is step.Goal.PRESENT and needed > settings.server_connections:
+            yield errors.Fault(
+                f"docker.server_connections of {context.environment.name}",
+                f"It is {settings.server_connections}, and {needed} are needed: {manifest.OWN_CONNECTIONS} for "
+                f"itself and {settings.connections} for each tenant.",
+                "Raise it, which restarts the server once under all tenants; or lower docker.connections.",
+            )
+
     def observe(self, context: EnvironmentContext) -> Observed:
         with self._open() as engine:
-            network = engine.networks.named(_network(context))
-            found = engine.containers.named(_name(context))
+            network = engine.networks.named(network_of(context))
+            found = engine.containers.named(name_of(context))
+            closed = self._container.closed(context, engine, found)
             others = engine.containers.found({self._mark[0]: self._mark[1]})
         for kind, thing in (("network", network), ("container", found)):
             if thing is not None:
@@ -114,6 +121,7 @@ class DatabaseServer(EnvironmentStep):
             found=found,
             network=network is not None,
             inhabitants=tuple(sorted({t for each in others if (t := each.labels.get(manifest.TENANT))})),
+            closed=closed,
         )
 
     def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
@@ -121,75 +129,37 @@ class DatabaseServer(EnvironmentStep):
         if wanted is None:
             return _plan_stop(observed)
         if found is None:
-            return step.Change("start the database server")
+            return step.Change("start the database server", {"do": "start"})
         if found.digest != wanted.digest():
-            return step.Change("restart the database server with other settings")
+            return step.Change("restart the database server with other settings", {"do": "start"})
         if not found.running or not found.ports:
-            return step.Change(f"start the database server again ({found.last_exit or found.state})")
-        return step.NoChange("the database server runs", self._outputs(context, found))
+            why = found.last_exit or found.state
+            return step.Change(f"start the database server again ({why})", {"do": "start"})
+        if observed.closed:
+            return step.Change(f"let the database server into {', '.join(observed.closed)}", {"do": "let in"})
+        return step.NoChange("the database server runs", self._container.outputs(found))
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
-        name = _name(context)
+        name = name_of(context)
         with self._open() as engine:
             if context.goal is step.Goal.ABSENT:
                 engine.containers.remove(name)
-                engine.networks.remove(_network(context))
+                engine.networks.remove(network_of(context))
                 return {}
-            found = self._start(context, engine, self._wanted(context))
-        return self._outputs(context, found)
-
-    def _start(self, context: EnvironmentContext, engine: opened.Engine, wanted: Container) -> Found:
-        """Start it in the place of one that may be there, and wait until it answers."""
-        if engine.networks.named(_network(context)) is None:
-            engine.networks.make(_network(context), manifest.labels(self._mark[1]))
-        engine.containers.remove(wanted.name)
-        engine.containers.start(wanted)
-        context.wait_for(
-            "the database server",
-            lambda: self._missing(context, engine),
-            timeout=READY_TIMEOUT,
-            hint=f"Look into its log: `docker logs {wanted.name}`.",
-        )
-        found = engine.containers.named(wanted.name)
+            if change.details["do"] == "start":
+                self._container.start(context, engine, self._wanted(context))
+            else:
+                self._container.let_in(context, engine)
+            found = engine.containers.named(name)
         assert found is not None
-        return found
+        return self._container.outputs(found)
 
     def _wanted(self, context: EnvironmentContext) -> Container:
         context.outputs("database-volume")  # With `--plan` it is unknown yet, and so is the password.
-        return self._of_image(context, context.outputs("images")["images"][manifest.SERVER])
-
-    def _of_image(self, context: EnvironmentContext, image: str) -> Container:
-        password = secrets.Secret(self._place.server_password.read_text())
-        context.programs.mask.add(password)
-        owner = str(self._place.directory)
-        return manifest.server(context.environment, owner=owner, image=image, password=password)
-
-    def _missing(self, context: EnvironmentContext, engine: opened.Engine) -> str:
-        """What keeps the server from answering; "" for nothing."""
-        found = engine.containers.named(_name(context))
-        if found is None or not found.running or not found.ports:
-            return f"its container ({found.last_exit or found.state})" if found else "its container"
-        try:
-            with postgresql.connected(self._server(found)):
-                return ""
-        except errors.PlatformError as error:
-            return error.message
-
-    def _server(self, found: Found) -> postgresql.Server:
-        password = secrets.Secret(self._place.server_password.read_text())
-        return postgresql.Server("127.0.0.1", found.ports[manifest.DATABASE_PORT], USER, password)
-
-    def _outputs(self, context: EnvironmentContext, found: Found) -> dict[str, step.Json]:
-        return {
-            "host": "127.0.0.1",
-            "port": found.ports[manifest.DATABASE_PORT],
-            "user": USER,
-            "password_file": str(self._place.server_password),
-            "container": found.name,
-        }
+        return self._container.wanted(context, context.outputs("images")["images"][manifest.SERVER])
 
 
-class DatabaseAccess(DatabaseServer):
+class DatabaseAccess(EnvironmentStep):
     """On the way down, before anything of the tenants is deleted: a server that was stopped is started.
 
     Only a server that runs can drop what a tenant has in it. On the way up there is nothing to do.
@@ -207,21 +177,26 @@ class DatabaseAccess(DatabaseServer):
             engine: The way to the engine.
             record: What `inv build` wrote: on the way down, the step `images` is not asked.
         """
-        super().__init__(place, engine)
+        self._container = DatabaseContainer(place)
+        self._open = engine
         self._record = record
 
-    def observe(self, context: EnvironmentContext) -> Observed:
+    def observe(self, context: EnvironmentContext) -> tuple[Found | None, bool]:
+        """The server's container, and whether its data are there."""
         with self._open() as engine:
-            found = engine.containers.named(_name(context))
-            volume = engine.volumes.named(_name(context))
-        return Observed(None, found, network=False, inhabitants=(), volume=volume is not None)
+            found = engine.containers.named(name_of(context))
+            volume = engine.volumes.named(name_of(context))
+        return found, volume is not None
 
-    def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
+    def plan(
+        self, context: EnvironmentContext, observed: tuple[Found | None, bool]
+    ) -> step.Change | step.NoChange:
+        found, volume = observed
         if context.goal is step.Goal.PRESENT:
             return step.NoChange("the tenants' databases can be reached")
-        if not observed.volume:
+        if not volume:
             return step.NoChange("there is no database")
-        if observed.found is not None and observed.found.running:
+        if found is not None and found.running:
             return step.NoChange("the database server runs")
         return step.Change("start the database server, to drop what the tenants have in it")
 
@@ -232,8 +207,9 @@ class DatabaseAccess(DatabaseServer):
                 f"The database server is stopped, and {self._record} does not name its image.",
                 hint="Run `scripts/inv build`, then this again.",
             )
+        wanted = self._container.wanted(context, recorded.images[manifest.SERVER].id)
         with self._open() as engine:
-            self._start(context, engine, self._of_image(context, recorded.images[manifest.SERVER].id))
+            self._container.start(context, engine, wanted)
         return {}
 
 
@@ -243,11 +219,3 @@ def _plan_stop(observed: Observed) -> step.Change | step.NoChange:
     if observed.inhabitants:
         return step.NoChange(f"tenants still use it: {', '.join(observed.inhabitants)}")
     return step.Change("stop the database server; no tenant uses it")
-
-
-def _name(context: EnvironmentContext) -> str:
-    return f"{manifest.prefix(context.environment.name)}.{manifest.SERVER}"
-
-
-def _network(context: EnvironmentContext) -> str:
-    return manifest.prefix(context.environment.name)

@@ -152,6 +152,10 @@ class _Networks(Networks):
     def named(self, name: str) -> Thing | None:
         return self._world.networks.get(name)
 
+    def found(self, labels: Mapping[str, str]) -> tuple[Thing, ...]:
+        everything = sorted(self._world.networks.values(), key=lambda each: each.name)
+        return tuple(each for each in everything if labels.items() <= each.labels.items())
+
     def make(self, name: str, labels: Mapping[str, str]) -> None:
         if name in self._world.networks:
             raise _taken("network", name)

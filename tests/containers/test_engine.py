@@ -136,6 +136,9 @@ def test_networks_are_made_connected_and_removed(there):
     assert raised.value.status == 409
     made.networks.make(f"{name}-2", MARK)
     made.containers.start(container(there, network=name))
+    assert [each.name for each in made.networks.found(MARK)] == [name, f"{name}-2"]
+    assert made.networks.found({**MARK, "another": "label"}) == ()
+    made.networks.connect(f"{name}-2", name, "alias")
     made.networks.connect(f"{name}-2", name, "alias")
     assert made.containers.named(name).networks == (name, f"{name}-2")
     made.networks.remove(f"{name}-2")

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.config import places
+from airflow_platform.config import built, places
 from airflow_platform.engine import step as engine
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.steps import database_server
@@ -50,6 +50,15 @@ def asked(monkeypatch):
 
     monkeypatch.setattr(postgresql, "connected", connected)
     return found
+
+
+@pytest.fixture
+def record(tmp_path):
+    """What `inv build` wrote."""
+    image = built.Image("metadata-database", "airflow-platform/metadata-database:1", IMAGE, "amd64", 1)
+    path = tmp_path / "images.json"
+    path.write_text(built.Built({image.name: image}, "", "3.3.2", "1", ()).to_json())
+    return path
 
 
 @pytest.fixture
@@ -125,7 +134,7 @@ def test_the_server_is_started_waited_for_and_told(server, calls_of, world, aske
 
 def test_other_settings_restart_it(server, calls_of, world, asked):
     calls_of().run(server)
-    again, _ = calls_of(connections=33).twice(server)
+    again, _ = calls_of(server_connections=333).twice(server)
     assert again.text == "restart the database server with other settings"
 
 
@@ -156,6 +165,62 @@ def test_it_stays_while_a_tenant_uses_it_and_goes_with_the_last(server, calls_of
     assert world.containers == {}
     assert world.networks == {}
     assert set(world.volumes) == {NAME}
+
+
+def test_a_new_one_is_let_into_the_networks_of_all_tenants_selected_or_not(
+    server, calls_of, world, asked, dev
+):
+    for tenant in ("analytics", "no-longer-declared"):
+        world.networks[f"airflow.dev.{tenant}"] = Thing(
+            f"airflow.dev.{tenant}", manifest.labels(str(dev.directory), tenant)
+        )
+    world.networks["airflow.dev.theirs"] = Thing("airflow.dev.theirs", manifest.labels("/another", "theirs"))
+    calls_of().twice(server)
+    inside = ("airflow.dev", "airflow.dev.analytics", "airflow.dev.no-longer-declared")
+    assert world.containers[NAME].networks == inside
+    del world.containers[NAME]
+    calls_of().twice(server)
+    assert world.containers[NAME].networks == inside
+
+
+def test_one_whose_start_was_cut_short_is_let_in_without_a_restart(server, calls_of, world, asked, dev):
+    calls_of().run(server)
+    before = world.containers[NAME].id
+    name = "airflow.dev.finance"
+    world.networks[name] = Thing(name, manifest.labels(str(dev.directory), "finance"))
+    again, _ = calls_of().twice(server)
+    assert again.text == f"let the database server into {name}"
+    assert world.containers[NAME].id == before
+
+
+def test_on_the_way_down_it_is_kept_out_of_the_networks_that_are_being_removed(
+    volume, calls_of, world, asked, dev, record
+):
+    calls_of().run(volume)
+    access = database_server.DatabaseAccess(dev, world.opened, record=record)
+    for tenant in ("analytics", "finance"):
+        world.networks[f"airflow.dev.{tenant}"] = Thing(
+            f"airflow.dev.{tenant}", manifest.labels(str(dev.directory), tenant)
+        )
+    calls_of(engine.Goal.ABSENT).twice(access)
+    assert world.containers[NAME].networks == ("airflow.dev", "airflow.dev.finance")
+
+
+def test_another_tenant_does_not_restart_it_under_the_others(server, world, asked):
+    outputs = {"database-volume": {}, "images": {"images": {"metadata-database": IMAGE}}}
+    for tenants in (["analytics"], ["analytics", "finance"]):
+        environment = specs.environment("dev", *tenants, runtime="docker")
+        ran = calling.Calls(outputs, environment=environment).run(server)
+    assert ran.text == "the database server runs"
+
+
+def test_more_tenants_than_it_has_connections_for_are_told_before_anything_is_changed(server, calls_of):
+    assert calls_of(connections=480).faults(server) == []
+    (fault,) = calls_of(connections=481).faults(server)
+    assert fault.thing == "docker.server_connections of dev"
+    assert fault.cause == "It is 500, and 501 are needed: 20 for itself and 481 for each tenant."
+    assert calls_of(connections=481, server_connections=501).faults(server) == []
+    assert calls_of(engine.Goal.ABSENT, connections=481).faults(server) == []
 
 
 def test_a_server_of_somebody_else_is_told_and_left_alone(server, calls_of, world, asked):

@@ -25,6 +25,15 @@ class Networks:
             found = [each for each in self._api.networks(names=[name]) if each["Name"] == name]
         return Thing(name, found[0]["Labels"] or {}) if found else None
 
+    def found(self, labels: Mapping[str, str]) -> tuple[Thing, ...]:
+        """All networks with these labels, by name."""
+        filters = {"label": [f"{key}={value}" for key, value in labels.items()]}
+        with engine.translated("networks"):
+            listed = self._api.networks(filters=filters)
+        return tuple(
+            Thing(each["Name"], each["Labels"]) for each in sorted(listed, key=lambda each: each["Name"])
+        )
+
     def make(self, name: str, labels: Mapping[str, str]) -> None:
         """Make a bridge network of its own; containers of others do not reach into it."""
         with engine.translated(f"network {name}"):
@@ -40,9 +49,10 @@ class Networks:
             self._api.remove_network(name)
 
     def connect(self, name: str, container: str, alias: str) -> None:
-        """Let a container be reached in a network under a name."""
+        """Let a container be reached in a network under a name; nothing happens when it is there."""
         with engine.translated(f"network {name}"):
-            self._api.connect_container_to_network(container, name, aliases=[alias])
+            if name not in self._api.inspect_container(container)["NetworkSettings"]["Networks"]:
+                self._api.connect_container_to_network(container, name, aliases=[alias])
 
 
 class Volumes:
