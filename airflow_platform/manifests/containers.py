@@ -23,6 +23,9 @@ AIRFLOW_COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 
 WORKER, BROKER, SNOWFLAKE, SERVER = "worker", "broker", "fakesnow", "metadata-database"
 
+MIGRATION = "migration"
+"""The container that migrates the metadata database, and ends."""
+
 AIRFLOW_USER = 50000
 """The user id of Airflow's images: the official image's."""
 
@@ -144,7 +147,7 @@ class TenantContainers:
     def migration(self) -> Container:
         """The one that brings the metadata database to the revision of its Airflow, and ends."""
         return replace(
-            self._base("migration", image="api-server"),
+            self._base(MIGRATION, image="api-server"),
             command=("airflow", "db", "migrate"),
             environment=airflow.environment(self.tenant, self.environment.dags, self._installation()),
             files=self._airflow_files(),

@@ -13,6 +13,7 @@ from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import containers as manifests
+from airflow_platform.steps import ownership
 from airflow_platform.steps.contexts import TenantContext, TenantStep, asked_restarts, warm_up
 from airflow_platform.steps.handed import handed
 from airflow_platform.tools import airflow
@@ -53,7 +54,7 @@ class Containers(TenantStep):
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
         self._place = place
         self._open = engine
-        self._owner = str(place.directory)
+        self._owner = ownership.of(place)
 
     def observe(self, context: TenantContext) -> Observed:
         with self._open() as engine:
@@ -62,7 +63,7 @@ class Containers(TenantStep):
                 return Observed((), found, "")
             wanted = self._wanted(context)
             for each in wanted:
-                self._require_ours(engine, each.name)
+                self._owner.require("container", engine.containers.named(each.name))
             return Observed(wanted, found, self._missing(context, engine, wanted))
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
@@ -166,13 +167,7 @@ class Containers(TenantStep):
         return {name: step.digest([keys, certificate, asked.get(name, "")]) for name in names}
 
     def _found(self, context: TenantContext, engine: opened.Engine) -> tuple[Found, ...]:
-        return engine.containers.found(manifests.labels(self._owner, context.tenant.name))
-
-    def _require_ours(self, engine: opened.Engine, name: str) -> None:
-        found = engine.containers.named(name)
-        opened.require_ours(
-            "container", name, found.labels if found else None, (manifests.OWNER, self._owner)
-        )
+        return engine.containers.found(manifests.labels(self._owner.value, context.tenant.name))
 
     def _connected(self, context: TenantContext) -> AbstractContextManager[airflow.Airflow]:
         place = self._place.tenant(context.tenant.name)

@@ -6,6 +6,7 @@ from airflow_platform import errors, secrets
 from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import containers as manifest
+from airflow_platform.steps import ownership
 from airflow_platform.steps.contexts import EnvironmentContext
 from airflow_platform.tools import postgresql
 from airflow_platform.tools.containers import opened
@@ -33,18 +34,25 @@ class DatabaseContainer:
 
     def __init__(self, place: places.EnvironmentPlace) -> None:
         self._place = place
-        self._owner = str(place.directory)
+        self._owner = ownership.of(place)
 
     def wanted(self, context: EnvironmentContext, image: str) -> Container:
         """As it should be; its password must be there."""
         password = self._password()
         context.programs.mask.add(password)
-        return manifest.server(context.environment, owner=self._owner, image=image, password=password)
+        return manifest.server(context.environment, owner=self._owner.value, image=image, password=password)
 
     def start(self, context: EnvironmentContext, engine: opened.Engine, wanted: Container) -> None:
-        """Start it in the place of one that may be there, let it in, and wait until it answers."""
-        if engine.networks.named(network_of(context)) is None:
-            engine.networks.make(network_of(context), manifest.labels(self._owner))
+        """Start it in the place of one that may be there, let it in, and wait until it answers.
+
+        Raises:
+            StepError: Its name or its network's is somebody else's; or it does not answer in time.
+        """
+        network = engine.networks.named(network_of(context))
+        self._owner.require("network", network)
+        self._owner.require("container", engine.containers.named(wanted.name))
+        if network is None:
+            engine.networks.make(network_of(context), manifest.labels(self._owner.value))
         engine.containers.remove(wanted.name)
         engine.containers.start(wanted)
         self.let_in(context, engine)
@@ -69,7 +77,7 @@ class DatabaseContainer:
         On the way down those of the selected ones do not count, because they are being removed.
         """
         leaving = {each.name for each in context.tenants} if context.goal is step.Goal.ABSENT else set()
-        networks = engine.networks.found({manifest.OWNER: self._owner})
+        networks = engine.networks.found({self._owner.label: self._owner.value})
         tenants = {each.name: each.labels.get(manifest.TENANT) for each in networks}
         there = found.networks if found else ()
         return tuple(

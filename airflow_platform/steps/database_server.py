@@ -12,8 +12,10 @@ from airflow_platform import errors
 from airflow_platform.config import built, places
 from airflow_platform.engine import step
 from airflow_platform.manifests import containers as manifest
+from airflow_platform.steps import ownership
 from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
 from airflow_platform.steps.database_container import DatabaseContainer, name_of, network_of
+from airflow_platform.steps.ownership import ThingT
 from airflow_platform.tools import files
 from airflow_platform.tools.containers import opened
 from airflow_platform.tools.containers.spec import Container, Found
@@ -29,20 +31,21 @@ class DatabaseVolume(EnvironmentStep):
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
         self._place = place
         self._open = engine
-        self._mark = (manifest.OWNER, str(place.directory))
+        self._owner = ownership.of(place)
 
-    def observe(self, context: EnvironmentContext) -> tuple[bool, bool]:
-        """Whether the volume is there, and whether the password is."""
-        name = name_of(context)
+    def observe(self, context: EnvironmentContext) -> tuple[bool, bool, str]:
+        """Whether the volume is there, whether the password is, and whose the volume is if it is not ours."""
         with self._open() as engine:
-            found = engine.volumes.named(name)
-        opened.require_ours("volume", name, found.labels if found else None, self._mark)
-        return found is not None, self._place.server_password.is_file()
+            named = engine.volumes.named(name_of(context))
+        found, stranger = ownership.own(self._owner, context.goal, "volume", named)
+        return found is not None, self._place.server_password.is_file(), stranger
 
-    def plan(self, context: EnvironmentContext, observed: tuple[bool, bool]) -> step.Change | step.NoChange:
-        volume, password = observed
+    def plan(
+        self, context: EnvironmentContext, observed: tuple[bool, bool, str]
+    ) -> step.Change | step.NoChange:
+        volume, password, stranger = observed
         if context.goal is step.Goal.ABSENT:
-            return self._plan_removal(volume)
+            return self._plan_removal(volume, stranger)
         if volume and not password:
             raise errors.StepError(
                 f"{self._place.server_password} is gone, and nobody else knows the database server's password.",
@@ -61,12 +64,12 @@ class DatabaseVolume(EnvironmentStep):
             if not password.is_file():
                 files.make_directory(password.parent, mode=0o700)
                 files.write(password, random.token_urlsafe(32), mode=0o600)
-            engine.volumes.make(name, manifest.labels(self._mark[1], component=manifest.SERVER))
+            engine.volumes.make(name, manifest.labels(self._owner.value, component=manifest.SERVER))
         return {}
 
-    def _plan_removal(self, volume: bool) -> step.Change | step.NoChange:
+    def _plan_removal(self, volume: bool, stranger: str) -> step.Change | step.NoChange:
         if not volume:
-            return step.NoChange("it is not there")
+            return step.NoChange(stranger or "it is not there")
         if inhabitants := self._place.found():
             return step.NoChange(f"tenants still use it: {', '.join(inhabitants)}")
         return step.Change("delete the volume with the databases; no tenant is left")
@@ -83,6 +86,8 @@ class Observed:
     inhabitants: tuple[str, ...]
     closed: tuple[str, ...] = ()
     """On the way up: networks of tenants in which it is not, declared and selected or not."""
+    stranger: str = ""
+    """On the way down: what has its names and is not ours."""
 
 
 class DatabaseServer(EnvironmentStep):
@@ -94,7 +99,7 @@ class DatabaseServer(EnvironmentStep):
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
         self._container = DatabaseContainer(place)
         self._open = engine
-        self._mark = (manifest.OWNER, str(place.directory))
+        self._owner = ownership.of(place)
 
     def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
         settings, tenants = context.environment.docker, len(context.environment.tenants)
@@ -109,19 +114,17 @@ class DatabaseServer(EnvironmentStep):
 
     def observe(self, context: EnvironmentContext) -> Observed:
         with self._open() as engine:
-            network = engine.networks.named(network_of(context))
-            found = engine.containers.named(name_of(context))
+            network, theirs = self._own(context, "network", engine.networks.named(network_of(context)))
+            found, stranger = self._own(context, "container", engine.containers.named(name_of(context)))
             closed = self._container.closed(context, engine, found)
-            others = engine.containers.found({self._mark[0]: self._mark[1]})
-        for kind, thing in (("network", network), ("container", found)):
-            if thing is not None:
-                opened.require_ours(kind, thing.name, thing.labels, self._mark)
+            others = engine.containers.found({self._owner.label: self._owner.value})
         return Observed(
             wanted=None if context.goal is step.Goal.ABSENT else self._wanted(context),
             found=found,
             network=network is not None,
             inhabitants=tuple(sorted({t for each in others if (t := each.labels.get(manifest.TENANT))})),
             closed=closed,
+            stranger="; ".join(filter(None, (stranger, theirs))),
         )
 
     def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
@@ -143,8 +146,10 @@ class DatabaseServer(EnvironmentStep):
         name = name_of(context)
         with self._open() as engine:
             if context.goal is step.Goal.ABSENT:
-                engine.containers.remove(name)
-                engine.networks.remove(network_of(context))
+                if self._owner.owns(engine.containers.named(name)):
+                    engine.containers.remove(name)
+                if self._owner.owns(engine.networks.named(network_of(context))):
+                    engine.networks.remove(network_of(context))
                 return {}
             if change.details["do"] == "start":
                 self._container.start(context, engine, self._wanted(context))
@@ -153,6 +158,9 @@ class DatabaseServer(EnvironmentStep):
             found = engine.containers.named(name)
         assert found is not None
         return self._container.outputs(found)
+
+    def _own(self, context: EnvironmentContext, kind: str, thing: ThingT | None) -> tuple[ThingT | None, str]:
+        return ownership.own(self._owner, context.goal, kind, thing)
 
     def _wanted(self, context: EnvironmentContext) -> Container:
         context.outputs("database-volume")  # With `--plan` it is unknown yet, and so is the password.
@@ -180,23 +188,25 @@ class DatabaseAccess(EnvironmentStep):
         self._container = DatabaseContainer(place)
         self._open = engine
         self._record = record
+        self._owner = ownership.of(place)
 
-    def observe(self, context: EnvironmentContext) -> tuple[Found | None, bool]:
-        """The server's container, and whether its data are there."""
+    def observe(self, context: EnvironmentContext) -> tuple[bool, bool, str]:
+        """Whether the server runs, whether its data are there, and whose they are if they are not ours."""
         with self._open() as engine:
             found = engine.containers.named(name_of(context))
             volume = engine.volumes.named(name_of(context))
-        return found, volume is not None
+        runs = found is not None and found.running and self._owner.owns(found)
+        return runs, self._owner.owns(volume), self._owner.stranger("volume", volume)
 
     def plan(
-        self, context: EnvironmentContext, observed: tuple[Found | None, bool]
+        self, context: EnvironmentContext, observed: tuple[bool, bool, str]
     ) -> step.Change | step.NoChange:
-        found, volume = observed
+        runs, volume, stranger = observed
         if context.goal is step.Goal.PRESENT:
             return step.NoChange("the tenants' databases can be reached")
         if not volume:
-            return step.NoChange("there is no database")
-        if found is not None and found.running:
+            return step.NoChange(f"there is a {stranger}" if stranger else "there is no database")
+        if runs:
             return step.NoChange("the database server runs")
         return step.Change("start the database server, to drop what the tenants have in it")
 
@@ -215,7 +225,7 @@ class DatabaseAccess(EnvironmentStep):
 
 def _plan_stop(observed: Observed) -> step.Change | step.NoChange:
     if observed.found is None and not observed.network:
-        return step.NoChange("it does not run")
+        return step.NoChange(observed.stranger or "it does not run")
     if observed.inhabitants:
         return step.NoChange(f"tenants still use it: {', '.join(observed.inhabitants)}")
     return step.Change("stop the database server; no tenant uses it")

@@ -9,6 +9,7 @@ from airflow_platform import errors, secrets
 from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import containers as manifest
+from airflow_platform.steps import ownership
 from airflow_platform.steps.contexts import TenantContext, TenantStep
 from airflow_platform.steps.handed import handed
 from airflow_platform.tools import postgresql, postgresql_copies
@@ -53,6 +54,8 @@ class Migration(TenantStep):
 
     def observe(self, context: TenantContext) -> Observed:
         images = context.outputs("images")
+        with self._open() as engine:
+            ownership.of(self._place).require("container", engine.containers.named(_container(context)))
         # As the tenant, never as the administrator: a tenant decides what a table of its own does when read.
         role = context.outputs("database-role")["role"]
         password = secrets.Secret(self._place.tenant(context.tenant.name).database_password.read_text())
@@ -111,3 +114,7 @@ class Migration(TenantStep):
         server, database = self._server(context), context.outputs("database-role")["database"]
         context.progress("copying the database")
         postgresql_copies.copy(server, database, f"{database}.{revision}")
+
+
+def _container(context: TenantContext) -> str:
+    return f"{manifest.prefix(context.environment.name, context.tenant.name)}.{manifest.MIGRATION}"

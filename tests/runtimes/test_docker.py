@@ -7,6 +7,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.config import built, paths, places
+from airflow_platform.engine import step
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.runtimes import choosing, docker, runtime
 from airflow_platform.testing import containers as testing
@@ -14,6 +15,7 @@ from airflow_platform.testing import specs
 from airflow_platform.tools import ports, postgresql
 from airflow_platform.tools.containers import engine, opened
 from airflow_platform.tools.containers.spec import Container, Thing
+from tests.steps import calling
 
 MINE = "airflow.dev.analytics"
 SERVER = "airflow.dev.metadata-database"
@@ -113,8 +115,6 @@ def test_a_missing_container_is_told_by_its_component(one, world, place):
 
 
 def test_the_commit_is_read_as_the_tenant(one, world, place, monkeypatch):
-    place.server_password.parent.mkdir()
-    place.server_password.write_text("of the administrator")
     place.tenant("analytics").database_password.write_text("of the tenant")
     asked = []
     monkeypatch.setattr(postgresql, "bundle_version", lambda at, bundle: asked.append(at) or "c0ffee")
@@ -123,6 +123,37 @@ def test_the_commit_is_read_as_the_tenant(one, world, place, monkeypatch):
     assert one.dag_commit("analytics") == "c0ffee"
     (at,) = asked
     assert (at.user, at.password.reveal(), at.port) == ("dev_analytics", "of the tenant", testing.FIRST_PORT)
+
+
+def theirs(world, component, tenant="analytics", **fields):
+    """A container of another checkout's, under a name of ours."""
+    return start(world, places.EnvironmentPlace(paths.state("another")), component, tenant, **fields)
+
+
+def test_the_database_of_another_checkout_is_not_asked(one, world, place, monkeypatch):
+    theirs(world, "metadata-database", tenant="", ports={5432: 0})
+    place.tenant("analytics").database_password.write_text("of the tenant")
+    monkeypatch.setattr(
+        postgresql, "bundle_version", lambda at, bundle: pytest.fail(f"{at} was told a password")
+    )
+    assert one.dag_commit("analytics") == ""
+
+
+@pytest.mark.parametrize("owner", ["another", "dev"])
+def test_on_the_way_down_only_an_own_server_is_the_administrators(one, world, place, environment, owner):
+    start(world, places.EnvironmentPlace(paths.state(owner)), "metadata-database", "", ports={5432: 0})
+    place.server_password.parent.mkdir()
+    place.server_password.write_text("of the administrator")
+    calls = calling.Calls(environment=environment, goal=step.Goal.ABSENT)
+    found = one._server_if_any(calls.context(step.Scope.TENANT))
+    assert (found is not None) == (owner == "dev")
+
+
+def test_what_runs_in_another_checkouts_container_is_not_shown_and_nothing_is_run_there(one, world):
+    world.logs[theirs(world, "api-server")] = [(1.0, "theirs")]
+    assert list(one.last_lines("analytics", ["api-server"], 9)) == []
+    with pytest.raises(errors.UsageError, match="not up"):
+        one.run_airflow(specs.tenant(), ["version"])
 
 
 def test_a_port_that_the_tenants_own_container_has_is_no_strangers(one, world, place, monkeypatch):

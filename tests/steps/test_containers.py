@@ -220,6 +220,9 @@ class TestNetwork:
         world.networks[MINE] = Thing(MINE, {})
         with pytest.raises(errors.StepError, match="this toolkit did not make it"):
             calls_of().plan(step)
+        down = calls_of(engine.Goal.ABSENT).run(step)
+        assert down.text == f"there is a network {MINE}, and this toolkit did not make it"
+        assert set(world.networks) == {MINE, "airflow.dev"}
 
     def test_it_goes_and_the_server_stays(self, step, calls_of, world):
         calls_of().run(step)
@@ -241,6 +244,13 @@ class TestVolumes:
         assert world.volumes == {}
 
     def test_one_of_somebody_else_is_told(self, step, calls_of, world):
+        calls_of().run(step)
         world.volumes[f"{MINE}.logs"] = Thing(f"{MINE}.logs", {})
         with pytest.raises(errors.StepError, match=r"volume airflow\.dev\.analytics\.logs, and this toolkit"):
             calls_of().plan(step)
+        down = [calls_of(engine.Goal.ABSENT).run(step).text for _ in range(2)]
+        assert down == [
+            f"delete volumes {MINE}.snowflake",
+            f"there is a volume {MINE}.logs, and this toolkit did not make it",
+        ]
+        assert set(world.volumes) == {f"{MINE}.logs"}

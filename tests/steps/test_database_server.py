@@ -102,8 +102,14 @@ def test_a_volume_without_its_password_is_told_and_kept(volume, calls_of, world,
 
 def test_a_volume_of_somebody_else_is_told(volume, calls_of, world):
     world.volumes[NAME] = Thing(NAME, {manifest.OWNER: "/another"})
-    with pytest.raises(errors.StepError, match="it belongs to /another"):
+    with pytest.raises(errors.StepError, match="it belongs to /another") as raised:
         calls_of().plan(volume)
+    assert f"Take it down from there, or remove it if nobody needs it: `docker volume rm {NAME}`" in str(
+        raised.value
+    )
+    down = calls_of(engine.Goal.ABSENT).run(volume)
+    assert down.text == f"there is a volume {NAME}, and it belongs to /another"
+    assert set(world.volumes) == {NAME}
 
 
 def test_the_volume_goes_with_the_last_tenant(volume, calls_of, world, dev):
@@ -193,19 +199,6 @@ def test_one_whose_start_was_cut_short_is_let_in_without_a_restart(server, calls
     assert world.containers[NAME].id == before
 
 
-def test_on_the_way_down_it_is_kept_out_of_the_networks_that_are_being_removed(
-    volume, calls_of, world, asked, dev, record
-):
-    calls_of().run(volume)
-    access = database_server.DatabaseAccess(dev, world.opened, record=record)
-    for tenant in ("analytics", "finance"):
-        world.networks[f"airflow.dev.{tenant}"] = Thing(
-            f"airflow.dev.{tenant}", manifest.labels(str(dev.directory), tenant)
-        )
-    calls_of(engine.Goal.ABSENT).twice(access)
-    assert world.containers[NAME].networks == ("airflow.dev", "airflow.dev.finance")
-
-
 def test_another_tenant_does_not_restart_it_under_the_others(server, world, asked):
     outputs = {"database-volume": {}, "images": {"images": {"metadata-database": IMAGE}}}
     for tenants in (["analytics"], ["analytics", "finance"]):
@@ -226,7 +219,64 @@ def test_more_tenants_than_it_has_connections_for_are_told_before_anything_is_ch
 def test_a_server_of_somebody_else_is_told_and_left_alone(server, calls_of, world, asked):
     calls_of().run(server)
     world.containers[NAME] = dataclasses.replace(world.containers[NAME], labels={})
-    with pytest.raises(errors.StepError, match="this toolkit did not make it"):
+    world.networks["airflow.dev"] = Thing("airflow.dev", manifest.labels("/another"))
+    before = dict(world.containers)
+    with pytest.raises(errors.StepError, match="it belongs to /another") as raised:
         calls_of().plan(server)
-    with pytest.raises(errors.StepError, match="this toolkit did not make it"):
-        calls_of(engine.Goal.ABSENT).plan(server)
+    assert "`docker network rm airflow.dev`" in raised.value.hint
+    down = calls_of(engine.Goal.ABSENT).run(server)
+    assert down.text == (
+        f"there is a container {NAME}, and this toolkit did not make it; "
+        "there is a network airflow.dev, and it belongs to /another"
+    )
+    assert world.containers == before
+    assert set(world.networks) == {"airflow.dev"}
+
+
+def test_what_is_ours_goes_and_what_is_somebody_elses_stays(server, calls_of, world, asked):
+    calls_of().run(server)
+    world.networks["airflow.dev"] = Thing("airflow.dev", manifest.labels("/another"))
+    down, _ = calls_of(engine.Goal.ABSENT).twice(server)
+    assert down.text == "stop the database server; no tenant uses it"
+    assert world.containers == {}
+    assert set(world.networks) == {"airflow.dev"}
+
+
+class TestAccess:
+    """What must be there before tenants' databases are dropped."""
+
+    @pytest.fixture
+    def access(self, volume, dev, world, record, calls_of):
+        calls_of().run(volume)
+        return database_server.DatabaseAccess(dev, world.opened, record=record)
+
+    def test_a_stopped_server_is_started(self, access, calls_of, world, asked):
+        first, _ = calls_of(engine.Goal.ABSENT).twice(access)
+        assert first.text == "start the database server, to drop what the tenants have in it"
+        assert world.containers[NAME].running
+
+    def test_it_is_kept_out_of_the_networks_that_are_being_removed(self, access, calls_of, world, asked, dev):
+        for tenant in ("analytics", "finance"):
+            world.networks[f"airflow.dev.{tenant}"] = Thing(
+                f"airflow.dev.{tenant}", manifest.labels(str(dev.directory), tenant)
+            )
+        calls_of(engine.Goal.ABSENT).twice(access)
+        assert world.containers[NAME].networks == ("airflow.dev", "airflow.dev.finance")
+
+    @pytest.mark.parametrize("state", ["running", "exited"])
+    def test_one_of_somebody_else_is_neither_used_nor_replaced(
+        self, access, calls_of, world, asked, server, state
+    ):
+        calls_of().run(server)
+        theirs = dataclasses.replace(world.containers[NAME], labels={manifest.OWNER: "/another"}, state=state)
+        world.containers[NAME] = theirs
+        with pytest.raises(errors.StepError, match="it belongs to /another") as raised:
+            calls_of(engine.Goal.ABSENT).run(access)
+        assert f"`docker rm --force {NAME}`" in raised.value.hint
+        assert world.containers[NAME] == theirs
+
+    def test_data_of_somebody_else_are_none_of_ours(self, access, calls_of, world):
+        world.volumes[NAME] = Thing(NAME, {manifest.OWNER: "/another"})
+        ran = calls_of(engine.Goal.ABSENT).run(access)
+        assert ran.text == f"there is a volume {NAME}, and it belongs to /another"
+        assert world.containers == {}

@@ -131,6 +131,16 @@ def test_a_migration_that_fails_shows_its_last_lines_without_secrets(step, calls
     assert not [line for line in calls.news if secret in line]
 
 
+def test_a_container_of_somebody_else_is_told_and_left_alone(step, calls, database, world):
+    image = next(iter(world.images))
+    theirs = Container(name=f"{MINE}.migration", image=image, labels=manifest.labels("/another", "analytics"))
+    world.engine().containers.start(theirs)
+    with pytest.raises(errors.StepError, match="migration, and it belongs to /another"):
+        calls.run(step)
+    assert database.revision == ""
+    assert set(world.containers) == {theirs.name}
+
+
 def test_what_is_migrated_with_is_the_tenants_own(step, calls, database, world):
     calls.run(step)
     spec = world.specs[f"{MINE}.migration"]
