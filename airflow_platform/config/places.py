@@ -55,6 +55,11 @@ class TenantPlace:
         return self.directory / "ports.json"
 
     @property
+    def migrated(self) -> Path:
+        """Where PostgreSQL has the database: the revision to which it was migrated, to the very end."""
+        return self.directory / "migrated"
+
+    @property
     def settings(self) -> Path:
         """Which connections, variables and pools the toolkit wrote, with keyed digests, as JSON."""
         return self.directory / "settings.json"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow_platform import errors, programs, secrets
 from airflow_platform.config import built, paths, places, specs, versions
-from airflow_platform.engine import plugins, step, store
+from airflow_platform.engine import plugins, signals, step, store
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import containers as manifests
 from airflow_platform.runtimes import images, installed, runtime
@@ -71,7 +71,7 @@ class DockerRuntime:
             keys.Keys(
                 place,
                 names=(*keys.NAMES, "database_password", "broker_password"),
-                has_data=lambda name: place.tenant(name).ports.exists(),
+                has_data=self._has_data,
             ),
             tenant_ports.TenantPorts(place, self._needs()),
             tenant_certificates.TenantCertificates(place),
@@ -191,8 +191,9 @@ class DockerRuntime:
                     f"Tenant {tenant.name} is not up.",
                     hint=f"Run: inv tenant-up --env={self._environment.name}",
                 )
-            command = ("/entrypoint", "airflow", *arguments)
-            return engine.containers.execute(name, command, on_output=_pass_on)
+            command, interruption = ("/entrypoint", "airflow", *arguments), programs.Interruption()
+            with signals.handled(interruption):
+                return engine.containers.execute(name, command, on_output=_pass_on, interruption=interruption)
 
     def versions(self) -> Mapping[str, runtime.Version]:
         recorded = built.read()
@@ -206,6 +207,14 @@ class DockerRuntime:
             "Each tenant has containers, a network, keys and a database of its own; tenants share the "
             "database server, this machine's kernel and its Docker engine."
         )
+
+    def _has_data(self, tenant: str) -> bool:
+        """Whether a metadata database may have been encrypted with the tenant's key.
+
+        Settings are what is encrypted first; in installations from before there was a mark they tell it.
+        """
+        place = self._place.tenant(tenant)
+        return place.migrated.exists() or place.settings.exists()
 
     def _images(self) -> tuple[str, ...]:
         return (*self.component_names(), manifests.SERVER)

@@ -143,7 +143,7 @@ class Containers(TenantStep):
         there = {each.name: each for each in self._found(context, engine)}
         components = {each.labels[manifests.COMPONENT]: there.get(each.name) for each in wanted}
         with self._connected(context) as client:
-            return wellness.missing(engine.containers, components, client)
+            return wellness.missing(engine.containers, components, client, context.programs.interruption)
 
     def _remove(self, context: TenantContext, engine: opened.Engine) -> step.Outputs:
         found = self._found(context, engine)

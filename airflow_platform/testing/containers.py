@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from airflow_platform import programs
 from airflow_platform.tools.containers import opened
-from airflow_platform.tools.containers.containers import TAIL, Containers, Ended
+from airflow_platform.tools.containers.containers import TAIL, Containers, Ended, late
 from airflow_platform.tools.containers.engine import EngineError
 from airflow_platform.tools.containers.networks import Networks, Volumes
 from airflow_platform.tools.containers.spec import DIGEST, Container, Found, Thing
@@ -39,8 +41,8 @@ class World:
     containers: dict[str, Found] = field(default_factory=dict)
     networks: dict[str, Thing] = field(default_factory=dict)
     volumes: dict[str, Thing] = field(default_factory=dict)
-    programs: dict[tuple[str, ...], tuple[int, str]] = field(default_factory=dict)
-    """What ends: by command, an exit code and what is printed; others are refused."""
+    programs: dict[tuple[str, ...], tuple[int | None, str]] = field(default_factory=dict)
+    """By command, what is printed and the exit code, None for one that never ends; others are refused."""
     logs: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     """What each container printed, and when."""
     specs: dict[str, Container] = field(default_factory=dict)
@@ -115,28 +117,51 @@ class _Containers(Containers):
     def remove(self, name: str, *, timeout: int | None = None) -> None:
         self._world.containers.pop(name, None)
 
-    def run(self, spec: Container, *, timeout: float, progress: Callable[[str], None]) -> Ended:
+    def run(
+        self,
+        spec: Container,
+        *,
+        timeout: float,
+        interruption: programs.Interruption,
+        progress: Callable[[str], None],
+    ) -> Ended:
         self.remove(spec.name, timeout=0)
         self.start(spec)
         try:
             code, printed = self._printed(spec.command)
+            for line in printed.splitlines():
+                progress(line)
+                interruption.raise_if_requested()
         finally:
             self.remove(spec.name, timeout=0)
-        for line in printed.splitlines():
-            progress(line)
+        if code is None:
+            raise late(spec.name, timeout)
         return Ended(code, tuple(printed.splitlines()[-TAIL:]))
 
-    def execute(self, name: str, command: Iterable[str], *, on_output: Callable[[bool, bytes], None]) -> int:
+    def execute(
+        self,
+        name: str,
+        command: Iterable[str],
+        *,
+        on_output: Callable[[bool, bytes], None],
+        interruption: programs.Interruption | None = None,
+        timeout: float = math.inf,
+    ) -> int:
         self._require(name)
         code, printed = self._printed(tuple(command))
         on_output(False, printed.encode())
+        if interruption is not None:
+            interruption.raise_if_requested()
+        if code is None:
+            assert timeout < math.inf, f"nobody would ever end {' '.join(command)}"
+            raise late(name, timeout)
         return code
 
     def lines(self, name: str, *, last: int | None = None, since: float = 0.0) -> Iterator[tuple[float, str]]:
         printed = self._world.logs.get(name, [])
         yield from [line for line in printed[-last if last else 0 :] if line[0] > since]
 
-    def _printed(self, command: tuple[str, ...]) -> tuple[int, str]:
+    def _printed(self, command: tuple[str, ...]) -> tuple[int | None, str]:
         assert command in self._world.programs, f"nobody said what {' '.join(command)} does"
         return self._world.programs[command]
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import io
+import signal
 import tarfile
 import uuid
 from pathlib import Path
 
 import pytest
 
-from airflow_platform import secrets
+from airflow_platform import errors, programs, secrets
 from airflow_platform.testing import containers as testing
 from airflow_platform.tools.containers import engine, opened
 from airflow_platform.tools.containers.spec import Container, File
@@ -17,6 +18,7 @@ MARK = {"airflow-platform.test": uuid.uuid4().hex}
 SLEEP = ("/bin/busybox", "sleep", "60")
 ECHO = ("/bin/busybox", "echo", "hello")
 FAIL = ("/bin/busybox", "sh", "-c", "echo no; exit 3")
+ENDLESS = ("/bin/busybox", "yes", "still here")
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +44,7 @@ def there(request):
     name = f"airflow-platform-test-{uuid.uuid4().hex[:8]}"
     if request.param == "in memory":
         world = testing.World(images={"sha256:1"})
-        world.programs = {ECHO: (0, "hello"), FAIL: (3, "no")}
+        world.programs = {ECHO: (0, "hello"), FAIL: (3, "no"), ENDLESS: (None, "still here\n" * 9)}
         yield world.engine(), "sha256:1", name
         return
     found = request.getfixturevalue("image")
@@ -104,14 +106,40 @@ def test_removing_is_done_once_and_again_does_nothing(there):
 def test_a_program_runs_to_its_end_and_leaves_no_container(there):
     made, _, name = there
     news = []
-    ended = made.containers.run(
-        container(there, command=ECHO, restarts=False), timeout=30, progress=news.append
-    )
+    ended = run(there, ECHO, progress=news.append)
     assert (ended.code, ended.tail, news) == (0, ("hello",), ["hello"])
-    failed = made.containers.run(
-        container(there, command=FAIL, restarts=False), timeout=30, progress=news.append
-    )
+    failed = run(there, FAIL)
     assert (failed.code, failed.tail) == (3, ("no",))
+    assert made.containers.named(name) is None
+
+
+def run(there, command, *, timeout=30.0, interruption=None, progress=lambda line: None):
+    made, _, _ = there
+    return made.containers.run(
+        container(there, command=command, restarts=False),
+        timeout=timeout,
+        interruption=interruption or programs.Interruption(),
+        progress=progress,
+    )
+
+
+def test_a_program_that_goes_on_printing_is_ended_in_time_and_leaves_no_container(there):
+    made, _, name = there
+    with pytest.raises(engine.EngineError, match="did not end within 1 s"):
+        run(there, ENDLESS, timeout=1)
+    assert made.containers.named(name) is None
+
+
+def test_a_signal_ends_it_while_it_prints(there):
+    made, _, name = there
+    interruption = programs.Interruption()
+    with pytest.raises(errors.Interrupted):
+        run(
+            there,
+            ENDLESS,
+            interruption=interruption,
+            progress=lambda line: interruption.request(signal.SIGTERM),
+        )
     assert made.containers.named(name) is None
 
 
@@ -124,6 +152,21 @@ def test_a_program_in_a_running_container(there):
     )
     assert (code, printed) == (0, [(False, b"hello")])
     assert made.containers.execute(name, FAIL, on_output=lambda is_error, data: None) == 3
+
+
+def test_a_program_in_a_container_is_waited_for_until_its_time_is_over_or_a_signal_comes(there):
+    made, _, name = there
+    made.containers.start(container(there))
+    with pytest.raises(engine.EngineError, match="did not end within 1 s"):
+        made.containers.execute(name, ENDLESS, on_output=lambda is_error, data: None, timeout=1)
+    interruption = programs.Interruption()
+    with pytest.raises(errors.Interrupted):
+        made.containers.execute(
+            name,
+            ENDLESS,
+            on_output=lambda is_error, data: interruption.request(signal.SIGTERM),
+            interruption=interruption,
+        )
 
 
 def test_networks_are_made_connected_and_removed(there):
@@ -188,7 +231,9 @@ def test_files_are_put_in_before_the_start_and_belong_to_their_user(image):
     )
     with opened.opened(None) as made:
         # A root without capabilities may not read what belongs to another: as in our own containers.
-        ended = made.containers.run(spec, timeout=30, progress=lambda line: None)
+        ended = made.containers.run(
+            spec, timeout=30, interruption=programs.Interruption(), progress=lambda line: None
+        )
         assert ended.tail[0] == "50000 600"
         with engine.connected(None) as client:
             assert "of nobody else" not in str(client.api.containers(all=True))

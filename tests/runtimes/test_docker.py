@@ -1,6 +1,8 @@
 """Answers of the docker runtime about tenants in every state, and about an engine that is not there."""
 
 import io
+import os
+import signal
 import sys
 
 import pytest
@@ -77,6 +79,28 @@ def test_a_tenant_that_was_never_up(one, world):
     assert not one.is_running("analytics")
     with pytest.raises(errors.UsageError, match="Tenant analytics is not up"):
         one.run_airflow(specs.tenant(), ["version"])
+
+
+def test_a_lost_key_stops_a_tenant_only_when_something_may_be_encrypted_with_it(one, place, environment):
+    calls = calling.Calls(environment=environment)
+    (keys_step,) = [each for each in one.steps(runtime.Options()) if each.name == "keys"]
+    mine = place.tenant("analytics")
+    mine.ports.write_text('{"airflow": 18280}')
+    assert calls.faults(keys_step) == [], "a run was killed before it had made the keys"
+    for mark in (mine.migrated, mine.settings):
+        mark.write_text("{}")
+        (fault,) = calls.faults(keys_step)
+        assert fault.thing == str(mine.keys / "fernet_key")
+        mark.unlink()
+
+
+def test_a_signal_ends_airflows_own_cli(one, world, place, monkeypatch):
+    start(world, place, "api-server")
+    world.programs["/entrypoint", "airflow", "scheduler"] = (None, "goes on")
+    monkeypatch.setattr(docker, "_pass_on", lambda is_error, data: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(errors.Interrupted) as raised:
+        one.run_airflow(specs.tenant(), ["scheduler"])
+    assert raised.value.code == 143
 
 
 def test_a_tenant_is_found_by_its_directory_and_by_its_containers(one, world, place):

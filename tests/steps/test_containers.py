@@ -1,6 +1,7 @@
 """Components in containers: which are made anew, when they are healthy, when waiting ends, and their end."""
 
 import dataclasses
+import signal
 
 import pytest
 
@@ -182,6 +183,28 @@ def test_a_worker_that_does_not_answer_is_waited_for(step, calls_of, world):
     calls.patience.sleep = sleep
     calls.run(step)
     assert "an answer of the worker" in calls.news
+
+
+def test_a_worker_that_hangs_when_it_is_asked_counts_as_one_that_does_not_answer(step, calls_of, world):
+    calls_of().run(step)
+    world.programs[wellness.PING] = (None, "")
+    assert calls_of().plan(step).summary == "wait until healthy (an answer of the worker)"
+
+
+def test_a_signal_ends_the_question_to_the_worker(step, calls_of, world, monkeypatch):
+    calls = calls_of()
+    calls.run(step)
+    asked = []
+
+    def execute(self, name, command, *, interruption, **arguments):
+        asked.append(name)
+        interruption.request(signal.SIGTERM)
+        interruption.raise_if_requested()
+
+    monkeypatch.setattr(type(world.engine().containers), "execute", execute)
+    with pytest.raises(errors.Interrupted):
+        calls.plan(step)
+    assert asked == [f"{MINE}.worker"]
 
 
 def test_down_removes_all_of_the_tenant_and_nothing_else(step, calls_of, world):

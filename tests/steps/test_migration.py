@@ -1,5 +1,7 @@
 """The metadata database in PostgreSQL: migrated, copied before, never downgraded."""
 
+import signal
+
 import pytest
 
 from airflow_platform import errors, secrets
@@ -114,6 +116,44 @@ def test_a_used_one_is_copied_while_nobody_is_connected(step, calls, database, w
     first, _ = calls.twice(step)
     assert first.text == "back up, then migrate from revision old to new"
     assert database.copies == [("dev_analytics", "dev_analytics.old", "old")]
+
+
+def test_one_that_was_killed_after_alembic_wrote_its_revision_is_run_to_its_end(
+    step, calls, database, world, dev
+):
+    """Airflow's default pool and what its providers need come after that."""
+    world.programs[MIGRATE] = (137, "")
+    with pytest.raises(errors.StepError, match="exited 137"):
+        calls.run(step)
+    assert database.revision == "new"
+    world.programs[MIGRATE] = (0, "Database migrating done!")
+    again, _ = calls.twice(step)
+    assert again.text == "finish the migration to new, of which nothing says that it ended"
+    assert database.copies == []
+    assert dev.tenant("analytics").migrated.read_text() == "new"
+
+
+def test_a_newer_one_that_was_cut_short_is_finished_too(step, calls, database, dev):
+    dev.tenant("analytics").migrated.write_text("old")
+    database.revision = "new"
+    again, _ = calls.twice(step)
+    assert again.changed
+
+
+def test_a_signal_ends_it_while_it_prints(step, calls, database, world, dev):
+    world.programs[MIGRATE] = (None, "one line\nand another\n" * 9)
+    calls.programs.interruption.request(signal.SIGTERM)
+    with pytest.raises(errors.Interrupted):
+        calls.run(step)
+    assert world.containers == {}
+    assert not dev.tenant("analytics").migrated.exists()
+
+
+def test_one_that_never_ends_is_ended(step, calls, database, world):
+    world.programs[MIGRATE] = (None, "")
+    with pytest.raises(errors.StepError, match="did not end within 1800 s"):
+        calls.run(step)
+    assert world.containers == {}
 
 
 def test_one_of_a_newer_airflow_is_told_and_left_alone(step, calls, database):
