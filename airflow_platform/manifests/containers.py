@@ -66,6 +66,15 @@ _CPUS = 2.0
 
 MIB = 1024**2
 
+SERVER_PASSWORD = "/run/metadata-database/password"  # noqa: S105 - where it is.
+"""Where the database server finds its administrator's password."""
+
+SET_PASSWORD = (
+    "psql", "--username=postgres", "--dbname=postgres", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1",
+    f"--command=DO $$BEGIN EXECUTE format('ALTER ROLE postgres PASSWORD %L', pg_read_file('{SERVER_PASSWORD}')); END$$",
+)  # fmt: skip
+"""What gives the administrator that password, inside the server's container: nobody needs one there."""
+
 OWN_CONNECTIONS = 20
 """Connections of the database server that no tenant gets: the administrator's, and PostgreSQL's 3 reserved."""
 
@@ -267,9 +276,9 @@ def server(environment: specs.Environment, *, owner: str, image: str, password: 
         ),
         environment={
             "POSTGRES_USER": "postgres",
-            "POSTGRES_PASSWORD_FILE": "/run/metadata-database/password",
+            "POSTGRES_PASSWORD_FILE": SERVER_PASSWORD,
         },
-        files={"/run/metadata-database/password": File(password)},
+        files={SERVER_PASSWORD: File(password)},
         owner=SERVICE_USERS[SERVER],
         volumes={"/var/lib/postgresql/data": name},
         network=prefix(environment.name),

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import secrets as random
+
 from airflow_platform import errors, secrets
 from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.steps import ownership
 from airflow_platform.steps.contexts import EnvironmentContext
-from airflow_platform.tools import postgresql
+from airflow_platform.tools import files, postgresql, postgresql_errors
 from airflow_platform.tools.containers import opened
 from airflow_platform.tools.containers.spec import Container, Found
 
 READY_TIMEOUT = 120.0
 """Seconds until the server answers: 4 where its data are new, more after a crash."""
+
+PSQL_TIMEOUT = 30.0
+"""Seconds for one statement inside the container; it takes 0.1."""
 
 USER = "postgres"
 """The administrator."""
@@ -35,6 +40,13 @@ class DatabaseContainer:
     def __init__(self, place: places.EnvironmentPlace) -> None:
         self._place = place
         self._owner = ownership.of(place)
+
+    def make_password(self) -> None:
+        """Make the administrator's password, unless it is there."""
+        path = self._place.server_password
+        if not path.is_file():
+            files.make_directory(path.parent, mode=0o700)
+            files.write(path, random.token_urlsafe(32), mode=0o600)
 
     def wanted(self, context: EnvironmentContext, image: str) -> Container:
         """As it should be; its password must be there."""
@@ -58,7 +70,7 @@ class DatabaseContainer:
         self.let_in(context, engine)
         context.wait_for(
             "the database server",
-            lambda: self._missing(engine, wanted.name),
+            lambda: self._missing(context, engine, wanted.name),
             timeout=READY_TIMEOUT,
             hint=f"Look into its log: `docker logs {wanted.name}`.",
         )
@@ -94,7 +106,7 @@ class DatabaseContainer:
             "container": found.name,
         }
 
-    def _missing(self, engine: opened.Engine, name: str) -> str:
+    def _missing(self, context: EnvironmentContext, engine: opened.Engine, name: str) -> str:
         """What keeps the server from answering; "" for nothing."""
         found = engine.containers.named(name)
         if found is None or not found.running or not found.ports:
@@ -103,8 +115,26 @@ class DatabaseContainer:
         try:
             with postgresql.connected(server):
                 return ""
+        except postgresql_errors.LoginRefused as error:
+            return self._set_password(context, engine, name) or error.message
         except errors.PlatformError as error:
             return error.message
+
+    def _set_password(self, context: EnvironmentContext, engine: opened.Engine, name: str) -> str:
+        """Have the server take the password that its container was made with: its data may be older than that.
+
+        Returns:
+            What went wrong; "" for nothing.
+        """
+        said: list[str] = []
+        code = engine.containers.execute(
+            name,
+            manifest.SET_PASSWORD,
+            on_output=lambda is_error, data: said.append(data.decode(errors="replace")),
+            interruption=context.programs.interruption,
+            timeout=PSQL_TIMEOUT,
+        )
+        return f"its password ({context.programs.mask(''.join(said).strip())})" if code else ""
 
     def _password(self) -> secrets.Secret:
         return secrets.Secret(self._place.server_password.read_text())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets as random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from airflow_platform.steps import ownership
 from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
 from airflow_platform.steps.database_container import DatabaseContainer, name_of, network_of
 from airflow_platform.steps.ownership import ThingT
-from airflow_platform.tools import files
 from airflow_platform.tools.containers import opened
 from airflow_platform.tools.containers.spec import Container, Found
 
@@ -30,6 +28,7 @@ class DatabaseVolume(EnvironmentStep):
 
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
         self._place = place
+        self._container = DatabaseContainer(place)
         self._open = engine
         self._owner = ownership.of(place)
 
@@ -47,23 +46,18 @@ class DatabaseVolume(EnvironmentStep):
         if context.goal is step.Goal.ABSENT:
             return self._plan_removal(volume, stranger)
         if volume and not password:
-            raise errors.StepError(
-                f"{self._place.server_password} is gone, and nobody else knows the database server's password.",
-                hint="Put the file back, or begin anew: `inv tenant-down --delete-data`.",
-            )
+            path = self._place.server_password
+            return step.Change(f"make a new password for the database server: {path} is gone")
         return step.NoChange("it is there") if volume else step.Change(f"make volume {name_of(context)}")
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
-        name, password = name_of(context), self._place.server_password
+        name = name_of(context)
         with self._open() as engine:
             if context.goal is step.Goal.ABSENT:
                 engine.volumes.remove(name)
-                password.unlink(missing_ok=True)
+                self._place.server_password.unlink(missing_ok=True)
                 return {}
-            # The password comes first: a volume without one would be locked for ever.
-            if not password.is_file():
-                files.make_directory(password.parent, mode=0o700)
-                files.write(password, random.token_urlsafe(32), mode=0o600)
+            self._container.make_password()
             engine.volumes.make(name, manifest.labels(self._owner.value, component=manifest.SERVER))
         return {}
 
@@ -170,7 +164,7 @@ class DatabaseServer(EnvironmentStep):
 class DatabaseAccess(EnvironmentStep):
     """On the way down, before anything of the tenants is deleted: a server that was stopped is started.
 
-    Only a server that runs can drop what a tenant has in it. On the way up there is nothing to do.
+    So is one whose password was lost, with another. Only a server that runs can drop what a tenant has in it. On the way up there is nothing to do.
     """
 
     name = "database-access"
@@ -185,17 +179,19 @@ class DatabaseAccess(EnvironmentStep):
             engine: The way to the engine.
             record: What `inv build` wrote: on the way down, the step `images` is not asked.
         """
+        self._place = place
         self._container = DatabaseContainer(place)
         self._open = engine
         self._record = record
         self._owner = ownership.of(place)
 
     def observe(self, context: EnvironmentContext) -> tuple[bool, bool, str]:
-        """Whether the server runs, whether its data are there, and whose they are if they are not ours."""
+        """Whether the server runs and can be logged in to, whether its data are there, and whose they are if they are not ours."""
         with self._open() as engine:
             found = engine.containers.named(name_of(context))
             volume = engine.volumes.named(name_of(context))
         runs = found is not None and found.running and self._owner.owns(found)
+        runs = runs and self._place.server_password.is_file()
         return runs, self._owner.owns(volume), self._owner.stranger("volume", volume)
 
     def plan(
@@ -217,6 +213,7 @@ class DatabaseAccess(EnvironmentStep):
                 f"The database server is stopped, and {self._record} does not name its image.",
                 hint="Run `scripts/inv build`, then this again.",
             )
+        self._container.make_password()
         wanted = self._container.wanted(context, recorded.images[manifest.SERVER].id)
         with self._open() as engine:
             self._container.start(context, engine, wanted)

@@ -173,6 +173,14 @@ def test_on_the_way_down_only_an_own_server_is_the_administrators(one, world, pl
     assert (found is not None) == (owner == "dev")
 
 
+def test_on_the_way_down_a_lost_password_is_known_after_it_was_made_anew(one, world, place, environment):
+    start(world, place, "metadata-database", "", ports={5432: 0})
+    world.volumes[SERVER] = Thing(SERVER, manifest.labels(str(place.directory)))
+    calls = calling.Calls(environment=environment, goal=step.Goal.ABSENT)
+    with pytest.raises(step.OutputsUnknown, match="database-access"):
+        one._server_if_any(calls.context(step.Scope.TENANT))
+
+
 def test_what_runs_in_another_checkouts_container_is_not_shown_and_nothing_is_run_there(one, world):
     world.logs[theirs(world, "api-server")] = [(1.0, "theirs")]
     assert list(one.last_lines("analytics", ["api-server"], 9)) == []

@@ -35,17 +35,30 @@ class Asked(list):
 
     not_yet = 0
     """How many of the first ones are told that it is not ready."""
+    password = ""
+    """The administrator's, as the server knows it; "" for whatever it is told."""
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def asked(monkeypatch, world, dev):
     found = Asked()
+
+    class Programs(dict):
+        def __getitem__(self, command):
+            ended = super().__getitem__(command)
+            if command == manifest.SET_PASSWORD and ended[0] == 0:
+                found.password = world.specs[NAME].files[manifest.SERVER_PASSWORD].content.reveal()
+            return ended
+
+    world.programs = Programs({manifest.SET_PASSWORD: (0, "")})
 
     @contextlib.contextmanager
     def connected(server):
         found.append(server)
         if len(found) <= found.not_yet:
             raise postgresql_errors.NotReachable("The database system is starting up.", [])
+        if found.password not in ("", server.password.reveal()):
+            raise postgresql_errors.LoginRefused("It does not let postgres in.")
         yield
 
     monkeypatch.setattr(postgresql, "connected", connected)
@@ -92,12 +105,27 @@ def test_the_volume_and_its_password_are_made_once(volume, calls_of, world, dev)
     assert dev.server_password.read_text() == before
 
 
-def test_a_volume_without_its_password_is_told_and_kept(volume, calls_of, world, dev):
-    calls_of().run(volume)
+def test_a_lost_password_is_made_anew_and_the_server_takes_it(volume, server, calls_of, world, asked, dev):
+    calls_of().run(server)
+    old, made = dev.server_password.read_text(), world.containers[NAME].id
     dev.server_password.unlink()
-    with pytest.raises(errors.StepError, match="nobody else knows the database server's password"):
-        calls_of().plan(volume)
+    again, _ = calls_of().twice(volume)
+    assert again.text == f"make a new password for the database server: {dev.server_password} is gone"
+    asked.password = old
+    assert calls_of().twice(server)[0].text == "restart the database server with other settings"
+    assert world.containers[NAME].id != made
+    assert asked.password == dev.server_password.read_text() != old
     assert set(world.volumes) == {NAME}
+
+
+def test_a_server_that_does_not_take_it_says_why_without_telling_it(
+    volume, server, calls_of, world, asked, dev
+):
+    asked.password = "of older data"
+    secret = dev.server_password.read_text()
+    world.programs[manifest.SET_PASSWORD] = (2, f"cannot have {secret}")
+    with pytest.raises(errors.StepError, match=r"still missing: its password \(cannot have \*\*\*\)"):
+        calls_of().run(server)
 
 
 def test_a_volume_of_somebody_else_is_told(volume, calls_of, world):
@@ -254,6 +282,15 @@ class TestAccess:
         first, _ = calls_of(engine.Goal.ABSENT).twice(access)
         assert first.text == "start the database server, to drop what the tenants have in it"
         assert world.containers[NAME].running
+
+    def test_a_lost_password_is_made_anew_so_that_all_can_be_dropped(
+        self, access, calls_of, world, asked, dev, server
+    ):
+        calls_of().run(server)
+        asked.password = dev.server_password.read_text()
+        dev.server_password.unlink()
+        calls_of(engine.Goal.ABSENT).twice(access)
+        assert asked.password == dev.server_password.read_text()
 
     def test_it_is_kept_out_of_the_networks_that_are_being_removed(self, access, calls_of, world, asked, dev):
         for tenant in ("analytics", "finance"):
