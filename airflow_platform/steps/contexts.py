@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from airflow_platform.config import places, specs
-from airflow_platform.engine import step
+from airflow_platform.engine import step, store
 from airflow_platform.tools import airflow, airflow_session, users
 
 WARM_UP_TIMEOUT = 120.0
@@ -20,6 +20,16 @@ EnvironmentContext = step.EnvironmentContext[specs.Environment, specs.Tenant]
 TenantContext = step.TenantContext[specs.Environment, specs.Tenant]
 EnvironmentStep = step.EnvironmentStep[specs.Environment, specs.Tenant]
 TenantStep = step.TenantStep[specs.Environment, specs.Tenant]
+
+
+def others_at_work(context: EnvironmentContext, place: places.EnvironmentPlace) -> frozenset[str]:
+    """The tenants that other runs work on now, and those of this one that are not where they should be."""
+    return store.tenants_at_work(place.directory).difference(each.name for each in context.tenants)
+
+
+def inhabitants(context: EnvironmentContext, place: places.EnvironmentPlace) -> tuple[str, ...]:
+    """The tenants that have a directory, or may be about to get one."""
+    return tuple(sorted(others_at_work(context, place).union(place.found())))
 
 
 def owner(place: places.TenantPlace) -> int | None:

@@ -12,11 +12,27 @@ from airflow_platform.config import built, places
 from airflow_platform.engine import step
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.steps import ownership
-from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
+from airflow_platform.steps.contexts import (
+    EnvironmentContext,
+    EnvironmentStep,
+    inhabitants,
+    others_at_work,
+)
 from airflow_platform.steps.database_container import DatabaseContainer, name_of, network_of
 from airflow_platform.steps.ownership import ThingT
 from airflow_platform.tools.containers import opened
 from airflow_platform.tools.containers.spec import Container, Found
+
+
+@dataclass(frozen=True)
+class Data:
+    """Whether the volume is there, whether the password is, and whose the volume is if it is not ours."""
+
+    volume: bool
+    password: bool
+    stranger: str
+    inhabitants: tuple[str, ...]
+    """On the way down: tenants that have data in it, or are about to."""
 
 
 class DatabaseVolume(EnvironmentStep):
@@ -32,23 +48,22 @@ class DatabaseVolume(EnvironmentStep):
         self._open = engine
         self._owner = ownership.of(place)
 
-    def observe(self, context: EnvironmentContext) -> tuple[bool, bool, str]:
-        """Whether the volume is there, whether the password is, and whose the volume is if it is not ours."""
+    def observe(self, context: EnvironmentContext) -> Data:
         with self._open() as engine:
             named = engine.volumes.named(name_of(context))
         found, stranger = ownership.own(self._owner, context.goal, "volume", named)
-        return found is not None, self._place.server_password.is_file(), stranger
+        users = inhabitants(context, self._place) if context.goal is step.Goal.ABSENT else ()
+        return Data(found is not None, self._place.server_password.is_file(), stranger, users)
 
-    def plan(
-        self, context: EnvironmentContext, observed: tuple[bool, bool, str]
-    ) -> step.Change | step.NoChange:
-        volume, password, stranger = observed
+    def plan(self, context: EnvironmentContext, observed: Data) -> step.Change | step.NoChange:
         if context.goal is step.Goal.ABSENT:
-            return self._plan_removal(volume, stranger)
-        if volume and not password:
+            return _plan_removal(observed)
+        if not observed.volume:
+            return step.Change(f"make volume {name_of(context)}")
+        if not observed.password:
             path = self._place.server_password
             return step.Change(f"make a new password for the database server: {path} is gone")
-        return step.NoChange("it is there") if volume else step.Change(f"make volume {name_of(context)}")
+        return step.NoChange("it is there")
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
         name = name_of(context)
@@ -61,12 +76,13 @@ class DatabaseVolume(EnvironmentStep):
             engine.volumes.make(name, manifest.labels(self._owner.value, component=manifest.SERVER))
         return {}
 
-    def _plan_removal(self, volume: bool, stranger: str) -> step.Change | step.NoChange:
-        if not volume:
-            return step.NoChange(stranger or "it is not there")
-        if inhabitants := self._place.found():
-            return step.NoChange(f"tenants still use it: {', '.join(inhabitants)}")
-        return step.Change("delete the volume with the databases; no tenant is left")
+
+def _plan_removal(observed: Data) -> step.Change | step.NoChange:
+    if not observed.volume:
+        return step.NoChange(observed.stranger or "it is not there")
+    if observed.inhabitants:
+        return step.NoChange(f"tenants still use it: {', '.join(observed.inhabitants)}")
+    return step.Change("delete the volume with the databases; no tenant is left")
 
 
 @dataclass(frozen=True)
@@ -91,6 +107,7 @@ class DatabaseServer(EnvironmentStep):
     requires: ClassVar[Sequence[str]] = ("images", "database-volume")
 
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
+        self._place = place
         self._container = DatabaseContainer(place)
         self._open = engine
         self._owner = ownership.of(place)
@@ -116,7 +133,7 @@ class DatabaseServer(EnvironmentStep):
             wanted=None if context.goal is step.Goal.ABSENT else self._wanted(context),
             found=found,
             network=network is not None,
-            inhabitants=tuple(sorted({t for each in others if (t := each.labels.get(manifest.TENANT))})),
+            inhabitants=self._inhabitants(context, others),
             closed=closed,
             stranger="; ".join(filter(None, (stranger, theirs))),
         )
@@ -152,6 +169,11 @@ class DatabaseServer(EnvironmentStep):
             found = engine.containers.named(name)
         assert found is not None
         return self._container.outputs(found)
+
+    def _inhabitants(self, context: EnvironmentContext, containers: Sequence[Found]) -> tuple[str, ...]:
+        """The tenants that have containers, and those that another run works on: it may be about to make some."""
+        found = {tenant for each in containers if (tenant := each.labels.get(manifest.TENANT))}
+        return tuple(sorted(found | others_at_work(context, self._place)))
 
     def _own(self, context: EnvironmentContext, kind: str, thing: ThingT | None) -> tuple[ThingT | None, str]:
         return ownership.own(self._owner, context.goal, kind, thing)

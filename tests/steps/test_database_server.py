@@ -5,9 +5,10 @@ import dataclasses
 
 import pytest
 
-from airflow_platform import errors
+from airflow_platform import errors, programs
 from airflow_platform.config import built, places
 from airflow_platform.engine import step as engine
+from airflow_platform.engine import store
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.steps import database_server
 from airflow_platform.testing import containers as testing
@@ -63,6 +64,19 @@ def asked(monkeypatch, world, dev):
 
     monkeypatch.setattr(postgresql, "connected", connected)
     return found
+
+
+@pytest.fixture
+def work_on(dev):
+    """Hold a tenant's lock, as a run does from its beginning."""
+
+    def held(tenant):
+        made = store.LocalStore(
+            dev.directory, "dev", lock_timeout=1, programs=programs.Programs(), on_note=print
+        )
+        return made.tenant_locks([tenant])
+
+    return held
 
 
 @pytest.fixture
@@ -268,6 +282,18 @@ def test_what_is_ours_goes_and_what_is_somebody_elses_stays(server, calls_of, wo
     assert down.text == "stop the database server; no tenant uses it"
     assert world.containers == {}
     assert set(world.networks) == {"airflow.dev"}
+
+
+def test_it_stays_while_another_tenant_is_coming_up_that_has_nothing_yet(
+    server, volume, calls_of, world, asked, work_on
+):
+    calls_of().run(server)
+    with work_on("finance"), work_on("analytics"):  # analytics is the one that goes.
+        for each in (server, volume):
+            assert calls_of(engine.Goal.ABSENT).run(each).text == "tenants still use it: finance"
+    for each in (server, volume):
+        assert calls_of(engine.Goal.ABSENT).run(each).changed
+    assert world.volumes == {}
 
 
 class TestAccess:
