@@ -123,6 +123,11 @@ class EnvironmentPlace:
         return self.directory / "dags.git"
 
     @property
+    def ports_lock(self) -> Path:
+        """Held while a tenant chooses its ports; one for all environments, none of which has a name with a dot."""
+        return self.directory.parent / "ports.lock"
+
+    @property
     def server_password(self) -> Path:
         """The password of the administrator of the environment's own database server."""
         return self.directory / "server" / "password"

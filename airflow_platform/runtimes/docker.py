@@ -121,7 +121,7 @@ class DockerRuntime:
         return tuple(name for name in self._place.found() if specs.is_name(name))
 
     def is_running(self, tenant: str) -> bool:
-        return any(each.running for each in self._found(tenant))
+        return any(each.alive for each in self._found(tenant))
 
     def components(self, tenant: str) -> tuple[runtime.Component, ...]:
         return tuple(

@@ -46,8 +46,6 @@ class ContainerImages(EnvironmentStep):
         if fault := engine.fault(self._host):
             yield fault
             return
-        if context.goal is step.Goal.ABSENT:
-            return
         found = tuple(faults(self._host, self._record, self._names))
         yield from found
         if found:

@@ -156,15 +156,8 @@ class Containers(TenantStep):
         return _LEFT_NOTHING
 
     def _wanted(self, context: TenantContext) -> tuple[Container, ...]:
-        return handed(context, self._place, self._generations(context)).all()
-
-    def _generations(self, context: TenantContext) -> dict[str, str]:
-        """What makes a component restart besides its settings: its keys, and being asked to."""
-        keys = context.outputs("keys")["fingerprint"]
-        certificate = context.outputs("certificates")["fingerprint"]
         asked = asked_restarts(self._place.tenant(context.tenant.name))
-        names = manifests.components(context.tenant, context.environment.docker)
-        return {name: step.digest([keys, certificate, asked.get(name, "")]) for name in names}
+        return handed(context, self._place, asked).all()
 
     def _found(self, context: TenantContext, engine: opened.Engine) -> tuple[Found, ...]:
         return engine.containers.found(manifests.labels(self._owner.value, context.tenant.name))

@@ -89,7 +89,7 @@ class DatabaseContainer:
         On the way down those of the selected ones do not count, because they are being removed.
         """
         leaving = {each.name for each in context.tenants} if context.goal is step.Goal.ABSENT else set()
-        networks = engine.networks.found({self._owner.label: self._owner.value})
+        networks = engine.networks.found(self._owner.labels)
         tenants = {each.name: each.labels.get(manifest.TENANT) for each in networks}
         there = found.networks if found else ()
         return tuple(

@@ -113,9 +113,17 @@ class DatabaseServer(EnvironmentStep):
         self._owner = ownership.of(place)
 
     def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
+        if context.goal is step.Goal.ABSENT:
+            # On the way up the step `images` says what is wrong with the engine.
+            try:
+                with self._open():
+                    return
+            except errors.PreflightError as error:
+                yield from error.faults()
+                return
         settings, tenants = context.environment.docker, len(context.environment.tenants)
         needed = manifest.OWN_CONNECTIONS + settings.connections * tenants
-        if context.goal is step.Goal.PRESENT and needed > settings.server_connections:
+        if needed > settings.server_connections:
             yield errors.Fault(
                 f"docker.server_connections of {context.environment.name}",
                 f"It is {settings.server_connections}, and {needed} are needed: {manifest.OWN_CONNECTIONS} for "
@@ -128,7 +136,7 @@ class DatabaseServer(EnvironmentStep):
             network, theirs = self._own(context, "network", engine.networks.named(network_of(context)))
             found, stranger = self._own(context, "container", engine.containers.named(name_of(context)))
             closed = self._container.closed(context, engine, found)
-            others = engine.containers.found({self._owner.label: self._owner.value})
+            others = engine.containers.found(self._owner.labels)
         return Observed(
             wanted=None if context.goal is step.Goal.ABSENT else self._wanted(context),
             found=found,
@@ -160,7 +168,7 @@ class DatabaseServer(EnvironmentStep):
                 if self._owner.owns(engine.containers.named(name)):
                     engine.containers.remove(name)
                 if self._owner.owns(engine.networks.named(network_of(context))):
-                    engine.networks.remove(network_of(context))
+                    engine.networks.remove(network_of(context), self._owner.labels)
                 return {}
             if change.details["do"] == "start":
                 self._container.start(context, engine, self._wanted(context))

@@ -55,7 +55,7 @@ class TenantNetwork(TenantStep):
         name = _name(context)
         with self._open() as engine:
             if context.goal is step.Goal.ABSENT:
-                engine.networks.remove(name)
+                engine.networks.remove(name, self._owner.labels)
                 return {}
             if engine.networks.named(name) is None:
                 engine.networks.make(name, manifest.labels(self._owner.value, context.tenant.name))

@@ -17,7 +17,7 @@ from airflow_platform import programs
 from airflow_platform.tools.containers import opened
 from airflow_platform.tools.containers.containers import TAIL, Containers, Ended, late
 from airflow_platform.tools.containers.engine import EngineError
-from airflow_platform.tools.containers.networks import Networks, Volumes
+from airflow_platform.tools.containers.networks import Networks, Volumes, in_use
 from airflow_platform.tools.containers.spec import DIGEST, Container, Found, Thing
 
 FIRST_PORT = 49152
@@ -186,9 +186,14 @@ class _Networks(Networks):
             raise _taken("network", name)
         self._world.networks[name] = Thing(name, dict(labels))
 
-    def remove(self, name: str) -> None:
-        self._world.networks.pop(name, None)
-        for each in list(self._world.containers.values()):
+    def remove(self, name: str, mine: Mapping[str, str]) -> None:
+        if name not in self._world.networks:
+            return
+        inside = [each for each in self._world.containers.values() if name in each.networks]
+        if strangers := [each.name for each in inside if not mine.items() <= each.labels.items()]:
+            raise in_use(name, strangers)
+        del self._world.networks[name]
+        for each in inside:
             networks = tuple(network for network in each.networks if network != name)
             self._world.containers[each.name] = dataclasses.replace(each, networks=networks)
 

@@ -54,8 +54,8 @@ def there(request):
         finally:
             for each in made.containers.found(MARK):
                 made.containers.remove(each.name, timeout=0)
-            made.networks.remove(name)
-            made.networks.remove(f"{name}-2")
+            made.networks.remove(name, MARK)
+            made.networks.remove(f"{name}-2", MARK)
             made.volumes.remove(name)
 
 
@@ -184,9 +184,20 @@ def test_networks_are_made_connected_and_removed(there):
     made.networks.connect(f"{name}-2", name, "alias")
     made.networks.connect(f"{name}-2", name, "alias")
     assert made.containers.named(name).networks == (name, f"{name}-2")
-    made.networks.remove(f"{name}-2")
-    made.networks.remove(f"{name}-2")
+    made.networks.remove(f"{name}-2", MARK)
+    made.networks.remove(f"{name}-2", MARK)
     assert made.networks.named(f"{name}-2") is None
+    assert made.containers.named(name).networks == (name,)
+
+
+@pytest.mark.parametrize("state", ["runs", "has ended"])
+def test_a_network_that_a_stranger_is_in_stays_with_all_that_are_in_it(there, state):
+    made, _, name = there
+    made.networks.make(name, MARK)
+    made.containers.start(container(there, network=name, command=SLEEP if state == "runs" else ECHO))
+    with pytest.raises(engine.EngineError, match=f"containers of others are in it: {name}") as raised:
+        made.networks.remove(name, {"airflow-platform.test": "another's"})
+    assert f"`docker network disconnect {name} {name}`" in raised.value.hint
     assert made.containers.named(name).networks == (name,)
 
 
@@ -252,7 +263,7 @@ def test_ports_are_published_on_the_loopback_address_only_and_limits_are_in_forc
             described = client.api.inspect_container(name)
         finally:
             made.containers.remove(name, timeout=0)
-            made.networks.remove(name)
+            made.networks.remove(name, MARK)
     host = described["HostConfig"]
     assert [at["HostIp"] for at in described["NetworkSettings"]["Ports"]["80/tcp"]] == ["127.0.0.1"]
     assert (host["Memory"], host["MemorySwap"], host["NanoCpus"]) == (64 * 1024**2, 64 * 1024**2, 500_000_000)

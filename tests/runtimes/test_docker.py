@@ -13,7 +13,7 @@ from airflow_platform.engine import step
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.runtimes import choosing, docker, runtime
 from airflow_platform.testing import containers as testing
-from airflow_platform.testing import specs
+from airflow_platform.testing import runs, specs
 from airflow_platform.tools import ports, postgresql
 from airflow_platform.tools.containers import engine, opened
 from airflow_platform.tools.containers.spec import Container, Thing
@@ -127,7 +127,35 @@ def test_components_are_told_as_they_are(one, world, place):
     name = start(world, place, "scheduler")
     world.set_state(name, "restarting", last_exit="exited 1", restarts=4)
     assert one.components("analytics") == (runtime.Component("scheduler", "restarting", 4, "exited 1"),)
-    assert not one.is_running("analytics")
+
+
+@pytest.mark.parametrize(
+    ("state", "runs"),
+    [("running", True), ("restarting", True), ("paused", True), ("exited", False), ("created", False)],
+)
+def test_a_tenant_that_ends_and_is_started_again_and_again_is_not_stopped(one, world, place, state, runs):
+    world.set_state(start(world, place, "scheduler"), state)
+    assert one.is_running("analytics") == runs
+
+
+@pytest.mark.parametrize("skipped", [(), ("database-access", "database-role", "database-volume", "volumes")])
+def test_without_an_engine_going_down_is_refused_before_anything_is_changed(
+    one, place, environment, monkeypatch, skipped
+):
+    def missing(host):
+        raise engine.EngineMissing("No Docker engine answers.", [errors.Fault("Docker engine", "None.", "")])
+
+    monkeypatch.setattr(opened, "opened", missing)
+    report = runs.run_steps(
+        *one.steps(runtime.Options()),
+        environment=environment,
+        tenants=environment.tenants,
+        goal=step.Goal.ABSENT,
+        skip=dict.fromkeys(skipped, "data is kept"),
+    )
+    assert report.exit_code == errors.ExitCode.PREFLIGHT
+    assert [fault.thing for fault in report.faults] == ["Docker engine"]
+    assert place.tenant("analytics").keys.is_dir()
 
 
 def test_a_missing_container_is_told_by_its_component(one, world, place):

@@ -78,6 +78,13 @@ def calls_of(outputs):
     return made
 
 
+class Unmade(dict):
+    """Outputs of steps, of which some have not run."""
+
+    def __missing__(self, name):
+        raise engine.OutputsUnknown(name)
+
+
 @pytest.fixture
 def step(dev, world):
     return containers.Containers(dev, world.opened)
@@ -104,6 +111,29 @@ def test_only_what_differs_is_made_anew(step, calls_of, world):
     again, _ = calls_of(parallelism=9).twice(step)
     assert again.text == "restart scheduler, worker"
     assert {name for name, made in ids(world).items() if made != before[name]} == {"scheduler", "worker"}
+
+
+@pytest.mark.parametrize(
+    ("key", "restarted"),
+    [
+        ("broker_password", "broker, api-server, scheduler, dag-processor, triggerer, worker"),
+        ("jwt_secret", "api-server, scheduler, dag-processor, triggerer, worker"),
+        ("snowflake_password", "fakesnow"),
+    ],
+)
+def test_another_key_restarts_those_that_have_it(step, calls_of, dev, key, restarted):
+    calls_of().run(step)
+    (dev.tenant("analytics").keys / key).write_text("another")
+    again, _ = calls_of().twice(step)
+    assert again.text == f"restart {restarted}"
+
+
+def test_with_plan_keys_that_are_not_made_yet_are_not_read(step, calls_of, dev, outputs):
+    (dev.tenant("analytics").keys / "jwt_secret").unlink()
+    calls = calls_of()
+    calls.outputs = Unmade({name: made for name, made in outputs.items() if name != "keys"})
+    with pytest.raises(engine.OutputsUnknown):
+        calls.plan(step)
 
 
 def test_who_asks_for_a_restart_gets_one_and_only_of_that(dev, step, calls_of, world):
@@ -160,7 +190,7 @@ def test_a_container_of_somebody_else_is_told_and_left_alone(step, calls_of, wor
 def test_a_component_that_ends_again_and_again_is_not_waited_for(step, calls_of, world, server):
     calls = calls_of()
     server.unhealthy = {"scheduler"}
-    world.logs[f"{MINE}.scheduler"] = [(1.0, "cannot import airflow")]
+    world.logs[f"{MINE}.scheduler"] = [(1.0, f"cannot import airflow; I know {api_server.PASSWORD}")]
 
     def sleep(seconds):
         calls.patience.now += seconds
@@ -169,7 +199,7 @@ def test_a_component_that_ends_again_and_again_is_not_waited_for(step, calls_of,
     calls.patience.sleep = sleep
     with pytest.raises(errors.StepError, match="scheduler ended 3 times") as raised:
         calls.run(step)
-    assert "cannot import airflow" in str(raised.value)
+    assert "cannot import airflow; I know ***" in str(raised.value)
 
 
 def test_a_worker_that_does_not_answer_is_waited_for(step, calls_of, world):

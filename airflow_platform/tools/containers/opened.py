@@ -63,6 +63,11 @@ class Owner:
     label: str
     value: str
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """What all of its objects bear."""
+        return {self.label: self.value}
+
     def owns(self, thing: Labelled | None) -> bool:
         """Whether an object is there and bears the label."""
         return thing is not None and thing.labels.get(self.label) == self.value

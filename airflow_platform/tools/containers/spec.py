@@ -99,6 +99,11 @@ class Found:
         return self.state == RUNNING
 
     @property
+    def alive(self) -> bool:
+        """Whether it is not stopped: also one that ends and is started again and again."""
+        return self.state in (RUNNING, "restarting", "paused")
+
+    @property
     def digest(self) -> str:
         """Of the spec that it was made from; "" for a container that is not ours."""
         return self.labels.get(DIGEST, "")
