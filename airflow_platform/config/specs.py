@@ -202,8 +202,8 @@ class Docker(Spec):
     """Where the `docker` runtime lives: containers on this machine."""
 
     host: str | None = None
-    """Docker host, as DOCKER_HOST has it; by default the local engine. It must be on this machine: the
-    DAGs' repository is mounted."""
+    """Docker host, as DOCKER_HOST has it; by default the engine that Docker's own programs use. It must be on
+    this machine: the DAGs' repository is mounted."""
     executor: Literal["CeleryExecutor", "LocalExecutor"] = "CeleryExecutor"
     """Which of Airflow's executors: with CeleryExecutor each tenant has a broker and a worker, as in
     production; LocalExecutor runs tasks in the scheduler and saves 400 MB a tenant."""

@@ -220,7 +220,7 @@ class DockerRuntime:
         return (*self.component_names(), manifests.SERVER)
 
     def _open(self) -> AbstractContextManager[opened.Engine]:
-        return opened.opened(self._environment.docker.host)
+        return opened.opened_here(self._environment.docker.host)
 
     def _needs(self) -> tenant_ports.Needs:
         return tenant_ports.Needs(("airflow",), lambda environment: environment.docker.ports, self._is_mine)

@@ -3,15 +3,18 @@
 import contextlib
 import io
 import signal
+import socket
 import tarfile
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from docker import context
 
 from airflow_platform import errors, programs, secrets
 from airflow_platform.testing import containers as testing
-from airflow_platform.tools.containers import engine, opened
+from airflow_platform.tools.containers import containers, engine, opened
 from airflow_platform.tools.containers.spec import Container, File
 
 MARK = {"airflow-platform.test": uuid.uuid4().hex}
@@ -272,17 +275,119 @@ def test_ports_are_published_on_the_loopback_address_only_and_limits_are_in_forc
     assert "alias" in described["NetworkSettings"]["Networks"][name]["Aliases"]
 
 
-def test_docker_desktops_own_socket_is_found(tmp_path: Path, monkeypatch):
+@pytest.mark.docker
+def test_more_cores_than_the_engine_has_are_all_of_them(image):
+    """An engine refuses a container that is to have more: ours have two by default, and some machines one."""
+    name = f"airflow-platform-test-{uuid.uuid4().hex[:8]}"
+    with opened.opened(None) as made, engine.connected(None) as client:
+        made.containers.start(Container(name=name, image=image, command=SLEEP, cpus=1000, labels=MARK))
+        try:
+            described = client.api.inspect_container(name)
+        finally:
+            made.containers.remove(name, timeout=0)
+        assert described["HostConfig"]["NanoCpus"] == client.api.info()["NCPU"] * 1_000_000_000
+
+
+@pytest.mark.parametrize(("wanted", "limit"), [(2.0, 1_000_000_000), (0.5, 500_000_000), (0.0, None)])
+def test_a_machine_with_one_core_runs_containers_that_may_have_two(wanted, limit):
+    client = SimpleNamespace(api=SimpleNamespace(info=lambda: {"NCPU": 1}))
+    spec = Container(name="x", image="y", cpus=wanted)
+    assert containers.nano_cpus(client, spec) == limit
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(engine, "LOCAL", f"unix://{tmp_path}/docker.sock")
-    assert engine.address(None) == f"unix://{tmp_path}/docker.sock"
-    desktop = tmp_path / engine.DESKTOP
+    return tmp_path
+
+
+def test_sockets_are_found_that_are_not_roots_own(home: Path, monkeypatch):
+    assert engine.address(None) == f"unix://{home}/docker.sock"
+    desktop = home / engine.DESKTOP
     desktop.parent.mkdir(parents=True)
     desktop.touch()
     assert engine.address(None) == f"unix://{desktop}"
-    (tmp_path / "docker.sock").touch()
-    assert engine.address(None) == f"unix://{tmp_path}/docker.sock"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
+    assert engine.address(None) == f"unix://{desktop}"
+    (home / "run").mkdir()
+    (home / "run" / "docker.sock").touch()
+    assert engine.address(None) == f"unix://{home}/run/docker.sock"
+    (home / "docker.sock").touch()
+    assert engine.address(None) == f"unix://{home}/docker.sock"
     assert engine.address("tcp://127.0.0.1:2375") == "tcp://127.0.0.1:2375"
+
+
+def test_the_current_context_of_dockers_programs_is_followed(home: Path, monkeypatch):
+    """Made by Docker's own library, which has the same files as its programs."""
+    (home / ".docker").mkdir()
+    (home / ".docker" / "config.json").write_text('{"auths": {}, "currentContext": "rootless"}')
+    for name in ("rootless", "other"):
+        context.Context(name, host=f"unix:///run/{name}.sock").save()
+    (meta,) = (each for each in home.rglob("meta.json") if "rootless" in each.read_text())
+    meta.write_text(meta.read_text().replace("http+unix", "unix"))  # As its programs have it.
+    assert engine.address(None) == "unix:///run/rootless.sock"
+    monkeypatch.setenv("DOCKER_CONTEXT", "other")
+    assert engine.address(None) == "unix:///run/other.sock"
+    monkeypatch.setenv("DOCKER_CONTEXT", "default")
+    assert engine.address(None) == f"unix://{home}/docker.sock"
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/said.sock")
+    assert engine.address(None) == "unix:///run/said.sock"
+
+
+@pytest.mark.parametrize("config", ["{", "[]", '{"currentContext": 7}'])
+def test_settings_of_docker_that_say_nothing_are_no_obstacle(home: Path, config):
+    (home / ".docker").mkdir()
+    (home / ".docker" / "config.json").write_text(config)
+    assert engine.address(None) == f"unix://{home}/docker.sock"
+
+
+def test_a_context_that_is_not_there_is_told(home: Path, monkeypatch):
+    monkeypatch.setenv("DOCKER_CONTEXT", "gone")
+    found = engine.fault(None)
+    assert found is not None
+    assert found.cause == "Docker's current context gone is not there, or names no engine."
+
+
+@pytest.mark.parametrize(
+    ("where", "here"),
+    [
+        ("unix:///var/run/docker.sock", True),
+        ("tcp://127.0.0.1:2375", True),
+        ("tcp://localhost:2376", True),
+        ("tcp://192.0.2.1:2375", False),
+        ("ssh://docker@build.invalid", False),
+    ],
+)
+def test_an_engine_of_another_machine_is_known(where, here):
+    found = engine.elsewhere(where)
+    assert (found is None) == here
+    assert here or where in found.cause
+
+
+def test_certificates_are_those_that_the_environment_names(tmp_path: Path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("docker.utils.utils.TLSConfig", lambda **arguments: asked.append(arguments))
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+    with contextlib.closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        assert engine.fault(f"tcp://127.0.0.1:{taken.getsockname()[1]}") is not None
+    assert asked == [
+        {
+            "client_cert": (str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")),
+            "ca_cert": str(tmp_path / "ca.pem"),
+            "verify": True,
+        }
+    ]
+
+
+def test_certificates_that_are_not_there_are_told(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+    found = engine.fault("tcp://127.0.0.1:1")
+    assert found is not None
+    assert "cannot be talked to: Path to a certificate and key files must be provided" in found.cause
 
 
 def test_no_engine_is_told_with_the_remedy(tmp_path: Path):

@@ -138,6 +138,22 @@ def test_a_tenant_that_ends_and_is_started_again_and_again_is_not_stopped(one, w
     assert one.is_running("analytics") == runs
 
 
+def test_an_engine_of_another_machine_is_refused_up_and_down_and_by_who_asks(
+    one, place, environment, monkeypatch
+):
+    monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
+    for goal in step.Goal:
+        report = runs.run_steps(
+            *one.steps(runtime.Options()), environment=environment, tenants=environment.tenants, goal=goal
+        )
+        assert report.exit_code == errors.ExitCode.PREFLIGHT
+        (fault,) = [fault for fault in report.faults if fault.thing == "Docker engine"]
+        assert "tcp://192.0.2.1:2375 is on another machine" in fault.cause
+    with pytest.raises(errors.PreflightError, match="not on this machine"):
+        one.components("analytics")
+    assert one.tenants_found() == ("analytics",)
+
+
 @pytest.mark.parametrize("skipped", [(), ("database-access", "database-role", "database-volume", "volumes")])
 def test_without_an_engine_going_down_is_refused_before_anything_is_changed(
     one, place, environment, monkeypatch, skipped

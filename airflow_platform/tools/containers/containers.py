@@ -43,6 +43,7 @@ class Containers:
     """The containers of one engine."""
 
     def __init__(self, client: docker.DockerClient) -> None:
+        self._client = client
         self._api: Any = client.api
 
     def found(self, labels: Mapping[str, str]) -> tuple[Found, ...]:
@@ -200,7 +201,7 @@ class Containers:
             port_bindings={port: (LOOPBACK, at or None) for port, at in spec.ports.items()},
             mem_limit=spec.memory or None,
             memswap_limit=spec.memory or None,
-            nano_cpus=round(spec.cpus * 1e9) or None,
+            nano_cpus=nano_cpus(self._client, spec),
             shm_size=spec.shared_memory,
             restart_policy={"Name": "unless-stopped" if spec.restarts else "no"},
             network_mode=spec.network or "none",
@@ -236,6 +237,12 @@ class Containers:
             return _found(self._api.inspect_container(name))
         except docker.errors.NotFound:
             return None
+
+
+def nano_cpus(client: docker.DockerClient, spec: Container) -> int | None:
+    """The limit as the engine has it; more cores than it has are all of them."""
+    cpus = min(spec.cpus, engine.cores(client)) if spec.cpus > 1 else spec.cpus
+    return round(cpus * 1e9) or None
 
 
 def api_log_config() -> Any:

@@ -37,6 +37,16 @@ def opened(host: str | None) -> Iterator[Engine]:
         yield of(client)
 
 
+def opened_here(host: str | None) -> AbstractContextManager[Engine]:
+    """The same, of this machine.
+
+    Raises:
+        PreflightError: It is on another one.
+    """
+    engine.require_here(host)
+    return opened(host)
+
+
 def of(client: docker.DockerClient) -> Engine:
     """The engine that a client is connected to."""
     return Engine(Containers(client), Networks(client), Volumes(client))
