@@ -108,12 +108,6 @@ class _Containers(Containers):
             ports={port: at or next(world.ports) for port, at in spec.ports.items()},
         )
 
-    def resume(self, name: str) -> None:
-        self._require(name)
-        started = float(next(self._world.clock))
-        found = self._world.containers[name]
-        self._world.containers[name] = dataclasses.replace(found, state="running", started_at=started)
-
     def remove(self, name: str, *, timeout: int | None = None) -> None:
         self._world.containers.pop(name, None)
 

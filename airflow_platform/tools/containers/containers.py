@@ -75,11 +75,6 @@ class Containers:
                     self._api.remove_container(made, force=True, v=True)
                 raise
 
-    def resume(self, name: str) -> None:
-        """Start a container that was stopped, as it is."""
-        with engine.translated(f"container {name}"):
-            self._api.start(name)
-
     def remove(self, name: str, *, timeout: int | None = None) -> None:
         """Stop a container and remove it; nothing happens when it is not there.
 
