@@ -23,6 +23,9 @@ AIRFLOW_COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 
 WORKER, BROKER, SNOWFLAKE, SERVER = "worker", "broker", "fakesnow", "metadata-database"
 
+MIGRATION = "migration"
+"""The container that migrates the metadata database, and ends."""
+
 AIRFLOW_USER = 50000
 """The user id of Airflow's images: the official image's."""
 
@@ -62,6 +65,18 @@ _CPUS = 2.0
 """Cores a container, where the spec says nothing."""
 
 MIB = 1024**2
+
+SERVER_PASSWORD = "/run/metadata-database/password"  # noqa: S105 - where it is.
+"""Where the database server finds its administrator's password."""
+
+SET_PASSWORD = (
+    "psql", "--username=postgres", "--dbname=postgres", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1",
+    f"--command=DO $$BEGIN EXECUTE format('ALTER ROLE postgres PASSWORD %L', pg_read_file('{SERVER_PASSWORD}')); END$$",
+)  # fmt: skip
+"""What gives the administrator that password, inside the server's container: nobody needs one there."""
+
+OWN_CONNECTIONS = 20
+"""Connections of the database server that no tenant gets: the administrator's, and PostgreSQL's 3 reserved."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +156,7 @@ class TenantContainers:
     def migration(self) -> Container:
         """The one that brings the metadata database to the revision of its Airflow, and ends."""
         return replace(
-            self._base("migration", image="api-server"),
+            self._base(MIGRATION, image="api-server"),
             command=("airflow", "db", "migrate"),
             environment=airflow.environment(self.tenant, self.environment.dags, self._installation()),
             files=self._airflow_files(),
@@ -248,24 +263,29 @@ class TenantContainers:
 
 def server(environment: specs.Environment, *, owner: str, image: str, password: secrets.Secret) -> Container:
     """The database server that the tenants of an environment share; each has a database of its own in it."""
-    name = f"{prefix(environment.name)}.{SERVER}"
-    connections = 20 + environment.docker.connections * len(environment.tenants)
+    name, settings = f"{prefix(environment.name)}.{SERVER}", environment.docker
     return Container(
         name=name,
         image=image,
-        command=("postgres", "-c", f"max_connections={connections}", "-c", "shared_buffers=64MB"),
+        command=(
+            "postgres",
+            "-c",
+            f"max_connections={settings.server_connections}",
+            "-c",
+            "shared_buffers=64MB",
+        ),
         environment={
             "POSTGRES_USER": "postgres",
-            "POSTGRES_PASSWORD_FILE": "/run/metadata-database/password",
+            "POSTGRES_PASSWORD_FILE": SERVER_PASSWORD,
         },
-        files={"/run/metadata-database/password": File(password)},
+        files={SERVER_PASSWORD: File(password)},
         owner=SERVICE_USERS[SERVER],
         volumes={"/var/lib/postgresql/data": name},
         network=prefix(environment.name),
         hostname=SERVER,
         ports={DATABASE_PORT: 0},
-        memory=_memory(environment.docker, SERVER),
-        cpus=_cpus(environment.docker, SERVER),
+        memory=_memory(settings, SERVER),
+        cpus=_cpus(settings, SERVER),
         shared_memory=256 * MIB,
         stop_timeout=_STOP_TIMEOUTS[SERVER],
         labels=labels(owner, component=SERVER),

@@ -11,7 +11,7 @@ from airflow_platform import errors, programs
 from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow
-from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
+from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep, inhabitants
 from airflow_platform.tools import dag_branch, files, git, git_remote
 
 
@@ -41,7 +41,7 @@ class Observed:
     uncommitted: tuple[str, ...]
     exists: bool
     inhabitants: tuple[str, ...]
-    """On the way down: tenants that have a directory."""
+    """On the way down: tenants that have a directory, or are about to get one."""
     served_tree: str = ""
     """The DAG version of a served commit that is not the wanted one."""
 
@@ -88,7 +88,8 @@ class DagRepository(EnvironmentStep):
     def observe(self, context: EnvironmentContext) -> Observed:
         runner = context.programs
         if context.goal is step.Goal.ABSENT:
-            return Observed(None, "", (), self._place.repository.exists(), self._place.found())
+            users = inhabitants(context, self._place)
+            return Observed(None, "", (), self._place.repository.exists(), users)
         wanted = self._wanted(runner)
         served = git.branch(runner, self._place.repository, airflow.BRANCH)
         differs = served not in ("", wanted.commit.sha)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.engine import step
+from airflow_platform.engine import step, store
 from airflow_platform.steps import dag_repository
 from tests.steps import calling
 from tests.steps import programs as stand_ins
@@ -199,6 +199,11 @@ def test_going_down_it_is_kept_while_a_tenant_is_there(place, repository, one, c
     assert down.faults(dag_repository.DagRepository(place, checkout=place.directory / "gone")) == []
     assert down.run(one).text == "tenants still use it: analytics"
     down.run(_directory(place))
+    coming_up = store.LocalStore(
+        place.directory, "sandbox", lock_timeout=1, programs=down.programs, on_note=print
+    )
+    with coming_up.tenant_locks(["finance"]):
+        assert down.run(one).text == "tenants still use it: finance"
     first, second = down.twice(one)
     assert (first.changed, second.text) == (True, "it is not there")
     assert not place.repository.exists()
