@@ -29,7 +29,7 @@ MANY = 500
 TENANTS = 20
 """Of the large fleet: the tenants that are up, each asked several times at once."""
 
-DAG = '''
+DAG = """
 import datetime
 from airflow.sdk import dag, task
 
@@ -49,7 +49,7 @@ def {name}():
 
 
 {name}()
-'''
+"""
 
 
 class Bench:
@@ -93,7 +93,7 @@ class Bench:
 
 
 def _delivered(tenant: dict[str, Any]) -> float:
-    return sum(each["seconds"] for each in tenant["steps"] if each["name"] in ("delivery", "serving"))
+    return sum(float(each["seconds"]) for each in tenant["steps"] if each["name"] in ("delivery", "serving"))
 
 
 @contextlib.contextmanager

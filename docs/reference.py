@@ -106,7 +106,12 @@ def settings() -> Iterator[str]:
     yield ""
     yield "An environment is a file `environments/<name>.toml`."
     yield from _tables(specs.Environment)
-    yield from ("", "## Settings of all DAGs", "", "What all environments share about their DAGs is in `dags.toml`.")
+    yield from (
+        "",
+        "## Settings of all DAGs",
+        "",
+        "What all environments share about their DAGs is in `dags.toml`.",
+    )
     yield from _tables(project.Project)
 
 

@@ -184,7 +184,7 @@ class Process(Spec):
 
 Container = Literal[
     "api-server", "scheduler", "dag-processor", "triggerer", "worker", "broker", "fakesnow",
-    "metadata-database",
+    "metadata-database", "git-sync",
 ]  # fmt: skip
 """What runs in a container of its own."""
 

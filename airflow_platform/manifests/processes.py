@@ -19,9 +19,6 @@ SNOWFLAKE = "fakesnow"
 SERVER = "server.py"
 """fakesnow's server program, in its virtual environment."""
 
-GIT_SYNC_PROGRAM = "git_sync.py"
-"""The stand-in for git-sync, in Airflow's virtual environment."""
-
 IDLE_WORKER = r"^airflow worker -- LocalExecutor: <idle>\s*$"
 """The title of a LocalExecutor worker without a task; one whose scheduler was killed never ends."""
 
@@ -152,7 +149,7 @@ def _component(name: str, tenant: specs.Tenant, dags: specs.Dags, at: Machine) -
 
 def _git_sync(dags: specs.Dags, at: Machine) -> Component:
     """What brings each commit to a directory of its own, where the environment chooses that."""
-    program = (str(at.programs / "python"), str(at.programs.parent / GIT_SYNC_PROGRAM))
+    program = (str(at.programs / "python"), "-m", airflow.GIT_SYNC_MODULE)
     return Component(
         name=airflow.GIT_SYNC,
         argv=(*program, *airflow.git_sync(dags, str(at.repository), str(at.place.git_sync))),

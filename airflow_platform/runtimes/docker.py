@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 LOCK = paths.CHECKOUT / "images" / "airflow" / "requirements.lock"
 
 
+LINK_TIMEOUT = 10.0
+"""Seconds to read a link in a container; a tenth of one on a quiet machine."""
+
+
 class DockerRuntime:
     """Tenants as containers."""
 
@@ -109,6 +113,7 @@ class DockerRuntime:
             *manifests.AIRFLOW_COMPONENTS,
             *((manifests.WORKER, manifests.BROKER) if celery else ()),
             manifests.SNOWFLAKE,
+            *((manifest.GIT_SYNC,) if self._syncs() else ()),
         )
 
     def tenants_found(self) -> tuple[str, ...]:
@@ -149,7 +154,25 @@ class DockerRuntime:
         return postgresql.bundle_version(at, manifest.BUNDLE)
 
     def links(self, tenant: str) -> Mapping[str, str]:
-        return {}
+        if not self._syncs():
+            return {}
+        celery = self._environment.docker.executor == "CeleryExecutor"
+        readers = ("dag-processor", manifests.WORKER if celery else "scheduler")
+        with self._open() as engine:
+            names = self._containers(engine, tenant, readers)
+            return {reader: self._linked(engine, name) for reader, name in names.items()}
+
+    def _linked(self, engine: opened.Engine, container: str) -> str:
+        """The commit at the end of git-sync's link, as a container sees it; "" for none."""
+        printed: list[bytes] = []
+        command = ("readlink", f"{manifests.SYNCED}/{manifest.LINK}")
+        try:
+            engine.containers.execute(
+                container, command, on_output=lambda _, data: printed.append(data), timeout=LINK_TIMEOUT
+            )
+        except errors.StepError:  # It is just being replaced.
+            return ""
+        return b"".join(printed).decode(errors="replace").strip().rpartition("/")[2]
 
     def connected(self, tenant: str) -> AbstractContextManager[airflow.Airflow]:
         return reaching.connected(self._place.tenant(tenant), self.url(tenant))
@@ -159,7 +182,7 @@ class DockerRuntime:
         if not url or not place.admin_password.is_file():
             return "the file of its ports" if not url else f"the password of {manifest.ADMIN}"
         spec = next((each for each in self._environment.tenants if each.name == tenant), None)
-        wanted = manifests.components(spec, self._environment.docker) if spec else ()
+        wanted = manifests.components(spec, self._environment) if spec else ()
         found = {each.labels.get(manifests.COMPONENT): each for each in self._found(tenant)}
         with (
             self._open() as engine,
@@ -222,7 +245,11 @@ class DockerRuntime:
         return place.migrated.exists() or place.settings.exists()
 
     def _images(self) -> tuple[str, ...]:
-        return (*self.component_names(), manifests.SERVER)
+        images = {manifest.GIT_SYNC: manifests.GIT_SYNC_IMAGE}
+        return (*(images.get(name, name) for name in self.component_names()), manifests.SERVER)
+
+    def _syncs(self) -> bool:
+        return self._environment.dags.delivery == manifest.GIT_SYNC
 
     def _open(self) -> AbstractContextManager[opened.Engine]:
         return opened.opened_here(self._environment.docker.host)

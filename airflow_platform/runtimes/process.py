@@ -48,7 +48,7 @@ AIRFLOW = packages.Recipe(
     additions={
         "site-packages/airflow_platform.pth": _IMAGES / "airflow" / "startup.pth",
         "site-packages/airflow_platform_bundle.py": _IMAGES / "airflow" / "airflow_platform_bundle.py",
-        manifests.GIT_SYNC_PROGRAM: _IMAGES / "git-sync" / "git_sync.py",
+        f"site-packages/{manifest.GIT_SYNC_MODULE}.py": _IMAGES / "git-sync" / "git_sync.py",
     },
 )
 

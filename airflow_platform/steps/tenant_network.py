@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from airflow_platform.config import places
 from airflow_platform.engine import step
+from airflow_platform.manifests import airflow
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.steps import ownership
 from airflow_platform.steps.contexts import TenantContext, TenantStep
@@ -111,4 +112,9 @@ def _name(context: TenantContext) -> str:
 
 def _volumes(context: TenantContext) -> tuple[str, ...]:
     where = (context.environment.name, context.tenant.name)
-    return (manifest.logs_volume(*where), manifest.snowflake_volume(*where))
+    synced = context.environment.dags.delivery == airflow.GIT_SYNC
+    return (
+        manifest.logs_volume(*where),
+        manifest.snowflake_volume(*where),
+        *((manifest.synced_volume(*where),) if synced else ()),
+    )
