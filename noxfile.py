@@ -27,7 +27,7 @@ nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_external_run = True
-nox.options.sessions = ["lint", "checkov", "types", "imports", "tests", "docs", "crash", "sandbox"]
+nox.options.sessions = ["lint", "checkov", "types", "imports", "tests", "docs", "parity", "crash", "sandbox"]
 
 os.environ.update(package_index.uv_environment(os.environ))
 
@@ -97,6 +97,13 @@ def postgresql(session: nox.Session) -> None:
     _sync(session, "tests")
     workers = [] if session.posargs else ["--numprocesses=2", "--dist=worksteal"]
     session.run("pytest", "--timeout=120", "tests/postgresql", *workers, *session.posargs)
+
+
+@nox.session
+def parity(session: nox.Session) -> None:
+    """One DAG version everywhere: real Git servers that refuse, race and break. Seconds."""
+    _sync(session, "tests")
+    session.run("pytest", "--timeout=60", "tests/parity", *session.posargs)
 
 
 @nox.session

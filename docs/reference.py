@@ -15,7 +15,7 @@ import pydantic
 from pydantic_core import PydanticUndefined
 
 from airflow_platform import errors
-from airflow_platform.config import specs
+from airflow_platform.config import project, specs
 from airflow_platform.tasks import collection
 
 PAGE = Path(__file__).with_name("reference.md")
@@ -105,7 +105,19 @@ def settings() -> Iterator[str]:
     yield "## Settings"
     yield ""
     yield "An environment is a file `environments/<name>.toml`."
-    for model, place in models(specs.Environment, ""):
+    yield from _tables(specs.Environment)
+    yield from (
+        "",
+        "## Settings of all DAGs",
+        "",
+        "What all environments share about their DAGs is in `dags.toml`.",
+    )
+    yield from _tables(project.Project)
+
+
+def _tables(whole: type[pydantic.BaseModel]) -> Iterator[str]:
+    """A table for each model of a file."""
+    for model, place in models(whole, ""):
         heading = f"{model.__name__}: `{place}`" if place else f"{model.__name__}: top of the file"
         yield from ("", f"### {heading}", "", one_line(model.__doc__ or ""), "")
         yield from ("| key | type | default | meaning |", "| --- | --- | --- | --- |")

@@ -86,7 +86,13 @@ def recipes() -> tuple[Recipe, ...]:
     return (
         _system("airflow-system", "airflow", "airflow:50000:root:0:/home/airflow"),
         _python(
-            "airflow-packages", "airflow", {"site-packages/airflow_platform.pth": airflow / "startup.pth"}
+            "airflow-packages",
+            "airflow",
+            {
+                "site-packages/airflow_platform.pth": airflow / "startup.pth",
+                "site-packages/airflow_platform_bundle.py": airflow / "airflow_platform_bundle.py",
+                "site-packages/airflow_platform_git_sync.py": _FOLDER / "git-sync" / "git_sync.py",
+            },
         ),
         Recipe(
             name="airflow-base",

@@ -1,4 +1,4 @@
-"""From a name to a spec: reads `environments/<name>.toml` and tells every fault of it at once."""
+"""From a name to a spec: reads `environments/<name>.toml` and `dags.toml`, and tells every fault of a file at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_platform import errors
 from airflow_platform.config import paths
@@ -15,7 +15,9 @@ from airflow_platform.config import paths
 if TYPE_CHECKING:
     import pydantic
 
-    from airflow_platform.config import specs
+    from airflow_platform.config import project, specs
+
+SpecT = TypeVar("SpecT", bound="specs.Spec")
 
 
 def names(directory: Path | None = None) -> tuple[str, ...]:
@@ -43,6 +45,27 @@ def environment(name: str, directory: Path | None = None) -> specs.Environment:
             path, [errors.Fault(f"{_shown(path)}: name", "The file's name says it.", "Remove this key.")]
         )
     return _validate(specs.Environment, {"name": name, **data}, path)
+
+
+def all_environments() -> tuple[specs.Environment, ...]:
+    """Every environment that is declared, by name.
+
+    Raises:
+        ConfigurationError: A file does not say what it must; carries every fault of that file.
+    """
+    return tuple(environment(name) for name in names())
+
+
+def dag_project(path: Path | None = None) -> project.Project:
+    """What `dags.toml` says about the DAGs of all environments; a file that is not there says nothing.
+
+    Raises:
+        ConfigurationError: It does not say what it must; carries every fault.
+    """
+    from airflow_platform.config import project  # noqa: PLC0415
+
+    path = path or project.FILE
+    return _validate(project.Project, _read(path) if path.exists() else {}, path)
 
 
 def given(data: dict[str, Any], source: str) -> specs.Environment:
@@ -96,7 +119,7 @@ def _read(path: Path) -> dict[str, Any]:
     raise _faulty(path, [fault])
 
 
-def _validate(model: type[specs.Environment], data: dict[str, Any], path: Path) -> specs.Environment:
+def _validate(model: type[SpecT], data: dict[str, Any], path: Path) -> SpecT:
     import pydantic  # noqa: PLC0415
 
     try:

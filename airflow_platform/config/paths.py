@@ -27,6 +27,11 @@ def state(environment: str) -> Path:
     return (Path(override).absolute() if override else _default_state()) / environment
 
 
+def dag_state() -> Path:
+    """The directory of what belongs to the DAGs of all environments; no environment can have its name."""
+    return state("_dags")
+
+
 def cache() -> Path:
     """The directory of what is built or downloaded; may not exist yet."""
     override = os.environ.get("AIRFLOW_PLATFORM_CACHE")

@@ -55,6 +55,11 @@ class TenantPlace:
         return self.directory / "ports.json"
 
     @property
+    def migrated(self) -> Path:
+        """Where PostgreSQL has the database: the revision to which it was migrated, to the very end."""
+        return self.directory / "migrated"
+
+    @property
     def settings(self) -> Path:
         """Which connections, variables and pools the toolkit wrote, with keyed digests, as JSON."""
         return self.directory / "settings.json"
@@ -63,6 +68,11 @@ class TenantPlace:
     def home(self) -> Path:
         """AIRFLOW_HOME and HOME; belongs to the tenant's user."""
         return self.directory / "home"
+
+    @property
+    def git_sync(self) -> Path:
+        """Where git-sync brings the commits that are served; belongs to the tenant's user."""
+        return self.home / "git-sync"
 
     @property
     def database(self) -> Path:
@@ -116,6 +126,11 @@ class EnvironmentPlace:
     def repository(self) -> Path:
         """The bare Git repository from which the tenants serve DAGs."""
         return self.directory / "dags.git"
+
+    @property
+    def ports_lock(self) -> Path:
+        """Held while a tenant chooses its ports; one for all environments, none of which has a name with a dot."""
+        return self.directory.parent / "ports.lock"
 
     @property
     def server_password(self) -> Path:

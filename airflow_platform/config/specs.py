@@ -184,7 +184,7 @@ class Process(Spec):
 
 Container = Literal[
     "api-server", "scheduler", "dag-processor", "triggerer", "worker", "broker", "fakesnow",
-    "metadata-database",
+    "metadata-database", "git-sync",
 ]  # fmt: skip
 """What runs in a container of its own."""
 
@@ -202,8 +202,8 @@ class Docker(Spec):
     """Where the `docker` runtime lives: containers on this machine."""
 
     host: str | None = None
-    """Docker host, as DOCKER_HOST has it; by default the local engine. It must be on this machine: the
-    DAGs' repository is mounted."""
+    """Docker host, as DOCKER_HOST has it; by default the engine that Docker's own programs use. It must be on
+    this machine: the DAGs' repository is mounted."""
     executor: Literal["CeleryExecutor", "LocalExecutor"] = "CeleryExecutor"
     """Which of Airflow's executors: with CeleryExecutor each tenant has a broker and a worker, as in
     production; LocalExecutor runs tasks in the scheduler and saves 400 MB a tenant."""
@@ -212,6 +212,10 @@ class Docker(Spec):
     connections: Annotated[int, pydantic.Field(ge=10, le=1000)] = 60
     """Connections to the database server that one tenant may have at the same time; five components
     with SQLAlchemy's pools of 5 + 10 need some 40."""
+    server_connections: Annotated[int, pydantic.Field(ge=50, le=10_000)] = 500
+    """Connections that the database server has for all tenants together. A number of its own, not so many a
+    tenant, because another number restarts the server under all of them. 500 are enough for eight tenants and
+    cost 18 MB of memory more than 140."""
     limits: dict[Container, Limits] = {}
     """What each container may use at most, by its name; those that are left out have the defaults of the
     documentation."""
@@ -274,6 +278,10 @@ class Dags(Spec):
     """Seconds until the smoke DAG must have succeeded; it takes about 5 on a quiet machine."""
     refresh_interval: Annotated[int, pydantic.Field(ge=1, le=3600)] = 5
     """Seconds between two looks for a new DAG version; Airflow's own default is 300."""
+    delivery: Literal["git-bundle", "git-sync"] = "git-bundle"
+    """How DAGs come to a tenant. `git-bundle`: Airflow's own GitDagBundle, which parses again only what has
+    changed. `git-sync`: a program beside Airflow brings each commit to a directory of its own and then swaps a
+    link; every file is parsed again with each version."""
 
 
 class Environment(Spec):

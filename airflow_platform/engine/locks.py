@@ -190,6 +190,24 @@ class FileLock:
         )
 
 
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock of a file, this process included.
+
+    It is taken for an instant; who tries to take it meanwhile waits as long as for one that is being signed.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def read_holder(path: Path) -> Holder | None:
     """Who the lock file says holds it; None when it says nothing readable."""
     try:

@@ -16,6 +16,9 @@ from airflow_platform.engine import journal, locks
 KEPT_RUN_DIRECTORIES = 20
 """Directories of artifacts that are kept: enough to look into last week's failures."""
 
+_TENANT = "tenant-"
+"""How the names of tenants' locks begin."""
+
 FORMAT = 1
 """Of the state directory; a newer toolkit raises it when it lays files out in another way."""
 
@@ -83,7 +86,7 @@ class LocalStore:
         prepare(self._directory)
         with contextlib.ExitStack() as stack:
             for tenant in sorted(tenants):
-                lock = self._lock(f"tenant-{tenant}", f"tenant {tenant} of {self._environment}")
+                lock = self._lock(f"{_TENANT}{tenant}", f"tenant {tenant} of {self._environment}")
                 stack.enter_context(lock.held())
             yield
 
@@ -113,6 +116,19 @@ class LocalStore:
     def _lock(self, name: str, thing: str) -> locks.FileLock:
         path = self._directory / "locks" / f"{name}.lock"
         return locks.FileLock(path, thing, programs=self._programs, on_note=self._on_note, now=self._now)
+
+
+def tenants_at_work(directory: Path) -> frozenset[str]:
+    """The tenants of which a run holds the lock now: one may be coming up and have nothing yet.
+
+    Who asks with the environment's lock knows more: a run that takes a tenant's lock later begins with the
+    environment's steps after that.
+
+    Args:
+        directory: The environment's state directory.
+    """
+    found = (directory / "locks").glob(f"{_TENANT}*.lock")
+    return frozenset(path.stem.removeprefix(_TENANT) for path in found if locks.is_held(path))
 
 
 def prepare(directory: Path) -> None:

@@ -19,6 +19,15 @@ BUNDLE = "dags"
 GIT_CONNECTION = "dags_repository"
 """The bundle's connection: without one, GitDagBundle logs a traceback at every start."""
 
+GIT_SYNC = "git-sync"
+"""The component that brings DAGs, where an environment chooses that."""
+
+GIT_SYNC_MODULE = "airflow_platform_git_sync"
+"""The stand-in for it, among Airflow's packages."""
+
+LINK = "current"
+"""The name of its link to the commit that is served."""
+
 KEYS = {
     "AIRFLOW__CORE__FERNET_KEY": "fernet_key",
     "AIRFLOW__API__SECRET_KEY": "api_secret_key",
@@ -59,6 +68,8 @@ class Installation:
     inner_url: str
     """Where its own components find it."""
     executor: str = "LocalExecutor"
+    link: str = ""
+    """Where git-sync's link to the commit is; "" where Airflow itself fetches from the repository."""
     database: str = ""
     """SQLAlchemy's URL of the metadata database; "" when it is handed over as a secret."""
 
@@ -100,7 +111,7 @@ def environment(tenant: specs.Tenant, dags: specs.Dags, at: Installation) -> dic
         **_celery(tenant, at),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": f"{at.home}/logs",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": f"{at.home}/bundles",
-        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([_bundle(dags, at.repository)]),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([_bundle(dags, at)]),
         f"AIRFLOW_CONN_{GIT_CONNECTION.upper()}": json.dumps({"conn_type": "git", "host": at.repository}),
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": str(dags.refresh_interval),
         "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
@@ -118,12 +129,31 @@ def _celery(tenant: specs.Tenant, at: Installation) -> dict[str, str]:
     return {"AIRFLOW__CELERY__WORKER_CONCURRENCY": str(tenant.parallelism)}
 
 
-def _bundle(dags: specs.Dags, repository: str) -> dict[str, object]:
+def git_sync(dags: specs.Dags, repository: str, root: str) -> tuple[str, ...]:
+    """The arguments of git-sync, from version 4."""
+    return (
+        f"--repo={repository}",
+        f"--ref={BRANCH}",
+        f"--root={root}",
+        f"--link={LINK}",
+        f"--period={dags.refresh_interval}s",
+        # Tasks that are queued now begin within that time; those that run have a copy.
+        "--stale-worktree-timeout=24h",
+    )
+
+
+def _bundle(dags: specs.Dags, at: Installation) -> dict[str, object]:
+    if dags.delivery == "git-sync":
+        return {
+            "name": BUNDLE,
+            "classpath": "airflow_platform_bundle.GitSyncDagBundle",
+            "kwargs": {"link": at.link, "subdir": FOLDER, "refresh_interval": dags.refresh_interval},
+        }
     return {
         "name": BUNDLE,
         "classpath": "airflow.providers.git.bundles.git.GitDagBundle",
         "kwargs": {
-            "repo_url": repository,
+            "repo_url": at.repository,
             "tracking_ref": BRANCH,
             "subdir": FOLDER,
             "git_conn_id": GIT_CONNECTION,

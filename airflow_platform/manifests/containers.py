@@ -23,6 +23,9 @@ AIRFLOW_COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 
 WORKER, BROKER, SNOWFLAKE, SERVER = "worker", "broker", "fakesnow", "metadata-database"
 
+MIGRATION = "migration"
+"""The container that migrates the metadata database, and ends."""
+
 AIRFLOW_USER = 50000
 """The user id of Airflow's images: the official image's."""
 
@@ -38,6 +41,15 @@ SECRETS = "/run/airflow"
 REPOSITORY = "/srv/dags.git"
 """Where an Airflow container finds the repository with the DAGs."""
 
+GIT_CONFIG = f"[safe]\n\tdirectory = {REPOSITORY}\n"
+"""What lets Git read that repository, which belongs to the toolkit's user."""
+
+SYNCED = "/opt/airflow/git-sync"
+"""Where an Airflow container finds what git-sync has brought."""
+
+GIT_SYNC_IMAGE = "airflow-base"
+"""What the stand-in for git-sync runs in: it has Git, and no health check of a component."""
+
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "api-server": ("api-server",),
     # All share one volume of logs, which the api-server reads: no need for servers of logs.
@@ -47,14 +59,21 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     WORKER: ("celery", "worker", "--skip-serve-logs"),
 }
 
-_STOP_TIMEOUTS = {"triggerer": 8, "dag-processor": 12, BROKER: 5, SNOWFLAKE: 10, SERVER: 30}
+_STOP_TIMEOUTS = {
+    "triggerer": 8,
+    "dag-processor": 12,
+    BROKER: 5,
+    airflow.GIT_SYNC: 5,
+    SNOWFLAKE: 10,
+    SERVER: 30,
+}
 """Seconds from the stop signal to SIGKILL; the others have time for their tasks to end."""
 
 _STOP_TIMEOUT = 25
 
 _MEMORY = {
     "api-server": 1024, "scheduler": 1024, "dag-processor": 1024, "triggerer": 768, WORKER: 2048,
-    BROKER: 128, SNOWFLAKE: 1024, SERVER: 1024,
+    BROKER: 128, SNOWFLAKE: 1024, SERVER: 1024, airflow.GIT_SYNC: 256,
 }  # fmt: skip
 """MiB a container, where the spec says nothing: twice what was measured after some DAG runs."""
 
@@ -62,6 +81,18 @@ _CPUS = 2.0
 """Cores a container, where the spec says nothing."""
 
 MIB = 1024**2
+
+SERVER_PASSWORD = "/run/metadata-database/password"  # noqa: S105 - where it is.
+"""Where the database server finds its administrator's password."""
+
+SET_PASSWORD = (
+    "psql", "--username=postgres", "--dbname=postgres", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1",
+    f"--command=DO $$BEGIN EXECUTE format('ALTER ROLE postgres PASSWORD %L', pg_read_file('{SERVER_PASSWORD}')); END$$",
+)  # fmt: skip
+"""What gives the administrator that password, inside the server's container: nobody needs one there."""
+
+OWN_CONNECTIONS = 20
+"""Connections of the database server that no tenant gets: the administrator's, and PostgreSQL's 3 reserved."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +141,13 @@ def labels(owner: str, tenant: str = "", component: str = "") -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
-def components(tenant: specs.Tenant, settings: specs.Docker) -> tuple[str, ...]:
+def components(tenant: specs.Tenant, environment: specs.Environment) -> tuple[str, ...]:
     """The containers that a tenant has, those first that others need."""
-    celery = settings.executor == "CeleryExecutor"
+    celery = environment.docker.executor == "CeleryExecutor"
     return (
         *((SNOWFLAKE,) if tenant.snowflake.account is None else ()),
         *((BROKER,) if celery else ()),
+        *((airflow.GIT_SYNC,) if environment.dags.delivery == airflow.GIT_SYNC else ()),
         *AIRFLOW_COMPONENTS,
         *((WORKER,) if celery else ()),
     )
@@ -134,14 +166,14 @@ class TenantContainers:
 
     def all(self) -> tuple[Container, ...]:
         """Those that run for as long as the tenant is up."""
-        special = {SNOWFLAKE: self._fakesnow, BROKER: self._broker}
-        names = components(self.tenant, self.environment.docker)
+        special = {SNOWFLAKE: self._fakesnow, BROKER: self._broker, airflow.GIT_SYNC: self._git_sync}
+        names = components(self.tenant, self.environment)
         return tuple(special[name]() if name in special else self._airflow(name) for name in names)
 
     def migration(self) -> Container:
         """The one that brings the metadata database to the revision of its Airflow, and ends."""
         return replace(
-            self._base("migration", image="api-server"),
+            self._base(MIGRATION, image="api-server"),
             command=("airflow", "db", "migrate"),
             environment=airflow.environment(self.tenant, self.environment.dags, self._installation()),
             files=self._airflow_files(),
@@ -158,7 +190,10 @@ class TenantContainers:
             files=self._airflow_files(),
             owner=AIRFLOW_USER,
             binds={REPOSITORY: str(self.at.repository)},
-            volumes={"/opt/airflow/logs": logs_volume(self.environment.name, self.tenant.name)},
+            volumes={
+                "/opt/airflow/logs": logs_volume(self.environment.name, self.tenant.name),
+                **self._synced(),
+            },
             ports={API_PORT: self.at.port} if name == "api-server" else {},
         )
 
@@ -185,6 +220,24 @@ class TenantContainers:
             volumes={"/var/lib/fakesnow": snowflake_volume(self.environment.name, self.tenant.name)},
         )
 
+    def _git_sync(self) -> Container:
+        arguments = airflow.git_sync(self.environment.dags, REPOSITORY, SYNCED)
+        return replace(
+            self._base(airflow.GIT_SYNC, image=GIT_SYNC_IMAGE),
+            command=("python", "-m", airflow.GIT_SYNC_MODULE, *arguments),
+            environment={"GIT_CONFIG_GLOBAL": f"{SECRETS}/gitconfig"},
+            files={f"{SECRETS}/gitconfig": File(secrets.Secret(GIT_CONFIG))},
+            owner=AIRFLOW_USER,
+            binds={REPOSITORY: str(self.at.repository)},
+            volumes=self._synced(),
+        )
+
+    def _synced(self) -> dict[str, str]:
+        """The volume with what git-sync brings, where it does."""
+        if self.environment.dags.delivery != airflow.GIT_SYNC:
+            return {}
+        return {SYNCED: synced_volume(self.environment.name, self.tenant.name)}
+
     def _broker(self) -> Container:
         return replace(
             self._base(BROKER),
@@ -200,8 +253,8 @@ class TenantContainers:
             image=self.at.images[image or name],
             network=where,
             hostname=name,
-            memory=_memory(self.environment.docker, image or name),
-            cpus=_cpus(self.environment.docker, image or name),
+            memory=_memory(self.environment.docker, _limited_as(name, image)),
+            cpus=_cpus(self.environment.docker, _limited_as(name, image)),
             stop_timeout=_STOP_TIMEOUTS.get(name, _STOP_TIMEOUT),
             labels=labels(self.at.owner, self.tenant.name, name),
             generation=self.generations.get(name, ""),
@@ -217,12 +270,13 @@ class TenantContainers:
             port=API_PORT,
             url=address(self.at.port),
             inner_url=f"http://api-server:{API_PORT}",
+            link=f"{SYNCED}/{airflow.LINK}",
             executor=self.environment.docker.executor,
         )
 
     def _airflow_files(self) -> dict[str, File]:
         """Variables by name under `environment/`, which the image's entrypoint reads; and other files."""
-        keys, gitconfig = self.files.keys, f"[safe]\n\tdirectory = {REPOSITORY}\n"
+        keys = self.files.keys
         variables = {name: keys[key] for name, key in airflow.KEYS.items()} | self._addresses()
         return {
             **{f"{SECRETS}/environment/{name}": File(value) for name, value in variables.items()},
@@ -230,7 +284,7 @@ class TenantContainers:
             f"{SECRETS}/passwords.json": File(self.files.passwords, mode=0o600),
             f"{SECRETS}/authorities.pem": File(secrets.Secret(self.files.authorities)),
             # The repository is the toolkit's user's; Git reads it only when told that this is meant.
-            f"{SECRETS}/gitconfig": File(secrets.Secret(gitconfig)),
+            f"{SECRETS}/gitconfig": File(secrets.Secret(GIT_CONFIG)),
         }
 
     def _addresses(self) -> dict[str, secrets.Secret]:
@@ -248,24 +302,29 @@ class TenantContainers:
 
 def server(environment: specs.Environment, *, owner: str, image: str, password: secrets.Secret) -> Container:
     """The database server that the tenants of an environment share; each has a database of its own in it."""
-    name = f"{prefix(environment.name)}.{SERVER}"
-    connections = 20 + environment.docker.connections * len(environment.tenants)
+    name, settings = f"{prefix(environment.name)}.{SERVER}", environment.docker
     return Container(
         name=name,
         image=image,
-        command=("postgres", "-c", f"max_connections={connections}", "-c", "shared_buffers=64MB"),
+        command=(
+            "postgres",
+            "-c",
+            f"max_connections={settings.server_connections}",
+            "-c",
+            "shared_buffers=64MB",
+        ),
         environment={
             "POSTGRES_USER": "postgres",
-            "POSTGRES_PASSWORD_FILE": "/run/metadata-database/password",
+            "POSTGRES_PASSWORD_FILE": SERVER_PASSWORD,
         },
-        files={"/run/metadata-database/password": File(password)},
+        files={SERVER_PASSWORD: File(password)},
         owner=SERVICE_USERS[SERVER],
         volumes={"/var/lib/postgresql/data": name},
         network=prefix(environment.name),
         hostname=SERVER,
         ports={DATABASE_PORT: 0},
-        memory=_memory(environment.docker, SERVER),
-        cpus=_cpus(environment.docker, SERVER),
+        memory=_memory(settings, SERVER),
+        cpus=_cpus(settings, SERVER),
         shared_memory=256 * MIB,
         stop_timeout=_STOP_TIMEOUTS[SERVER],
         labels=labels(owner, component=SERVER),
@@ -282,9 +341,19 @@ def logs_volume(environment: str, tenant: str) -> str:
     return f"{prefix(environment, tenant)}.logs"
 
 
+def synced_volume(environment: str, tenant: str) -> str:
+    """The volume with the commits that git-sync brings a tenant."""
+    return f"{prefix(environment, tenant)}.git-sync"
+
+
 def snowflake_volume(environment: str, tenant: str) -> str:
     """The volume with a tenant's fakesnow databases."""
     return f"{prefix(environment, tenant)}.snowflake"
+
+
+def _limited_as(name: str, image: str) -> str:
+    """Whose limits hold: those of a container's own name, where it has some, else of what it runs as."""
+    return name if name in _MEMORY else image
 
 
 def _memory(settings: specs.Docker, name: str) -> int:

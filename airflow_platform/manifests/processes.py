@@ -67,6 +67,7 @@ class Machine:
             port=self.port,
             url=self.url,
             inner_url=self.url,
+            link=str(self.place.git_sync / airflow.LINK),
             database=f"sqlite:///{self.place.database}",
         )
 
@@ -96,7 +97,8 @@ def supervised(
         generations: By component: another text restarts it.
     """
     components = [_component(name, tenant, dags, at) for name in AIRFLOW_COMPONENTS]
-    everything = [snowflake, *components] if snowflake else components
+    bringing = [_git_sync(dags, at)] if dags.delivery == airflow.GIT_SYNC else []
+    everything = [*([snowflake] if snowflake else []), *bringing, *components]
     return Spec(
         owner=str(at.place.directory),
         user=user,
@@ -142,6 +144,19 @@ def _component(name: str, tenant: specs.Tenant, dags: specs.Dags, at: Machine) -
         secret_environment=secret_environment(at.place),
         idle_title=IDLE_WORKER if name == "scheduler" else "",
         stop_timeout=_STOP_TIMEOUTS.get(name, 25.0),
+    )
+
+
+def _git_sync(dags: specs.Dags, at: Machine) -> Component:
+    """What brings each commit to a directory of its own, where the environment chooses that."""
+    program = (str(at.programs / "python"), "-m", airflow.GIT_SYNC_MODULE)
+    return Component(
+        name=airflow.GIT_SYNC,
+        argv=(*program, *airflow.git_sync(dags, str(at.repository), str(at.place.git_sync))),
+        directory=str(at.place.home),
+        log=str(at.place.log(airflow.GIT_SYNC)),
+        environment=_process(at),
+        stop_timeout=5.0,
     )
 
 

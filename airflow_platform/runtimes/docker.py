@@ -6,21 +6,24 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from airflow_platform import errors, programs, secrets
 from airflow_platform.config import built, paths, places, specs, versions
-from airflow_platform.engine import plugins, step, store
+from airflow_platform.engine import plugins, signals, step, store
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import containers as manifests
-from airflow_platform.runtimes import images, installed, runtime
+from airflow_platform.runtimes import following, images, installed, reaching, runtime
 from airflow_platform.steps import (
     container_images,
     containers,
     dag_repository,
+    database_container,
     database_server,
     keys,
     migration,
+    ownership,
     restart,
     served_dags,
     settings,
@@ -36,11 +39,13 @@ from airflow_platform.tools.containers import opened, wellness
 from airflow_platform.tools.containers.spec import Found
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from airflow_platform.steps.contexts import TenantContext
 
 LOCK = paths.CHECKOUT / "images" / "airflow" / "requirements.lock"
+
+
+LINK_TIMEOUT = 10.0
+"""Seconds to read a link in a container; a tenth of one on a quiet machine."""
 
 
 class DockerRuntime:
@@ -51,6 +56,7 @@ class DockerRuntime:
     def __init__(self, environment: specs.Environment) -> None:
         self._environment = environment
         self._place = places.EnvironmentPlace(paths.state(environment.name), own_users=False)
+        self._owner = ownership.of(self._place)
 
     def steps(self, options: runtime.Options) -> Sequence[step.Step]:
         place, engine, docker = self._place, self._open, self._environment.docker
@@ -63,12 +69,12 @@ class DockerRuntime:
             ),
             database_server.DatabaseVolume(place, engine),
             database_server.DatabaseServer(place, engine),
-            dag_repository.DagRepository(place, checkout=paths.CHECKOUT),
+            dag_repository.DagRepository(place, checkout=paths.CHECKOUT, branch=following.branch_if_any),
             tenant_directory.TenantDirectory(place),
             keys.Keys(
                 place,
                 names=(*keys.NAMES, "database_password", "broker_password"),
-                has_data=lambda name: place.tenant(name).ports.exists(),
+                has_data=self._has_data,
             ),
             tenant_ports.TenantPorts(place, self._needs()),
             tenant_certificates.TenantCertificates(place),
@@ -107,6 +113,7 @@ class DockerRuntime:
             *manifests.AIRFLOW_COMPONENTS,
             *((manifests.WORKER, manifests.BROKER) if celery else ()),
             manifests.SNOWFLAKE,
+            *((manifest.GIT_SYNC,) if self._syncs() else ()),
         )
 
     def tenants_found(self) -> tuple[str, ...]:
@@ -118,7 +125,7 @@ class DockerRuntime:
         return tuple(name for name in self._place.found() if specs.is_name(name))
 
     def is_running(self, tenant: str) -> bool:
-        return any(each.running for each in self._found(tenant))
+        return any(each.alive for each in self._found(tenant))
 
     def components(self, tenant: str) -> tuple[runtime.Component, ...]:
         return tuple(
@@ -137,23 +144,45 @@ class DockerRuntime:
 
     def dag_commit(self, tenant: str) -> str:
         with self._open() as engine:
-            server = engine.containers.named(f"{manifests.prefix(self._environment.name)}.{manifests.SERVER}")
-        if server is None or not server.ports:
-            return ""
+            server = self._own(engine, self._container("", manifests.SERVER))
         password = self._place.tenant(tenant).database_password
-        if not password.is_file():
+        if server is None or not server.ports or not password.is_file():
             return ""
-        at = self._server_at(server.ports[manifests.DATABASE_PORT]).as_tenant(
-            tenant_postgresql.name_of(self._environment.name, tenant), secrets.Secret(password.read_text())
-        )
+        role = tenant_postgresql.name_of(self._environment.name, tenant)
+        port, secret = server.ports[manifests.DATABASE_PORT], secrets.Secret(password.read_text())
+        at = postgresql.Server("127.0.0.1", port, role, secret, database=role)
         return postgresql.bundle_version(at, manifest.BUNDLE)
+
+    def links(self, tenant: str) -> Mapping[str, str]:
+        if not self._syncs():
+            return {}
+        celery = self._environment.docker.executor == "CeleryExecutor"
+        readers = ("dag-processor", manifests.WORKER if celery else "scheduler")
+        with self._open() as engine:
+            names = self._containers(engine, tenant, readers)
+            return {reader: self._linked(engine, name) for reader, name in names.items()}
+
+    def _linked(self, engine: opened.Engine, container: str) -> str:
+        """The commit at the end of git-sync's link, as a container sees it; "" for none."""
+        printed: list[bytes] = []
+        command = ("readlink", f"{manifests.SYNCED}/{manifest.LINK}")
+        try:
+            engine.containers.execute(
+                container, command, on_output=lambda _, data: printed.append(data), timeout=LINK_TIMEOUT
+            )
+        except errors.StepError:  # It is just being replaced.
+            return ""
+        return b"".join(printed).decode(errors="replace").strip().rpartition("/")[2]
+
+    def connected(self, tenant: str) -> AbstractContextManager[airflow.Airflow]:
+        return reaching.connected(self._place.tenant(tenant), self.url(tenant))
 
     def unwell(self, tenant: str) -> str:
         place, url = self._place.tenant(tenant), self.url(tenant)
         if not url or not place.admin_password.is_file():
             return "the file of its ports" if not url else f"the password of {manifest.ADMIN}"
         spec = next((each for each in self._environment.tenants if each.name == tenant), None)
-        wanted = manifests.components(spec, self._environment.docker) if spec else ()
+        wanted = manifests.components(spec, self._environment) if spec else ()
         found = {each.labels.get(manifests.COMPONENT): each for each in self._found(tenant)}
         with (
             self._open() as engine,
@@ -166,16 +195,17 @@ class DockerRuntime:
 
     def last_lines(self, tenant: str, names: Sequence[str], count: int) -> Iterable[logs.Line]:
         with self._open() as engine:
-            for name in names:
-                for _, text in engine.containers.lines(self._container(tenant, name), last=count):
+            for name, container in self._containers(engine, tenant, names).items():
+                for _, text in engine.containers.lines(container, last=count):
                     yield logs.Line(name, text)
 
     def new_lines(self, tenant: str, names: Sequence[str], wait: Callable[[], None]) -> Iterable[logs.Line]:
         with self._open() as engine:
-            seen = {name: _latest(engine, self._container(tenant, name)) for name in names}
+            found = self._containers(engine, tenant, names)
+            seen = {name: _latest(engine, container) for name, container in found.items()}
             while True:
-                for name in names:
-                    lines = engine.containers.lines(self._container(tenant, name), since=seen[name])
+                for name, container in found.items():
+                    lines = engine.containers.lines(container, since=seen[name])
                     for seen[name], text in lines:
                         yield logs.Line(name, text)
                 wait()
@@ -183,14 +213,15 @@ class DockerRuntime:
     def run_airflow(self, tenant: specs.Tenant, arguments: Sequence[str]) -> int:
         name = self._container(tenant.name, manifests.AIRFLOW_COMPONENTS[0])
         with self._open() as engine:
-            found = engine.containers.named(name)
+            found = self._own(engine, name)
             if found is None or not found.running:
                 raise errors.UsageError(
                     f"Tenant {tenant.name} is not up.",
                     hint=f"Run: inv tenant-up --env={self._environment.name}",
                 )
-            command = ("/entrypoint", "airflow", *arguments)
-            return engine.containers.execute(name, command, on_output=_pass_on)
+            command, interruption = ("/entrypoint", "airflow", *arguments), programs.Interruption()
+            with signals.handled(interruption):
+                return engine.containers.execute(name, command, on_output=_pass_on, interruption=interruption)
 
     def versions(self) -> Mapping[str, runtime.Version]:
         recorded = built.read()
@@ -205,11 +236,23 @@ class DockerRuntime:
             "database server, this machine's kernel and its Docker engine."
         )
 
+    def _has_data(self, tenant: str) -> bool:
+        """Whether a metadata database may have been encrypted with the tenant's key.
+
+        Settings are what is encrypted first; in installations from before there was a mark they tell it.
+        """
+        place = self._place.tenant(tenant)
+        return place.migrated.exists() or place.settings.exists()
+
     def _images(self) -> tuple[str, ...]:
-        return (*self.component_names(), manifests.SERVER)
+        images = {manifest.GIT_SYNC: manifests.GIT_SYNC_IMAGE}
+        return (*(images.get(name, name) for name in self.component_names()), manifests.SERVER)
+
+    def _syncs(self) -> bool:
+        return self._environment.dags.delivery == manifest.GIT_SYNC
 
     def _open(self) -> AbstractContextManager[opened.Engine]:
-        return opened.opened(self._environment.docker.host)
+        return opened.opened_here(self._environment.docker.host)
 
     def _needs(self) -> tenant_ports.Needs:
         return tenant_ports.Needs(("airflow",), lambda environment: environment.docker.ports, self._is_mine)
@@ -225,6 +268,20 @@ class DockerRuntime:
     def _container(self, tenant: str, component: str) -> str:
         return f"{manifests.prefix(self._environment.name, tenant)}.{component}"
 
+    def _own(self, engine: opened.Engine, name: str) -> Found | None:
+        """The container of that name, unless it is somebody else's."""
+        found = engine.containers.named(name)
+        return found if self._owner.owns(found) else None
+
+    def _containers(self, engine: opened.Engine, tenant: str, components: Iterable[str]) -> dict[str, str]:
+        """The names that components' containers have or may come to have: somebody else may have taken one."""
+        names = {each: self._container(tenant, each) for each in components}
+        return {
+            each: name
+            for each, name in names.items()
+            if not self._owner.stranger("container", engine.containers.named(name))
+        }
+
     def _server(self, context: TenantContext) -> postgresql.Server:
         return self._server_at(context.outputs("database-server")["port"])
 
@@ -232,18 +289,18 @@ class DockerRuntime:
         """The same; on the way down as it is found, and None where it has no data either."""
         if context.goal is step.Goal.PRESENT:
             return self._server(context)
-        name = f"{manifests.prefix(self._environment.name)}.{manifests.SERVER}"
+        name = self._container("", manifests.SERVER)
         with self._open() as engine:
-            found, volume = engine.containers.named(name), engine.volumes.named(name)
-        if found is not None and found.ports:
+            found, volume = self._own(engine, name), engine.volumes.named(name)
+        if found is not None and found.ports and self._place.server_password.is_file():
             return self._server_at(found.ports[manifests.DATABASE_PORT])
-        if volume is not None:
+        if self._owner.owns(volume):
             raise step.OutputsUnknown(database_server.DatabaseAccess.name)
         return None
 
     def _server_at(self, port: int) -> postgresql.Server:
         password = secrets.Secret(self._place.server_password.read_text())
-        return postgresql.Server("127.0.0.1", port, database_server.USER, password)
+        return postgresql.Server("127.0.0.1", port, database_container.USER, password)
 
 
 def _latest(engine: opened.Engine, container: str) -> float:

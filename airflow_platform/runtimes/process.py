@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from airflow_platform import errors, programs
@@ -12,7 +13,7 @@ from airflow_platform.config import paths, places, specs, versions
 from airflow_platform.engine import plugins, step, store
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import processes as manifests
-from airflow_platform.runtimes import installed, runtime
+from airflow_platform.runtimes import following, installed, reaching, runtime
 from airflow_platform.runtimes.recipes import AIRFLOW
 from airflow_platform.steps import (
     components,
@@ -58,7 +59,7 @@ class ProcessRuntime:
                 FAKESNOW, cache=paths.cache(), ready=_ready(settings_.snowflake_packages)
             ),
             template.DatabaseTemplate(ready_cache=place.directory / "templates"),
-            dag_repository.DagRepository(place, checkout=paths.CHECKOUT),
+            dag_repository.DagRepository(place, checkout=paths.CHECKOUT, branch=following.branch_if_any),
             tenant_directory.TenantDirectory(place),
             keys.Keys(place, names=keys.NAMES, has_data=lambda name: place.tenant(name).database.exists()),
             tenant_ports.TenantPorts(place, tenant_ports.ON_THIS_MACHINE),
@@ -85,7 +86,8 @@ class ProcessRuntime:
         )
 
     def component_names(self) -> tuple[str, ...]:
-        return (*manifests.AIRFLOW_COMPONENTS, manifests.SNOWFLAKE)
+        bringing = (manifest.GIT_SYNC,) if self._environment.dags.delivery == manifest.GIT_SYNC else ()
+        return (*manifests.AIRFLOW_COMPONENTS, manifests.SNOWFLAKE, *bringing)
 
     def tenants_found(self) -> tuple[str, ...]:
         return tuple(name for name in self._place.found() if specs.is_name(name))
@@ -113,6 +115,19 @@ class ProcessRuntime:
     def dag_commit(self, tenant: str) -> str:
         database = self._place.tenant(tenant).database
         return metadata_database.bundle_version(database, manifest.BUNDLE) if database.exists() else ""
+
+    def links(self, tenant: str) -> Mapping[str, str]:
+        if self._environment.dags.delivery != manifest.GIT_SYNC:
+            return {}
+        # Processes share one link: what one of them reads, all do.
+        try:
+            target = (self._place.tenant(tenant).git_sync / manifest.LINK).readlink().name
+        except OSError:
+            target = ""
+        return {"all components": target}
+
+    def connected(self, tenant: str) -> AbstractContextManager[airflow.Airflow]:
+        return reaching.connected(self._place.tenant(tenant), self.url(tenant))
 
     def unwell(self, tenant: str) -> str:
         place = self._place.tenant(tenant)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from airflow_platform.config import paths
+from airflow_platform.manifests import airflow as manifest
 from airflow_platform.steps import packages
 
 _IMAGES = paths.CHECKOUT / "images"
@@ -18,5 +19,9 @@ AIRFLOW = packages.Recipe(
         " airflow.providers.fab.auth_manager.fab_auth_manager"
     ),
     # Fewer garbage collections while it starts: a fifth less processor time, no more memory.
-    additions={"site-packages/airflow_platform.pth": _IMAGES / "airflow" / "startup.pth"},
+    additions={
+        "site-packages/airflow_platform.pth": _IMAGES / "airflow" / "startup.pth",
+        "site-packages/airflow_platform_bundle.py": _IMAGES / "airflow" / "airflow_platform_bundle.py",
+        f"site-packages/{manifest.GIT_SYNC_MODULE}.py": _IMAGES / "git-sync" / "git_sync.py",
+    },
 )

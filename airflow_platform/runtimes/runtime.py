@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from airflow_platform import programs
 from airflow_platform.config import specs
 from airflow_platform.engine import step, store
-from airflow_platform.tools import logs
+from airflow_platform.tools import airflow, logs
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,12 @@ class Runtime(Protocol):
 
     def dag_commit(self, tenant: str) -> str:
         """The commit whose DAGs a tenant serves now; "" when it serves none."""
+
+    def links(self, tenant: str) -> Mapping[str, str]:
+        """The commit that git-sync has brought a tenant, by the component that reads it; none without git-sync."""
+
+    def connected(self, tenant: str) -> AbstractContextManager[airflow.Airflow]:
+        """A client of a tenant's api-server, closed at the end; a StepError when its address is not known."""
 
     def unwell(self, tenant: str) -> str:
         """What a tenant lacks to be healthy now, as words that follow "waits for"; "" for nothing."""

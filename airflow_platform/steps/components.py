@@ -12,7 +12,8 @@ from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import processes as manifests
-from airflow_platform.steps.contexts import TenantContext, TenantStep, asked_restarts, warm_up
+from airflow_platform.steps import becoming_healthy
+from airflow_platform.steps.contexts import TenantContext, TenantStep, asked_restarts
 from airflow_platform.supervisor.spec import Component, Spec, Status
 from airflow_platform.tools import (
     airflow,
@@ -28,9 +29,6 @@ START_TIMEOUT = 60.0
 
 STOP_TIMEOUT = 60.0
 """Seconds until all have stopped: the longest `stop_timeout` of a component is 25."""
-
-HOPELESS = 3
-"""Restarts during one wait after which waiting longer is of no use: the component says in its log why."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,8 @@ class Components(TenantStep):
         if summary := _differences(observed.wanted, observed.status):
             return step.Change(summary)
         if observed.missing:
-            return step.Change(f"wait until healthy ({observed.missing})")
-        return step.NoChange("all components are healthy", self._outputs(context, observed.status))
+            return becoming_healthy.waiting(observed.missing)
+        return step.NoChange(becoming_healthy.HEALTHY, self._outputs(context, observed.status))
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         place = self._place.tenant(context.tenant.name)
@@ -91,15 +89,12 @@ class Components(TenantStep):
         supervisor.write_spec(place.run, self._wanted(context))
         status = self._supervise(context, place)
         before = {each.name: each.restarts for each in status.components}
-        hint = f"Look into its logs: inv tenant-logs --env={context.environment.name} --tenant={context.tenant.name}"
-        context.wait_for(
-            f"tenant {context.tenant.name} to be healthy",
+        becoming_healthy.wait(
+            context,
             lambda: _waiting_for(place, _url(context), before),
+            lambda: airflow.connected(_url(context), manifest.ADMIN, place.admin_password),
             timeout=context.environment.process.start_timeout,
-            hint=hint,
         )
-        with airflow.connected(_url(context), manifest.ADMIN, place.admin_password) as client:
-            warm_up(context, client, hint=hint)
         return self._outputs(context, supervisor.status(place.run) or status)
 
     def _supervise(self, context: TenantContext, place: places.TenantPlace) -> Status:
@@ -145,7 +140,7 @@ _LEFT_NOTHING = {"left": "no process, port, socket or lock (looked)"}
 
 def _plan_stop(observed: Observed) -> step.Change | step.NoChange:
     if not observed.missing:
-        return step.NoChange("nothing of it runs", _LEFT_NOTHING)
+        return step.NoChange(becoming_healthy.DOWN, _LEFT_NOTHING)
     running = observed.status.components if observed.status else ()
     return step.Change(
         f"stop {len(running)} processes" if running else f"end what is left: {observed.missing}"
@@ -195,7 +190,7 @@ def _generations(context: TenantContext, place: places.TenantPlace) -> dict[str,
     keys = context.outputs("keys")["fingerprint"]
     certificate = context.outputs("certificates")["fingerprint"]
     asked = asked_restarts(place)
-    names = (*manifests.AIRFLOW_COMPONENTS, manifests.SNOWFLAKE)
+    names = (*manifests.AIRFLOW_COMPONENTS, manifests.SNOWFLAKE, manifest.GIT_SYNC)
     return {name: step.digest([keys, certificate, asked.get(name, "")]) for name in names}
 
 
@@ -214,7 +209,7 @@ def _differences(wanted: Spec, status: Status) -> str:
         "start": [name for name in names if name not in running],
         "stop": [name for name in running if name not in names],
     }
-    return "; ".join(f"{verb} {', '.join(found)}" for verb, found in parts.items() if found)
+    return becoming_healthy.changes(parts)
 
 
 def _missing(place: places.TenantPlace, url: str, status: Status | None) -> str:
@@ -239,14 +234,12 @@ def _waiting_for(place: places.TenantPlace, url: str, before: Mapping[str, int])
 
 
 def _give_up_on(place: places.TenantPlace, component: str, restarts: int, last_exit: str) -> None:
-    if restarts < HOPELESS:
+    if restarts < becoming_healthy.HOPELESS:
         return
     log = place.log(component)
-    lines = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
-    shown = "".join(f"\n    {line}" for line in lines)
-    raise errors.StepError(
-        f"{component} ended {restarts} times ({last_exit}); the last lines of {log}:{shown}",
-        hint="It is tried again and again. Mend the cause, or stop the tenant with tenant-down.",
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    raise becoming_healthy.given_up(
+        component, restarts, last_exit, str(log), lines[-becoming_healthy.LINES :]
     )
 
 

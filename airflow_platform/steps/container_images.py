@@ -43,10 +43,8 @@ class ContainerImages(EnvironmentStep):
         self._building = building
 
     def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
-        if fault := engine.fault(self._host):
+        if fault := engine.elsewhere(self._host) or engine.fault(self._host):
             yield fault
-            return
-        if context.goal is step.Goal.ABSENT:
             return
         found = tuple(faults(self._host, self._record, self._names))
         yield from found

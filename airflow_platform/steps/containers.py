@@ -13,14 +13,12 @@ from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import containers as manifests
-from airflow_platform.steps.contexts import TenantContext, TenantStep, asked_restarts, warm_up
+from airflow_platform.steps import becoming_healthy, ownership
+from airflow_platform.steps.contexts import TenantContext, TenantStep, asked_restarts
 from airflow_platform.steps.handed import handed
 from airflow_platform.tools import airflow
 from airflow_platform.tools.containers import opened, wellness
 from airflow_platform.tools.containers.spec import Container, Found
-
-HOPELESS = 3
-"""Restarts during one wait after which waiting longer is of no use: the component says in its log why."""
 
 ThingT = TypeVar("ThingT")
 
@@ -53,7 +51,7 @@ class Containers(TenantStep):
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
         self._place = place
         self._open = engine
-        self._owner = str(place.directory)
+        self._owner = ownership.of(place)
 
     def observe(self, context: TenantContext) -> Observed:
         with self._open() as engine:
@@ -62,7 +60,7 @@ class Containers(TenantStep):
                 return Observed((), found, "")
             wanted = self._wanted(context)
             for each in wanted:
-                self._require_ours(engine, each.name)
+                self._owner.require("container", engine.containers.named(each.name))
             return Observed(wanted, found, self._missing(context, engine, wanted))
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
@@ -71,8 +69,8 @@ class Containers(TenantStep):
         if summary := _differences(observed.wanted, observed.found):
             return step.Change(summary)
         if observed.missing:
-            return step.Change(f"wait until healthy ({observed.missing})")
-        return step.NoChange("all components are healthy", self._outputs(context, observed.found))
+            return becoming_healthy.waiting(observed.missing)
+        return step.NoChange(becoming_healthy.HEALTHY, self._outputs(context, observed.found))
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         with self._open() as engine:
@@ -80,7 +78,13 @@ class Containers(TenantStep):
                 return self._remove(context, engine)
             wanted, found = self._wanted(context), self._found(context, engine)
             self._replace(context, engine, wanted, found)
-            self._wait(context, engine, wanted)
+            before = {each.name: each.restarts for each in self._found(context, engine)}
+            becoming_healthy.wait(
+                context,
+                lambda: self._waiting_for(context, engine, wanted, before),
+                lambda: self._connected(context),
+                timeout=context.environment.docker.start_timeout,
+            )
             return self._outputs(context, self._found(context, engine))
 
     def _replace(
@@ -102,19 +106,6 @@ class Containers(TenantStep):
         context.progress(f"starting {len(unfit)} containers")
         _each(unfit, engine.containers.start)
 
-    def _wait(self, context: TenantContext, engine: opened.Engine, wanted: Sequence[Container]) -> None:
-        tenant = context.tenant.name
-        before = {each.name: each.restarts for each in self._found(context, engine)}
-        hint = f"Look into its logs: inv tenant-logs --env={context.environment.name} --tenant={tenant}"
-        context.wait_for(
-            f"tenant {tenant} to be healthy",
-            lambda: self._waiting_for(context, engine, wanted, before),
-            timeout=context.environment.docker.start_timeout,
-            hint=hint,
-        )
-        with self._connected(context) as client:
-            warm_up(context, client, hint=hint)
-
     def _waiting_for(
         self,
         context: TenantContext,
@@ -128,13 +119,11 @@ class Containers(TenantStep):
             StepError: A component ends again and again: waiting is of no use.
         """
         for each in self._found(context, engine):
-            if each.restarts - before.get(each.name, 0) >= HOPELESS:
-                lines = [text for _, text in engine.containers.lines(each.name, last=15)]
-                shown = "".join(f"\n    {context.programs.mask(line)}" for line in lines)
-                raise errors.StepError(
-                    f"{_component(each)} ended {each.restarts} times ({each.last_exit}); its last lines:{shown}",
-                    hint="It is tried again and again. Mend the cause, or stop the tenant with tenant-down.",
-                )
+            restarts = each.restarts - before.get(each.name, 0)
+            if restarts >= becoming_healthy.HOPELESS:
+                printed = engine.containers.lines(each.name, last=becoming_healthy.LINES)
+                lines = [context.programs.mask(text) for _, text in printed]
+                raise becoming_healthy.given_up(_component(each), restarts, each.last_exit, each.name, lines)
         return self._missing(context, engine, wanted)
 
     def _missing(self, context: TenantContext, engine: opened.Engine, wanted: Sequence[Container]) -> str:
@@ -142,7 +131,7 @@ class Containers(TenantStep):
         there = {each.name: each for each in self._found(context, engine)}
         components = {each.labels[manifests.COMPONENT]: there.get(each.name) for each in wanted}
         with self._connected(context) as client:
-            return wellness.missing(engine.containers, components, client)
+            return wellness.missing(engine.containers, components, client, context.programs.interruption)
 
     def _remove(self, context: TenantContext, engine: opened.Engine) -> step.Outputs:
         found = self._found(context, engine)
@@ -155,24 +144,11 @@ class Containers(TenantStep):
         return _LEFT_NOTHING
 
     def _wanted(self, context: TenantContext) -> tuple[Container, ...]:
-        return handed(context, self._place, self._generations(context)).all()
-
-    def _generations(self, context: TenantContext) -> dict[str, str]:
-        """What makes a component restart besides its settings: its keys, and being asked to."""
-        keys = context.outputs("keys")["fingerprint"]
-        certificate = context.outputs("certificates")["fingerprint"]
         asked = asked_restarts(self._place.tenant(context.tenant.name))
-        names = manifests.components(context.tenant, context.environment.docker)
-        return {name: step.digest([keys, certificate, asked.get(name, "")]) for name in names}
+        return handed(context, self._place, asked).all()
 
     def _found(self, context: TenantContext, engine: opened.Engine) -> tuple[Found, ...]:
-        return engine.containers.found(manifests.labels(self._owner, context.tenant.name))
-
-    def _require_ours(self, engine: opened.Engine, name: str) -> None:
-        found = engine.containers.named(name)
-        opened.require_ours(
-            "container", name, found.labels if found else None, (manifests.OWNER, self._owner)
-        )
+        return engine.containers.found(manifests.labels(self._owner.value, context.tenant.name))
 
     def _connected(self, context: TenantContext) -> AbstractContextManager[airflow.Airflow]:
         place = self._place.tenant(context.tenant.name)
@@ -195,7 +171,7 @@ _LEFT_NOTHING = {"left": "no container (looked)"}
 
 def _plan_removal(found: Sequence[Found]) -> step.Change | step.NoChange:
     if not found:
-        return step.NoChange("nothing of it runs", _LEFT_NOTHING)
+        return step.NoChange(becoming_healthy.DOWN, _LEFT_NOTHING)
     return step.Change(f"stop and remove {len(found)} containers")
 
 
@@ -225,7 +201,7 @@ def _differences(wanted: Sequence[Container], found: Sequence[Found]) -> str:
             running = known is not None and known.running
             parts["restart" if running else "start"].append(each.labels[manifests.COMPONENT])
     parts["stop"] = [_component(each) for each in found if each.name not in names]
-    return "; ".join(f"{verb} {', '.join(some)}" for verb, some in parts.items() if some)
+    return becoming_healthy.changes(parts)
 
 
 def _each(things: Iterable[ThingT], do: Callable[[ThingT], None]) -> None:

@@ -7,19 +7,23 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from airflow_platform.config import places, specs
-from airflow_platform.engine import step
-from airflow_platform.tools import airflow, airflow_session, users
-
-WARM_UP_TIMEOUT = 120.0
-"""Seconds until the execution API is built: 3 to 5 on a quiet machine."""
-
-WARM_UP_CALL = 5.0
-"""Seconds of one call that waits for it, so that Ctrl-C is noticed; it is built all the same."""
+from airflow_platform.engine import step, store
+from airflow_platform.tools import airflow, users
 
 EnvironmentContext = step.EnvironmentContext[specs.Environment, specs.Tenant]
 TenantContext = step.TenantContext[specs.Environment, specs.Tenant]
 EnvironmentStep = step.EnvironmentStep[specs.Environment, specs.Tenant]
 TenantStep = step.TenantStep[specs.Environment, specs.Tenant]
+
+
+def others_at_work(context: EnvironmentContext, place: places.EnvironmentPlace) -> frozenset[str]:
+    """The tenants that other runs work on now, and those of this one that are not where they should be."""
+    return store.tenants_at_work(place.directory).difference(each.name for each in context.tenants)
+
+
+def inhabitants(context: EnvironmentContext, place: places.EnvironmentPlace) -> tuple[str, ...]:
+    """The tenants that have a directory, or may be about to get one."""
+    return tuple(sorted(others_at_work(context, place).union(place.found())))
 
 
 def owner(place: places.TenantPlace) -> int | None:
@@ -40,17 +44,3 @@ def connected(context: TenantContext) -> AbstractContextManager[airflow.Airflow]
     """The api-server of a tenant whose step `components` has run; that step must be required."""
     reached = context.outputs("components")
     return airflow.connected(reached["url"], reached["user"], Path(reached["password_file"]))
-
-
-def warm_up(context: TenantContext, client: airflow.Airflow, *, hint: str) -> None:
-    """Wait until the first task would not have to: the execution API is built when it is first asked."""
-    context.wait_for("the execution API", lambda: _cold(client), timeout=WARM_UP_TIMEOUT, hint=hint)
-
-
-def _cold(client: airflow.Airflow) -> str:
-    """What the first task would wait for; "" when the execution API is built."""
-    try:
-        client.warm_up(timeout=WARM_UP_CALL)
-    except airflow_session.NotReachable:
-        return "warming the execution API"
-    return ""

@@ -3,57 +3,83 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_platform import errors
+from airflow_platform import errors, programs
 from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow
-from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
-from airflow_platform.tools import files, git
+from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep, inhabitants
+from airflow_platform.tools import dag_branch, files, git, git_remote
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What should be served, and where Git finds it."""
+
+    commit: git.Commit
+    source: Path
+    """The repository that has it."""
+    branch: str = ""
+    """The branch that it comes from; "" for the checkout's own commit."""
+    notes: tuple[str, ...] = ()
+    """What the reader of the plan should know about the choice."""
+
+    def __str__(self) -> str:
+        return f"commit {self.commit.sha[:12]}" + (f" of {self.branch}" if self.branch else "")
 
 
 @dataclass(frozen=True)
 class Observed:
     """The commit that should be served, the one that is, and what is not committed."""
 
-    wanted: git.Commit | None
+    wanted: Wanted | None
     """None on the way down."""
     served: str
     uncommitted: tuple[str, ...]
     exists: bool
     inhabitants: tuple[str, ...]
-    """On the way down: tenants that have a directory."""
+    """On the way down: tenants that have a directory, or are about to get one."""
     served_tree: str = ""
     """The DAG version of a served commit that is not the wanted one."""
 
 
 class DagRepository(EnvironmentStep):
-    """Outputs: `repository`, `commit` (40 digits), `tree` (the DAG version), `uncommitted` (files)."""
+    """Outputs: `repository`, `commit` (40 digits), `tree` (the DAG version), `uncommitted` (files).
+
+    What is served is the branch that all environments follow, once something was synced; before that,
+    the commit that is checked out.
+    """
 
     name = "dag-repository"
     required_by = ("directory",)  # So that it goes last on the way down, when nobody uses it any more.
     keeps_data = True
 
-    def __init__(self, place: places.EnvironmentPlace, *, checkout: Path, revision: str = "HEAD") -> None:
+    def __init__(
+        self,
+        place: places.EnvironmentPlace,
+        *,
+        checkout: Path,
+        branch: Callable[[programs.Programs], dag_branch.DagBranch | None] = lambda runner: None,
+    ) -> None:
         """Make the step.
 
         Args:
             place: Where the environment's files are.
             checkout: The repository with the DAGs.
-            revision: What to serve: a commit, branch or tag of it.
+            branch: The branch that all environments follow; None where nothing can have been synced.
         """
         self._place = place
         self._checkout = checkout
-        self._revision = revision
+        self._branch = branch
 
     def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
         if context.goal is step.Goal.ABSENT:
             return
         try:
-            git.resolve(context.programs, self._checkout, self._revision, airflow.FOLDER)
+            git.resolve(context.programs, self._checkout, "HEAD", airflow.FOLDER)
         except git.NoCommit as error:
             yield errors.Fault("DAGs", error.message, error.hint)
         except errors.ProgramMissing as error:
@@ -62,10 +88,11 @@ class DagRepository(EnvironmentStep):
     def observe(self, context: EnvironmentContext) -> Observed:
         runner = context.programs
         if context.goal is step.Goal.ABSENT:
-            return Observed(None, "", (), self._place.repository.exists(), self._place.found())
-        wanted = git.resolve(runner, self._checkout, self._revision, airflow.FOLDER)
+            users = inhabitants(context, self._place)
+            return Observed(None, "", (), self._place.repository.exists(), users)
+        wanted = self._wanted(runner)
         served = git.branch(runner, self._place.repository, airflow.BRANCH)
-        differs = served not in ("", wanted.sha)
+        differs = served not in ("", wanted.commit.sha)
         return Observed(
             wanted=wanted,
             served=served,
@@ -75,23 +102,50 @@ class DagRepository(EnvironmentStep):
             inhabitants=(),
         )
 
+    def _wanted(self, runner: programs.Programs) -> Wanted:
+        """The branch's commit; the checkout's where nothing was synced yet."""
+        here = git.resolve(runner, self._checkout, "HEAD", airflow.FOLDER)
+        branch = self._branch(runner)
+        if branch is None:
+            return Wanted(here, self._checkout)
+        notes = []
+        try:
+            branch.refresh(runner)
+        except (git_remote.NotReachable, git_remote.Cut) as error:
+            # An environment that comes up must not depend on that server: the last that is known will do.
+            if branch.head(runner) is None:
+                raise
+            notes.append(f"as last known: {error.message}")
+        if (head := branch.head(runner)) is None:
+            return Wanted(here, self._checkout)
+        if not head.tree:
+            raise errors.StepError(
+                f"{branch.name} is at {head.commit[:12]} by {head.who}, which has no folder {airflow.FOLDER}/.",
+                hint="`inv dags-rollback` puts the last good DAGs on top of it.",
+            )
+        if head.tree != here.tree:
+            notes.append("HEAD has other DAGs: `inv dags-sync` brings them everywhere")
+        return Wanted(git.Commit(head.commit, head.tree), branch.repository, branch.name, tuple(notes))
+
     def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
         if observed.wanted is None:
             return _plan_removal(observed)
+        wanted, commit = observed.wanted, observed.wanted.commit
+        told = "".join(f"; {note}" for note in (*wanted.notes, *_left_out(observed.uncommitted)))
         outputs = {
             "repository": str(self._place.repository),
-            "commit": observed.wanted.sha,
-            "tree": observed.wanted.tree,
+            "commit": commit.sha,
+            "tree": commit.tree,
             "uncommitted": list(observed.uncommitted),
         }
-        left_out = _left_out(observed.uncommitted)
-        if observed.served == observed.wanted.sha:
-            return step.NoChange(f"commit {observed.wanted.sha[:12]} is served{left_out}", outputs)
-        if observed.served_tree == observed.wanted.tree:
+        if observed.served == commit.sha:
+            return step.NoChange(f"{wanted} is served{told}", outputs)
+        if observed.served_tree == commit.tree:
             # A commit that leaves the DAGs alone is no other DAG version.
-            same = f"commit {observed.served[:12]} is served, with the DAGs of {observed.wanted.sha[:12]}{left_out}"
+            same = f"commit {observed.served[:12]} is served, with the DAGs of {commit.sha[:12]}{told}"
             return step.NoChange(same, {**outputs, "commit": observed.served})
-        return step.Change(f"serve commit {observed.wanted.sha[:12]}{left_out}", {"outputs": outputs})
+        details = {"outputs": outputs, "source": str(observed.wanted.source)}
+        return step.Change(f"serve {wanted}{told}", details)
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
         repository = self._place.repository
@@ -102,7 +156,7 @@ class DagRepository(EnvironmentStep):
         files.make_directory(repository, mode=0o755)
         git.make_bare(context.programs, repository, airflow.BRANCH)
         commit = change.details["outputs"]["commit"]
-        git.fetch(context.programs, repository, self._checkout, commit, airflow.BRANCH)
+        git.fetch(context.programs, repository, Path(change.details["source"]), commit, airflow.BRANCH)
         outputs: step.Outputs = change.details["outputs"]
         return outputs
 
@@ -115,9 +169,8 @@ def _plan_removal(observed: Observed) -> step.Change | step.NoChange:
     return step.Change("delete the bare repository; no tenant is left")
 
 
-def _left_out(files_: tuple[str, ...]) -> str:
+def _left_out(files_: tuple[str, ...]) -> Iterator[str]:
     """What is not served because nobody committed it: counted and named."""
-    if not files_:
-        return ""
-    shown = ", ".join(files_[:3]) + (", …" if len(files_) > 3 else "")
-    return f"; {len(files_)} uncommitted under {airflow.FOLDER}/ not served: {shown}"
+    if files_:
+        shown = ", ".join(files_[:3]) + (", …" if len(files_) > 3 else "")
+        yield f"{len(files_)} uncommitted under {airflow.FOLDER}/ not served: {shown}"

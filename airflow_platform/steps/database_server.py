@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-import secrets as random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from airflow_platform import errors, secrets
+from airflow_platform import errors
 from airflow_platform.config import built, places
 from airflow_platform.engine import step
 from airflow_platform.manifests import containers as manifest
-from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
-from airflow_platform.tools import files, postgresql
+from airflow_platform.steps import ownership
+from airflow_platform.steps.contexts import (
+    EnvironmentContext,
+    EnvironmentStep,
+    inhabitants,
+    others_at_work,
+)
+from airflow_platform.steps.database_container import DatabaseContainer, name_of, network_of
+from airflow_platform.steps.ownership import ThingT
 from airflow_platform.tools.containers import opened
 from airflow_platform.tools.containers.spec import Container, Found
 
-READY_TIMEOUT = 120.0
-"""Seconds until the server answers: 4 where its data are new, more after a crash."""
 
-USER = "postgres"
-"""The administrator."""
+@dataclass(frozen=True)
+class Data:
+    """Whether the volume is there, whether the password is, and whose the volume is if it is not ours."""
+
+    volume: bool
+    password: bool
+    stranger: str
+    inhabitants: tuple[str, ...]
+    """On the way down: tenants that have data in it, or are about to."""
 
 
 class DatabaseVolume(EnvironmentStep):
@@ -33,48 +44,45 @@ class DatabaseVolume(EnvironmentStep):
 
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
         self._place = place
+        self._container = DatabaseContainer(place)
         self._open = engine
-        self._mark = (manifest.OWNER, str(place.directory))
+        self._owner = ownership.of(place)
 
-    def observe(self, context: EnvironmentContext) -> tuple[bool, bool]:
-        """Whether the volume is there, and whether the password is."""
-        name = _name(context)
+    def observe(self, context: EnvironmentContext) -> Data:
         with self._open() as engine:
-            found = engine.volumes.named(name)
-        opened.require_ours("volume", name, found.labels if found else None, self._mark)
-        return found is not None, self._place.server_password.is_file()
+            named = engine.volumes.named(name_of(context))
+        found, stranger = ownership.own(self._owner, context.goal, "volume", named)
+        users = inhabitants(context, self._place) if context.goal is step.Goal.ABSENT else ()
+        return Data(found is not None, self._place.server_password.is_file(), stranger, users)
 
-    def plan(self, context: EnvironmentContext, observed: tuple[bool, bool]) -> step.Change | step.NoChange:
-        volume, password = observed
+    def plan(self, context: EnvironmentContext, observed: Data) -> step.Change | step.NoChange:
         if context.goal is step.Goal.ABSENT:
-            return self._plan_removal(volume)
-        if volume and not password:
-            raise errors.StepError(
-                f"{self._place.server_password} is gone, and nobody else knows the database server's password.",
-                hint="Put the file back, or begin anew: `inv tenant-down --delete-data`.",
-            )
-        return step.NoChange("it is there") if volume else step.Change(f"make volume {_name(context)}")
+            return _plan_removal(observed)
+        if not observed.volume:
+            return step.Change(f"make volume {name_of(context)}")
+        if not observed.password:
+            path = self._place.server_password
+            return step.Change(f"make a new password for the database server: {path} is gone")
+        return step.NoChange("it is there")
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
-        name, password = _name(context), self._place.server_password
+        name = name_of(context)
         with self._open() as engine:
             if context.goal is step.Goal.ABSENT:
                 engine.volumes.remove(name)
-                password.unlink(missing_ok=True)
+                self._place.server_password.unlink(missing_ok=True)
                 return {}
-            # The password comes first: a volume without one would be locked for ever.
-            if not password.is_file():
-                files.make_directory(password.parent, mode=0o700)
-                files.write(password, random.token_urlsafe(32), mode=0o600)
-            engine.volumes.make(name, manifest.labels(self._mark[1], component=manifest.SERVER))
+            self._container.make_password()
+            engine.volumes.make(name, manifest.labels(self._owner.value, component=manifest.SERVER))
         return {}
 
-    def _plan_removal(self, volume: bool) -> step.Change | step.NoChange:
-        if not volume:
-            return step.NoChange("it is not there")
-        if inhabitants := self._place.found():
-            return step.NoChange(f"tenants still use it: {', '.join(inhabitants)}")
-        return step.Change("delete the volume with the databases; no tenant is left")
+
+def _plan_removal(observed: Data) -> step.Change | step.NoChange:
+    if not observed.volume:
+        return step.NoChange(observed.stranger or "it is not there")
+    if observed.inhabitants:
+        return step.NoChange(f"tenants still use it: {', '.join(observed.inhabitants)}")
+    return step.Change("delete the volume with the databases; no tenant is left")
 
 
 @dataclass(frozen=True)
@@ -86,8 +94,10 @@ class Observed:
     network: bool
     """Whether its network is there."""
     inhabitants: tuple[str, ...]
-    volume: bool = True
-    """Whether its data are there."""
+    closed: tuple[str, ...] = ()
+    """On the way up: networks of tenants in which it is not, declared and selected or not."""
+    stranger: str = ""
+    """On the way down: what has its names and is not ours."""
 
 
 class DatabaseServer(EnvironmentStep):
@@ -98,22 +108,42 @@ class DatabaseServer(EnvironmentStep):
 
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
         self._place = place
+        self._container = DatabaseContainer(place)
         self._open = engine
-        self._mark = (manifest.OWNER, str(place.directory))
+        self._owner = ownership.of(place)
+
+    def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
+        if context.goal is step.Goal.ABSENT:
+            # On the way up the step `images` says what is wrong with the engine.
+            try:
+                with self._open():
+                    return
+            except errors.PreflightError as error:
+                yield from error.faults()
+                return
+        settings, tenants = context.environment.docker, len(context.environment.tenants)
+        needed = manifest.OWN_CONNECTIONS + settings.connections * tenants
+        if needed > settings.server_connections:
+            yield errors.Fault(
+                f"docker.server_connections of {context.environment.name}",
+                f"It is {settings.server_connections}, and {needed} are needed: {manifest.OWN_CONNECTIONS} for "
+                f"itself and {settings.connections} for each tenant.",
+                "Raise it, which restarts the server once under all tenants; or lower docker.connections.",
+            )
 
     def observe(self, context: EnvironmentContext) -> Observed:
         with self._open() as engine:
-            network = engine.networks.named(_network(context))
-            found = engine.containers.named(_name(context))
-            others = engine.containers.found({self._mark[0]: self._mark[1]})
-        for kind, thing in (("network", network), ("container", found)):
-            if thing is not None:
-                opened.require_ours(kind, thing.name, thing.labels, self._mark)
+            network, theirs = self._own(context, "network", engine.networks.named(network_of(context)))
+            found, stranger = self._own(context, "container", engine.containers.named(name_of(context)))
+            closed = self._container.closed(context, engine, found)
+            others = engine.containers.found(self._owner.labels)
         return Observed(
             wanted=None if context.goal is step.Goal.ABSENT else self._wanted(context),
             found=found,
             network=network is not None,
-            inhabitants=tuple(sorted({t for each in others if (t := each.labels.get(manifest.TENANT))})),
+            inhabitants=self._inhabitants(context, others),
+            closed=closed,
+            stranger="; ".join(filter(None, (stranger, theirs))),
         )
 
     def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
@@ -121,78 +151,50 @@ class DatabaseServer(EnvironmentStep):
         if wanted is None:
             return _plan_stop(observed)
         if found is None:
-            return step.Change("start the database server")
+            return step.Change("start the database server", {"do": "start"})
         if found.digest != wanted.digest():
-            return step.Change("restart the database server with other settings")
+            return step.Change("restart the database server with other settings", {"do": "start"})
         if not found.running or not found.ports:
-            return step.Change(f"start the database server again ({found.last_exit or found.state})")
-        return step.NoChange("the database server runs", self._outputs(context, found))
+            why = found.last_exit or found.state
+            return step.Change(f"start the database server again ({why})", {"do": "start"})
+        if observed.closed:
+            return step.Change(f"let the database server into {', '.join(observed.closed)}", {"do": "let in"})
+        return step.NoChange("the database server runs", self._container.outputs(found))
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
-        name = _name(context)
+        name = name_of(context)
         with self._open() as engine:
             if context.goal is step.Goal.ABSENT:
-                engine.containers.remove(name)
-                engine.networks.remove(_network(context))
+                if self._owner.owns(engine.containers.named(name)):
+                    engine.containers.remove(name)
+                if self._owner.owns(engine.networks.named(network_of(context))):
+                    engine.networks.remove(network_of(context), self._owner.labels)
                 return {}
-            found = self._start(context, engine, self._wanted(context))
-        return self._outputs(context, found)
-
-    def _start(self, context: EnvironmentContext, engine: opened.Engine, wanted: Container) -> Found:
-        """Start it in the place of one that may be there, and wait until it answers."""
-        if engine.networks.named(_network(context)) is None:
-            engine.networks.make(_network(context), manifest.labels(self._mark[1]))
-        engine.containers.remove(wanted.name)
-        engine.containers.start(wanted)
-        context.wait_for(
-            "the database server",
-            lambda: self._missing(context, engine),
-            timeout=READY_TIMEOUT,
-            hint=f"Look into its log: `docker logs {wanted.name}`.",
-        )
-        found = engine.containers.named(wanted.name)
+            if change.details["do"] == "start":
+                self._container.start(context, engine, self._wanted(context))
+            else:
+                self._container.let_in(context, engine)
+            found = engine.containers.named(name)
         assert found is not None
-        return found
+        return self._container.outputs(found)
+
+    def _inhabitants(self, context: EnvironmentContext, containers: Sequence[Found]) -> tuple[str, ...]:
+        """The tenants that have containers, and those that another run works on: it may be about to make some."""
+        found = {tenant for each in containers if (tenant := each.labels.get(manifest.TENANT))}
+        return tuple(sorted(found | others_at_work(context, self._place)))
+
+    def _own(self, context: EnvironmentContext, kind: str, thing: ThingT | None) -> tuple[ThingT | None, str]:
+        return ownership.own(self._owner, context.goal, kind, thing)
 
     def _wanted(self, context: EnvironmentContext) -> Container:
         context.outputs("database-volume")  # With `--plan` it is unknown yet, and so is the password.
-        return self._of_image(context, context.outputs("images")["images"][manifest.SERVER])
-
-    def _of_image(self, context: EnvironmentContext, image: str) -> Container:
-        password = secrets.Secret(self._place.server_password.read_text())
-        context.programs.mask.add(password)
-        owner = str(self._place.directory)
-        return manifest.server(context.environment, owner=owner, image=image, password=password)
-
-    def _missing(self, context: EnvironmentContext, engine: opened.Engine) -> str:
-        """What keeps the server from answering; "" for nothing."""
-        found = engine.containers.named(_name(context))
-        if found is None or not found.running or not found.ports:
-            return f"its container ({found.last_exit or found.state})" if found else "its container"
-        try:
-            with postgresql.connected(self._server(found)):
-                return ""
-        except errors.PlatformError as error:
-            return error.message
-
-    def _server(self, found: Found) -> postgresql.Server:
-        password = secrets.Secret(self._place.server_password.read_text())
-        return postgresql.Server("127.0.0.1", found.ports[manifest.DATABASE_PORT], USER, password)
-
-    def _outputs(self, context: EnvironmentContext, found: Found) -> dict[str, step.Json]:
-        return {
-            "host": "127.0.0.1",
-            "port": found.ports[manifest.DATABASE_PORT],
-            "user": USER,
-            "password_file": str(self._place.server_password),
-            "container": found.name,
-        }
+        return self._container.wanted(context, context.outputs("images")["images"][manifest.SERVER])
 
 
-class DatabaseAccess(DatabaseServer):
+class DatabaseAccess(EnvironmentStep):
     """On the way down, before anything of the tenants is deleted: a server that was stopped is started.
 
-    Only a server that runs can drop what a tenant has in it. On the way up there is nothing to do.
+    So is one whose password was lost, with another. Only a server that runs can drop what a tenant has in it. On the way up there is nothing to do.
     """
 
     name = "database-access"
@@ -207,21 +209,30 @@ class DatabaseAccess(DatabaseServer):
             engine: The way to the engine.
             record: What `inv build` wrote: on the way down, the step `images` is not asked.
         """
-        super().__init__(place, engine)
+        self._place = place
+        self._container = DatabaseContainer(place)
+        self._open = engine
         self._record = record
+        self._owner = ownership.of(place)
 
-    def observe(self, context: EnvironmentContext) -> Observed:
+    def observe(self, context: EnvironmentContext) -> tuple[bool, bool, str]:
+        """Whether the server runs and can be logged in to, whether its data are there, and whose they are if they are not ours."""
         with self._open() as engine:
-            found = engine.containers.named(_name(context))
-            volume = engine.volumes.named(_name(context))
-        return Observed(None, found, network=False, inhabitants=(), volume=volume is not None)
+            found = engine.containers.named(name_of(context))
+            volume = engine.volumes.named(name_of(context))
+        runs = found is not None and found.running and self._owner.owns(found)
+        runs = runs and self._place.server_password.is_file()
+        return runs, self._owner.owns(volume), self._owner.stranger("volume", volume)
 
-    def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
+    def plan(
+        self, context: EnvironmentContext, observed: tuple[bool, bool, str]
+    ) -> step.Change | step.NoChange:
+        runs, volume, stranger = observed
         if context.goal is step.Goal.PRESENT:
             return step.NoChange("the tenants' databases can be reached")
-        if not observed.volume:
-            return step.NoChange("there is no database")
-        if observed.found is not None and observed.found.running:
+        if not volume:
+            return step.NoChange(f"there is a {stranger}" if stranger else "there is no database")
+        if runs:
             return step.NoChange("the database server runs")
         return step.Change("start the database server, to drop what the tenants have in it")
 
@@ -232,22 +243,16 @@ class DatabaseAccess(DatabaseServer):
                 f"The database server is stopped, and {self._record} does not name its image.",
                 hint="Run `scripts/inv build`, then this again.",
             )
+        self._container.make_password()
+        wanted = self._container.wanted(context, recorded.images[manifest.SERVER].id)
         with self._open() as engine:
-            self._start(context, engine, self._of_image(context, recorded.images[manifest.SERVER].id))
+            self._container.start(context, engine, wanted)
         return {}
 
 
 def _plan_stop(observed: Observed) -> step.Change | step.NoChange:
     if observed.found is None and not observed.network:
-        return step.NoChange("it does not run")
+        return step.NoChange(observed.stranger or "it does not run")
     if observed.inhabitants:
         return step.NoChange(f"tenants still use it: {', '.join(observed.inhabitants)}")
     return step.Change("stop the database server; no tenant uses it")
-
-
-def _name(context: EnvironmentContext) -> str:
-    return f"{manifest.prefix(context.environment.name)}.{manifest.SERVER}"
-
-
-def _network(context: EnvironmentContext) -> str:
-    return manifest.prefix(context.environment.name)

@@ -26,9 +26,12 @@ def handed(
         place: Where the environment's files are.
         generations: By component: another text restarts it.
     """
+    for made in ("keys", "certificates"):
+        context.outputs(made)  # With `--plan` they may be unknown yet, and so are their files.
     mine = place.tenant(context.tenant.name)
     keys = {name: secrets.Secret((mine.keys / name).read_text()) for name in KEYS}
-    context.programs.mask.add(*keys.values())
+    admin = secrets.Secret(mine.admin_password.read_text())
+    context.programs.mask.add(*keys.values(), admin)
     role = context.outputs("database-role")
     return manifest.TenantContainers(
         tenant=context.tenant,

@@ -9,9 +9,10 @@ from airflow_platform import errors, secrets
 from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import containers as manifest
+from airflow_platform.steps import ownership
 from airflow_platform.steps.contexts import TenantContext, TenantStep
 from airflow_platform.steps.handed import handed
-from airflow_platform.tools import postgresql, postgresql_copies
+from airflow_platform.tools import files, postgresql, postgresql_copies
 from airflow_platform.tools.containers import opened
 
 TIMEOUT = 1800.0
@@ -25,13 +26,16 @@ class Observed:
     revision: str
     wanted: str
     known: tuple[str, ...]
+    ended: str
+    """To which a migration ended; Alembic writes its revision down before Airflow has made all that it needs."""
 
 
 class Migration(TenantStep):
     """Outputs: `revision`.
 
-    PostgreSQL makes each revision's changes whole or not at all, so one that was killed is run again. A
-    used database is copied before: the copy bears its revision's name and stays.
+    PostgreSQL makes each revision's changes whole or not at all, so one that was killed is run again; that
+    one ended is in a file of the tenant's. A used database is copied before: the copy bears its revision's
+    name and stays.
     """
 
     name = "migration"
@@ -53,17 +57,23 @@ class Migration(TenantStep):
 
     def observe(self, context: TenantContext) -> Observed:
         images = context.outputs("images")
+        with self._open() as engine:
+            ownership.of(self._place).require("container", engine.containers.named(_container(context)))
         # As the tenant, never as the administrator: a tenant decides what a table of its own does when read.
         role = context.outputs("database-role")["role"]
-        password = secrets.Secret(self._place.tenant(context.tenant.name).database_password.read_text())
+        place = self._place.tenant(context.tenant.name)
+        password = secrets.Secret(place.database_password.read_text())
         tenant = self._server(context).as_tenant(role, password)
         revision = postgresql.revision(tenant)
-        return Observed(revision, images["revision"], tuple(images["known"]))
+        return Observed(revision, images["revision"], tuple(images["known"]), _ended(place))
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
         outputs = {"revision": observed.wanted}
-        if observed.revision == observed.wanted:
+        if observed.revision == observed.wanted == observed.ended:
             return step.NoChange(f"the metadata database is at revision {observed.wanted}", outputs)
+        if observed.revision == observed.wanted:
+            summary = f"finish the migration to {observed.wanted}, of which nothing says that it ended"
+            return step.Change(summary, {"outputs": outputs, "from": ""})
         if not observed.revision:
             return step.Change(
                 f"migrate an empty database to {observed.wanted}", {"outputs": outputs, "from": ""}
@@ -90,6 +100,7 @@ class Migration(TenantStep):
             ended = engine.containers.run(
                 container,
                 timeout=TIMEOUT,
+                interruption=context.programs.interruption,
                 progress=lambda line: context.progress(context.programs.mask(line)),
             )
         if ended.code != 0:
@@ -98,6 +109,7 @@ class Migration(TenantStep):
                 f"airflow db migrate exited {ended.code}; its last lines:{shown}",
                 hint="Each revision is whole or not there; run this again when the cause is mended.",
             )
+        files.write(self._place.tenant(context.tenant.name).migrated, str(outputs["revision"]), mode=0o600)
         return outputs
 
     def _stop(self, context: TenantContext, engine: opened.Engine) -> None:
@@ -111,3 +123,14 @@ class Migration(TenantStep):
         server, database = self._server(context), context.outputs("database-role")["database"]
         context.progress("copying the database")
         postgresql_copies.copy(server, database, f"{database}.{revision}")
+
+
+def _ended(place: places.TenantPlace) -> str:
+    try:
+        return place.migrated.read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def _container(context: TenantContext) -> str:
+    return f"{manifest.prefix(context.environment.name, context.tenant.name)}.{manifest.MIGRATION}"

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airflow_platform.config import places
 from airflow_platform.engine import step
+from airflow_platform.manifests import airflow
 from airflow_platform.manifests import containers as manifest
+from airflow_platform.steps import ownership
 from airflow_platform.steps.contexts import TenantContext, TenantStep
 from airflow_platform.tools.containers import opened
 
 
 @dataclass(frozen=True)
 class Observed:
-    """Whether the network is there, and whether the database server is in it."""
+    """Whether the network is there, whether the database server is in it, and what has its name otherwise."""
 
     exists: bool
     has_server: bool
+    stranger: str
 
 
 class TenantNetwork(TenantStep):
@@ -27,20 +31,21 @@ class TenantNetwork(TenantStep):
 
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
         self._open = engine
-        self._mark = (manifest.OWNER, str(place.directory))
+        self._owner = ownership.of(place)
 
     def observe(self, context: TenantContext) -> Observed:
         name = _name(context)
         with self._open() as engine:
-            network = engine.networks.named(name)
+            named = engine.networks.named(name)
             server = engine.containers.named(f"{manifest.prefix(context.environment.name)}.{manifest.SERVER}")
-        opened.require_ours("network", name, network.labels if network else None, self._mark)
-        return Observed(network is not None, server is not None and name in server.networks)
+        network, stranger = ownership.own(self._owner, context.goal, "network", named)
+        return Observed(network is not None, server is not None and name in server.networks, stranger)
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
         name = _name(context)
         if context.goal is step.Goal.ABSENT:
-            return step.Change(f"remove network {name}") if observed.exists else step.NoChange("it is gone")
+            gone = step.NoChange(observed.stranger or "it is gone")
+            return step.Change(f"remove network {name}") if observed.exists else gone
         if not observed.exists:
             return step.Change(f"make network {name}")
         if not observed.has_server:
@@ -51,14 +56,11 @@ class TenantNetwork(TenantStep):
         name = _name(context)
         with self._open() as engine:
             if context.goal is step.Goal.ABSENT:
-                engine.networks.remove(name)
+                engine.networks.remove(name, self._owner.labels)
                 return {}
             if engine.networks.named(name) is None:
-                engine.networks.make(name, manifest.labels(self._mark[1], context.tenant.name))
-            server = context.outputs("database-server")["container"]
-            found = engine.containers.named(server)
-            if found is None or name not in found.networks:
-                engine.networks.connect(name, server, manifest.SERVER)
+                engine.networks.make(name, manifest.labels(self._owner.value, context.tenant.name))
+            engine.networks.connect(name, context.outputs("database-server")["container"], manifest.SERVER)
         return {}
 
 
@@ -71,36 +73,37 @@ class TenantVolumes(TenantStep):
 
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
         self._open = engine
-        self._mark = (manifest.OWNER, str(place.directory))
+        self._owner = ownership.of(place)
 
-    def observe(self, context: TenantContext) -> tuple[str, ...]:
-        """The volumes that are there."""
-        there = []
+    def observe(self, context: TenantContext) -> tuple[tuple[str, ...], str]:
+        """The volumes that are there, and what has the name of one otherwise."""
         with self._open() as engine:
-            for name in _volumes(context):
-                found = engine.volumes.named(name)
-                opened.require_ours("volume", name, found.labels if found else None, self._mark)
-                there += [name] if found else []
-        return tuple(there)
+            named = [engine.volumes.named(name) for name in _volumes(context)]
+        found = [ownership.own(self._owner, context.goal, "volume", each) for each in named]
+        there = tuple(each.name for each, _ in found if each)
+        return there, "; ".join(stranger for _, stranger in found if stranger)
 
-    def plan(self, context: TenantContext, observed: tuple[str, ...]) -> step.Change | step.NoChange:
+    def plan(
+        self, context: TenantContext, observed: tuple[tuple[str, ...], str]
+    ) -> step.Change | step.NoChange:
+        there, stranger = observed
         if context.goal is step.Goal.ABSENT:
-            if observed:
-                return step.Change(f"delete volumes {', '.join(observed)}")
-            return step.NoChange("they are not there")
-        missing = [name for name in _volumes(context) if name not in observed]
-        return (
-            step.Change(f"make volumes {', '.join(missing)}") if missing else step.NoChange("they are there")
-        )
+            return _change("delete", there) if there else step.NoChange(stranger or "they are not there")
+        missing = [name for name in _volumes(context) if name not in there]
+        return _change("make", missing) if missing else step.NoChange("they are there")
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         with self._open() as engine:
-            for name in _volumes(context):
+            for name in change.details["volumes"]:
                 if context.goal is step.Goal.ABSENT:
                     engine.volumes.remove(name)
-                elif engine.volumes.named(name) is None:
-                    engine.volumes.make(name, manifest.labels(self._mark[1], context.tenant.name))
+                else:
+                    engine.volumes.make(name, manifest.labels(self._owner.value, context.tenant.name))
         return {}
+
+
+def _change(verb: str, volumes: Sequence[str]) -> step.Change:
+    return step.Change(f"{verb} volumes {', '.join(volumes)}", {"volumes": list(volumes)})
 
 
 def _name(context: TenantContext) -> str:
@@ -109,4 +112,9 @@ def _name(context: TenantContext) -> str:
 
 def _volumes(context: TenantContext) -> tuple[str, ...]:
     where = (context.environment.name, context.tenant.name)
-    return (manifest.logs_volume(*where), manifest.snowflake_volume(*where))
+    synced = context.environment.dags.delivery == airflow.GIT_SYNC
+    return (
+        manifest.logs_volume(*where),
+        manifest.snowflake_volume(*where),
+        *((manifest.synced_volume(*where),) if synced else ()),
+    )

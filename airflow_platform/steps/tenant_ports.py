@@ -84,10 +84,9 @@ class TenantPorts(TenantStep):
         return step.Change(f"choose a free port for {' and '.join(self._needs.uses)}", {})
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
-        # Tenants of one environment choose at the same time: one after the other.
-        path = self._place.directory / "locks" / "ports.lock"
+        # Tenants choose at the same time, also those of several environments: one after the other.
         lock = locks.FileLock(
-            path, f"ports of {context.environment.name}", programs=context.programs, on_note=context.progress
+            self._place.ports_lock, "ports", programs=context.programs, on_note=context.progress
         )
         with lock.held(timeout=30.0):
             uses = self._needs.uses

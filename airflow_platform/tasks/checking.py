@@ -49,6 +49,8 @@ def check(call: Call) -> int:
             considered,
             runner=runner,
             progress=reporter.note,
+            rules=load.dag_project().rules,
+            rules=load.dag_project().rules,
             declared=[tenant.name for each in declared for tenant in each.tenants],
         )
     code = errors.ExitCode.FAILED if checked.count("error") else errors.ExitCode.DONE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from airflow_platform.tasks import dag_checks, environments, images, tenants
+from airflow_platform.tasks import dag_checks, dags, environments, images, tenants
 
 TASKS = (
     environments.env_list,
@@ -21,6 +21,9 @@ TASKS = (
     tenants.tenant_down,
     tenants.airflow,
     dag_checks.dags_check,
+    dags.dags_sync,
+    dags.dags_status,
+    dags.dags_rollback,
 )
 
 namespace = Collection(*TASKS)

@@ -76,7 +76,7 @@ class SpecContainer(DockerContainer):
             hostname=spec.hostname,
             mem_limit=spec.memory or None,
             memswap_limit=spec.memory or None,
-            nano_cpus=round(spec.cpus * 1e9) or None,
+            nano_cpus=containers.nano_cpus(self.get_docker_client().client, spec),
             shm_size=spec.shared_memory,
             security_opt=["no-new-privileges"],
             cap_drop=["ALL"],

@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from airflow_platform import programs
 from airflow_platform.tools.containers import opened
-from airflow_platform.tools.containers.containers import TAIL, Containers, Ended
+from airflow_platform.tools.containers.containers import TAIL, Containers, Ended, late
 from airflow_platform.tools.containers.engine import EngineError
-from airflow_platform.tools.containers.networks import Networks, Volumes
+from airflow_platform.tools.containers.networks import Networks, Volumes, in_use
 from airflow_platform.tools.containers.spec import DIGEST, Container, Found, Thing
 
 FIRST_PORT = 49152
@@ -39,8 +41,8 @@ class World:
     containers: dict[str, Found] = field(default_factory=dict)
     networks: dict[str, Thing] = field(default_factory=dict)
     volumes: dict[str, Thing] = field(default_factory=dict)
-    programs: dict[tuple[str, ...], tuple[int, str]] = field(default_factory=dict)
-    """What ends: by command, an exit code and what is printed; others are refused."""
+    programs: dict[tuple[str, ...], tuple[int | None, str]] = field(default_factory=dict)
+    """By command, what is printed and the exit code, None for one that never ends; others are refused."""
     logs: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     """What each container printed, and when."""
     specs: dict[str, Container] = field(default_factory=dict)
@@ -106,37 +108,54 @@ class _Containers(Containers):
             ports={port: at or next(world.ports) for port, at in spec.ports.items()},
         )
 
-    def resume(self, name: str) -> None:
-        self._require(name)
-        started = float(next(self._world.clock))
-        found = self._world.containers[name]
-        self._world.containers[name] = dataclasses.replace(found, state="running", started_at=started)
-
     def remove(self, name: str, *, timeout: int | None = None) -> None:
         self._world.containers.pop(name, None)
 
-    def run(self, spec: Container, *, timeout: float, progress: Callable[[str], None]) -> Ended:
+    def run(
+        self,
+        spec: Container,
+        *,
+        timeout: float,
+        interruption: programs.Interruption,
+        progress: Callable[[str], None],
+    ) -> Ended:
         self.remove(spec.name, timeout=0)
         self.start(spec)
         try:
             code, printed = self._printed(spec.command)
+            for line in printed.splitlines():
+                progress(line)
+                interruption.raise_if_requested()
         finally:
             self.remove(spec.name, timeout=0)
-        for line in printed.splitlines():
-            progress(line)
+        if code is None:
+            raise late(spec.name, timeout)
         return Ended(code, tuple(printed.splitlines()[-TAIL:]))
 
-    def execute(self, name: str, command: Iterable[str], *, on_output: Callable[[bool, bytes], None]) -> int:
+    def execute(
+        self,
+        name: str,
+        command: Iterable[str],
+        *,
+        on_output: Callable[[bool, bytes], None],
+        interruption: programs.Interruption | None = None,
+        timeout: float = math.inf,
+    ) -> int:
         self._require(name)
         code, printed = self._printed(tuple(command))
         on_output(False, printed.encode())
+        if interruption is not None:
+            interruption.raise_if_requested()
+        if code is None:
+            assert timeout < math.inf, f"nobody would ever end {' '.join(command)}"
+            raise late(name, timeout)
         return code
 
     def lines(self, name: str, *, last: int | None = None, since: float = 0.0) -> Iterator[tuple[float, str]]:
         printed = self._world.logs.get(name, [])
         yield from [line for line in printed[-last if last else 0 :] if line[0] > since]
 
-    def _printed(self, command: tuple[str, ...]) -> tuple[int, str]:
+    def _printed(self, command: tuple[str, ...]) -> tuple[int | None, str]:
         assert command in self._world.programs, f"nobody said what {' '.join(command)} does"
         return self._world.programs[command]
 
@@ -152,14 +171,23 @@ class _Networks(Networks):
     def named(self, name: str) -> Thing | None:
         return self._world.networks.get(name)
 
+    def found(self, labels: Mapping[str, str]) -> tuple[Thing, ...]:
+        everything = sorted(self._world.networks.values(), key=lambda each: each.name)
+        return tuple(each for each in everything if labels.items() <= each.labels.items())
+
     def make(self, name: str, labels: Mapping[str, str]) -> None:
         if name in self._world.networks:
             raise _taken("network", name)
         self._world.networks[name] = Thing(name, dict(labels))
 
-    def remove(self, name: str) -> None:
-        self._world.networks.pop(name, None)
-        for each in list(self._world.containers.values()):
+    def remove(self, name: str, mine: Mapping[str, str]) -> None:
+        if name not in self._world.networks:
+            return
+        inside = [each for each in self._world.containers.values() if name in each.networks]
+        if strangers := [each.name for each in inside if not mine.items() <= each.labels.items()]:
+            raise in_use(name, strangers)
+        del self._world.networks[name]
+        for each in inside:
             networks = tuple(network for network in each.networks if network != name)
             self._world.containers[each.name] = dataclasses.replace(each, networks=networks)
 

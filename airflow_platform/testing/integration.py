@@ -14,7 +14,6 @@ docs/testing.md says how to use it, and what it costs.
 from __future__ import annotations
 
 import contextlib
-import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,8 +39,6 @@ START_TIMEOUT = 180.0
 
 BY_HAND = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
 """Runs begin when a test says so: a DAG that is unpaused would otherwise first run for its schedule."""
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def fixture(
@@ -130,14 +127,7 @@ def running_airflow(
 
 
 def _connected(stack: contextlib.ExitStack) -> docker.DockerClient:
-    where = urllib.parse.urlsplit(engine.address(None))
-    if where.scheme in ("tcp", "ssh", "http", "https") and where.hostname not in LOOPBACK:
-        fault = errors.Fault(
-            "Docker engine",
-            f"That at {where.geturl()} is on another machine, whose 127.0.0.1 tests cannot reach.",
-            "Use an engine of this machine: unset DOCKER_HOST, or run the tests there.",
-        )
-        raise errors.PreflightError("The Docker engine is not on this machine.", [fault])
+    engine.require_here(None)
     return stack.enter_context(engine.connected(None))
 
 

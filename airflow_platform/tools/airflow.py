@@ -88,14 +88,27 @@ class Airflow:
     def import_failures(self) -> tuple[answers.ImportFailure, ...]:
         """The files that the dag-processor could not import."""
         return tuple(
-            answers.ImportFailure(entry["filename"], entry["bundle_name"], entry["stack_trace"])
+            answers.ImportFailure(
+                entry["filename"], entry["bundle_name"], entry["stack_trace"], entry["timestamp"]
+            )
             for entry in self.session.entries("/api/v2/importErrors", "import_errors")
         )
 
-    def reparse(self, dag_id: str) -> None:
-        """Have the dag-processor parse a DAG's file again, before its own time for that."""
-        token = self.session.get(f"/api/v2/dags/{quoted(dag_id)}")["file_token"]
+    def parse_file(self, token: str) -> None:
+        """Have the dag-processor look for a new commit and parse a file again, before its own time for both.
+
+        Args:
+            token: The file's, as `Dag.token` has it.
+        """
         self.session.call("PUT", f"/api/v2/parseDagFile/{quoted(token)}")
+
+    def unfinished_runs(self) -> tuple[answers.Run, ...]:
+        """Runs of all DAGs that are queued or running."""
+        return tuple(
+            answers.run(entry)
+            for state in ("running", "queued")
+            for entry in self.session.entries(_runs_path("~"), "dag_runs", state=state)
+        )
 
     def set_paused(self, dag_id: str, *, paused: bool) -> answers.Dag:
         """Pause or unpause a DAG."""

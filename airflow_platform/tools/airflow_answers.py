@@ -66,6 +66,10 @@ class Dag:
     only after `[dag_processor] min_file_process_interval`, so it may lag behind what is served."""
     has_import_errors: bool
     parsed: datetime.datetime | None
+    file: str | None = None
+    """Relative to the bundle."""
+    token: str = ""
+    """By which its file is named to the api-server."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class ImportFailure:
     """Relative to the bundle."""
     bundle: str | None
     trace: str
+    at: str = ""
+    """When it failed the last time, as Airflow has it; another one is another try."""
 
     @property
     def reason(self) -> str:
@@ -148,6 +154,8 @@ def dag(entry: Mapping[str, Any]) -> Dag:
         version=entry["bundle_version"],
         has_import_errors=entry["has_import_errors"],
         parsed=_time(entry["last_parsed_time"]),
+        file=entry["relative_fileloc"],
+        token=entry["file_token"],
     )
 
 

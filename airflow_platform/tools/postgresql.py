@@ -144,14 +144,6 @@ def bundle_version(tenant: Server, bundle: str) -> str:
     return _ask(tenant, query, bundle)
 
 
-def connections(server: Server, database: str) -> int:
-    """How many sessions a database has now."""
-    query = "SELECT count(*) AS answer FROM pg_stat_activity WHERE datname = %s"
-    with connected(server) as connection:
-        row = connection.execute(query, (database,)).fetchone()
-    return int(row["answer"]) if row else 0
-
-
 def _refuse_old(server: Server, version: int) -> None:
     if version < OLDEST * 10_000:
         cause = f"It is version {version // 10_000}, and {OLDEST} is the oldest that keeps tenants apart."

@@ -48,10 +48,3 @@ def copy(server: postgresql.Server, source: str, target: str) -> None:
         if target in there:
             postgresql_statements.drop_database(connection, target)
         run(connection, "ALTER DATABASE {} RENAME TO {}", draft, target)
-
-
-def copies(server: postgresql.Server, source: str) -> tuple[str, ...]:
-    """The names of the whole copies of a tenant's database, in alphabetical order."""
-    found = postgresql_catalog.describe(server, source, None)
-    whole = (each for each in found.copies if each.mark and not each.half_dropped)
-    return tuple(each.name for each in whole if each.name != f"{source}.{DRAFT}")

@@ -2,21 +2,26 @@
 
 import contextlib
 import io
+import signal
+import socket
 import tarfile
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from docker import context
 
-from airflow_platform import secrets
+from airflow_platform import errors, programs, secrets
 from airflow_platform.testing import containers as testing
-from airflow_platform.tools.containers import engine, opened
+from airflow_platform.tools.containers import containers, engine, opened
 from airflow_platform.tools.containers.spec import Container, File
 
 MARK = {"airflow-platform.test": uuid.uuid4().hex}
 SLEEP = ("/bin/busybox", "sleep", "60")
 ECHO = ("/bin/busybox", "echo", "hello")
 FAIL = ("/bin/busybox", "sh", "-c", "echo no; exit 3")
+ENDLESS = ("/bin/busybox", "yes", "still here")
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +47,7 @@ def there(request):
     name = f"airflow-platform-test-{uuid.uuid4().hex[:8]}"
     if request.param == "in memory":
         world = testing.World(images={"sha256:1"})
-        world.programs = {ECHO: (0, "hello"), FAIL: (3, "no")}
+        world.programs = {ECHO: (0, "hello"), FAIL: (3, "no"), ENDLESS: (None, "still here\n" * 9)}
         yield world.engine(), "sha256:1", name
         return
     found = request.getfixturevalue("image")
@@ -52,8 +57,8 @@ def there(request):
         finally:
             for each in made.containers.found(MARK):
                 made.containers.remove(each.name, timeout=0)
-            made.networks.remove(name)
-            made.networks.remove(f"{name}-2")
+            made.networks.remove(name, MARK)
+            made.networks.remove(f"{name}-2", MARK)
             made.volumes.remove(name)
 
 
@@ -104,14 +109,40 @@ def test_removing_is_done_once_and_again_does_nothing(there):
 def test_a_program_runs_to_its_end_and_leaves_no_container(there):
     made, _, name = there
     news = []
-    ended = made.containers.run(
-        container(there, command=ECHO, restarts=False), timeout=30, progress=news.append
-    )
+    ended = run(there, ECHO, progress=news.append)
     assert (ended.code, ended.tail, news) == (0, ("hello",), ["hello"])
-    failed = made.containers.run(
-        container(there, command=FAIL, restarts=False), timeout=30, progress=news.append
-    )
+    failed = run(there, FAIL)
     assert (failed.code, failed.tail) == (3, ("no",))
+    assert made.containers.named(name) is None
+
+
+def run(there, command, *, timeout=30.0, interruption=None, progress=lambda line: None):
+    made, _, _ = there
+    return made.containers.run(
+        container(there, command=command, restarts=False),
+        timeout=timeout,
+        interruption=interruption or programs.Interruption(),
+        progress=progress,
+    )
+
+
+def test_a_program_that_goes_on_printing_is_ended_in_time_and_leaves_no_container(there):
+    made, _, name = there
+    with pytest.raises(engine.EngineError, match="did not end within 1 s"):
+        run(there, ENDLESS, timeout=1)
+    assert made.containers.named(name) is None
+
+
+def test_a_signal_ends_it_while_it_prints(there):
+    made, _, name = there
+    interruption = programs.Interruption()
+    with pytest.raises(errors.Interrupted):
+        run(
+            there,
+            ENDLESS,
+            interruption=interruption,
+            progress=lambda line: interruption.request(signal.SIGTERM),
+        )
     assert made.containers.named(name) is None
 
 
@@ -126,6 +157,21 @@ def test_a_program_in_a_running_container(there):
     assert made.containers.execute(name, FAIL, on_output=lambda is_error, data: None) == 3
 
 
+def test_a_program_in_a_container_is_waited_for_until_its_time_is_over_or_a_signal_comes(there):
+    made, _, name = there
+    made.containers.start(container(there))
+    with pytest.raises(engine.EngineError, match="did not end within 1 s"):
+        made.containers.execute(name, ENDLESS, on_output=lambda is_error, data: None, timeout=1)
+    interruption = programs.Interruption()
+    with pytest.raises(errors.Interrupted):
+        made.containers.execute(
+            name,
+            ENDLESS,
+            on_output=lambda is_error, data: interruption.request(signal.SIGTERM),
+            interruption=interruption,
+        )
+
+
 def test_networks_are_made_connected_and_removed(there):
     made, _, name = there
     assert made.networks.named(name) is None
@@ -136,11 +182,25 @@ def test_networks_are_made_connected_and_removed(there):
     assert raised.value.status == 409
     made.networks.make(f"{name}-2", MARK)
     made.containers.start(container(there, network=name))
+    assert [each.name for each in made.networks.found(MARK)] == [name, f"{name}-2"]
+    assert made.networks.found({**MARK, "another": "label"}) == ()
+    made.networks.connect(f"{name}-2", name, "alias")
     made.networks.connect(f"{name}-2", name, "alias")
     assert made.containers.named(name).networks == (name, f"{name}-2")
-    made.networks.remove(f"{name}-2")
-    made.networks.remove(f"{name}-2")
+    made.networks.remove(f"{name}-2", MARK)
+    made.networks.remove(f"{name}-2", MARK)
     assert made.networks.named(f"{name}-2") is None
+    assert made.containers.named(name).networks == (name,)
+
+
+@pytest.mark.parametrize("state", ["runs", "has ended"])
+def test_a_network_that_a_stranger_is_in_stays_with_all_that_are_in_it(there, state):
+    made, _, name = there
+    made.networks.make(name, MARK)
+    made.containers.start(container(there, network=name, command=SLEEP if state == "runs" else ECHO))
+    with pytest.raises(engine.EngineError, match=f"containers of others are in it: {name}") as raised:
+        made.networks.remove(name, {"airflow-platform.test": "another's"})
+    assert f"`docker network disconnect {name} {name}`" in raised.value.hint
     assert made.containers.named(name).networks == (name,)
 
 
@@ -185,7 +245,9 @@ def test_files_are_put_in_before_the_start_and_belong_to_their_user(image):
     )
     with opened.opened(None) as made:
         # A root without capabilities may not read what belongs to another: as in our own containers.
-        ended = made.containers.run(spec, timeout=30, progress=lambda line: None)
+        ended = made.containers.run(
+            spec, timeout=30, interruption=programs.Interruption(), progress=lambda line: None
+        )
         assert ended.tail[0] == "50000 600"
         with engine.connected(None) as client:
             assert "of nobody else" not in str(client.api.containers(all=True))
@@ -204,7 +266,7 @@ def test_ports_are_published_on_the_loopback_address_only_and_limits_are_in_forc
             described = client.api.inspect_container(name)
         finally:
             made.containers.remove(name, timeout=0)
-            made.networks.remove(name)
+            made.networks.remove(name, MARK)
     host = described["HostConfig"]
     assert [at["HostIp"] for at in described["NetworkSettings"]["Ports"]["80/tcp"]] == ["127.0.0.1"]
     assert (host["Memory"], host["MemorySwap"], host["NanoCpus"]) == (64 * 1024**2, 64 * 1024**2, 500_000_000)
@@ -213,17 +275,119 @@ def test_ports_are_published_on_the_loopback_address_only_and_limits_are_in_forc
     assert "alias" in described["NetworkSettings"]["Networks"][name]["Aliases"]
 
 
-def test_docker_desktops_own_socket_is_found(tmp_path: Path, monkeypatch):
+@pytest.mark.docker
+def test_more_cores_than_the_engine_has_are_all_of_them(image):
+    """An engine refuses a container that is to have more: ours have two by default, and some machines one."""
+    name = f"airflow-platform-test-{uuid.uuid4().hex[:8]}"
+    with opened.opened(None) as made, engine.connected(None) as client:
+        made.containers.start(Container(name=name, image=image, command=SLEEP, cpus=1000, labels=MARK))
+        try:
+            described = client.api.inspect_container(name)
+        finally:
+            made.containers.remove(name, timeout=0)
+        assert described["HostConfig"]["NanoCpus"] == client.api.info()["NCPU"] * 1_000_000_000
+
+
+@pytest.mark.parametrize(("wanted", "limit"), [(2.0, 1_000_000_000), (0.5, 500_000_000), (0.0, None)])
+def test_a_machine_with_one_core_runs_containers_that_may_have_two(wanted, limit):
+    client = SimpleNamespace(api=SimpleNamespace(info=lambda: {"NCPU": 1}))
+    spec = Container(name="x", image="y", cpus=wanted)
+    assert containers.nano_cpus(client, spec) == limit
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(engine, "LOCAL", f"unix://{tmp_path}/docker.sock")
-    assert engine.address(None) == f"unix://{tmp_path}/docker.sock"
-    desktop = tmp_path / engine.DESKTOP
+    return tmp_path
+
+
+def test_sockets_are_found_that_are_not_roots_own(home: Path, monkeypatch):
+    assert engine.address(None) == f"unix://{home}/docker.sock"
+    desktop = home / engine.DESKTOP
     desktop.parent.mkdir(parents=True)
     desktop.touch()
     assert engine.address(None) == f"unix://{desktop}"
-    (tmp_path / "docker.sock").touch()
-    assert engine.address(None) == f"unix://{tmp_path}/docker.sock"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
+    assert engine.address(None) == f"unix://{desktop}"
+    (home / "run").mkdir()
+    (home / "run" / "docker.sock").touch()
+    assert engine.address(None) == f"unix://{home}/run/docker.sock"
+    (home / "docker.sock").touch()
+    assert engine.address(None) == f"unix://{home}/docker.sock"
     assert engine.address("tcp://127.0.0.1:2375") == "tcp://127.0.0.1:2375"
+
+
+def test_the_current_context_of_dockers_programs_is_followed(home: Path, monkeypatch):
+    """Made by Docker's own library, which has the same files as its programs."""
+    (home / ".docker").mkdir()
+    (home / ".docker" / "config.json").write_text('{"auths": {}, "currentContext": "rootless"}')
+    for name in ("rootless", "other"):
+        context.Context(name, host=f"unix:///run/{name}.sock").save()
+    (meta,) = (each for each in home.rglob("meta.json") if "rootless" in each.read_text())
+    meta.write_text(meta.read_text().replace("http+unix", "unix"))  # As its programs have it.
+    assert engine.address(None) == "unix:///run/rootless.sock"
+    monkeypatch.setenv("DOCKER_CONTEXT", "other")
+    assert engine.address(None) == "unix:///run/other.sock"
+    monkeypatch.setenv("DOCKER_CONTEXT", "default")
+    assert engine.address(None) == f"unix://{home}/docker.sock"
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/said.sock")
+    assert engine.address(None) == "unix:///run/said.sock"
+
+
+@pytest.mark.parametrize("config", ["{", "[]", '{"currentContext": 7}'])
+def test_settings_of_docker_that_say_nothing_are_no_obstacle(home: Path, config):
+    (home / ".docker").mkdir()
+    (home / ".docker" / "config.json").write_text(config)
+    assert engine.address(None) == f"unix://{home}/docker.sock"
+
+
+def test_a_context_that_is_not_there_is_told(home: Path, monkeypatch):
+    monkeypatch.setenv("DOCKER_CONTEXT", "gone")
+    found = engine.fault(None)
+    assert found is not None
+    assert found.cause == "Docker's current context gone is not there, or names no engine."
+
+
+@pytest.mark.parametrize(
+    ("where", "here"),
+    [
+        ("unix:///var/run/docker.sock", True),
+        ("tcp://127.0.0.1:2375", True),
+        ("tcp://localhost:2376", True),
+        ("tcp://192.0.2.1:2375", False),
+        ("ssh://docker@build.invalid", False),
+    ],
+)
+def test_an_engine_of_another_machine_is_known(where, here):
+    found = engine.elsewhere(where)
+    assert (found is None) == here
+    assert here or where in found.cause
+
+
+def test_certificates_are_those_that_the_environment_names(tmp_path: Path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("docker.utils.utils.TLSConfig", lambda **arguments: asked.append(arguments))
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+    with contextlib.closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        assert engine.fault(f"tcp://127.0.0.1:{taken.getsockname()[1]}") is not None
+    assert asked == [
+        {
+            "client_cert": (str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")),
+            "ca_cert": str(tmp_path / "ca.pem"),
+            "verify": True,
+        }
+    ]
+
+
+def test_certificates_that_are_not_there_are_told(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+    found = engine.fault("tcp://127.0.0.1:1")
+    assert found is not None
+    assert "cannot be talked to: Path to a certificate and key files must be provided" in found.cause
 
 
 def test_no_engine_is_told_with_the_remedy(tmp_path: Path):

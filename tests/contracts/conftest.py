@@ -20,13 +20,22 @@ RUNTIMES: dict[str, type[Installation]] = {each.runtime: each for each in (Proce
 ORDER = ("test_gaps", "test_up", "test_change", "test_isolation", "test_mishaps", "test_kills", "test_down")
 """Of the files: from tenants that have come up to tenants that have gone."""
 
+SEEDS = 5
+"""Commands that are killed: each of `test_kills.WORK`, and coming up with its data once more.
+
+tests/crash kills at every step with a stand-in for Airflow. `--seeds=24` is for a runtime that was changed.
+"""
+
 TIMEOUT = 900
 """Seconds for one test; the first waits for both tenants, on a cold cache."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the caller say which runtime."""
+    """Let the caller say which runtime, and how many kills."""
     parser.addoption("--runtime", choices=sorted(RUNTIMES), help="the runtime whose contracts are tested")
+    parser.addoption(
+        "--seeds", type=int, default=SEEDS, help=f"how many commands are killed; by default {SEEDS}"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,9 +46,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give the kills as many seeds as the runtime's tests have time for."""
+    """Give the kills as many seeds as were asked for."""
     if "seed" in metafunc.fixturenames:
-        metafunc.parametrize("seed", range(_chosen(metafunc.config).seeds))
+        metafunc.parametrize("seed", range(metafunc.config.getoption("--seeds")))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -74,6 +83,12 @@ def installed(request: pytest.FixtureRequest) -> Iterator[Installation]:
         yield made
     finally:
         made.delete()
+
+
+@pytest.fixture
+def seeds(request: pytest.FixtureRequest) -> int:
+    """How many commands are killed."""
+    return int(request.config.getoption("--seeds"))
 
 
 def _chosen(config: pytest.Config) -> type[Installation]:

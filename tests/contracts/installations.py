@@ -78,8 +78,6 @@ class Installation(abc.ABC):
     """The components that are gone after `lose`."""
     keys: ClassVar[tuple[str, ...]]
     """The files with a tenant's keys and passwords."""
-    seeds: ClassVar[int]
-    """How many kills of the real command."""
     longest: ClassVar[Mapping[str, float]]
     """Seconds within which a kill falls, by task: about as long as it works on one tenant."""
 

@@ -50,7 +50,6 @@ class Containers(Installation):
         "database_password", "broker_password",
     )  # fmt: skip
     lost = frozenset({"scheduler", "triggerer", "dag-processor"})
-    seeds = 4
     longest: ClassVar[Mapping[str, float]] = {"tenant-up": 25.0, "tenant-down": 8.0}
 
     def __init__(self, directory: Path, *, name: str = "") -> None:

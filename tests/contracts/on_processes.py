@@ -27,7 +27,6 @@ class Processes(Installation):
     parallelism = frozenset({"scheduler"})
     keys = ("fernet_key", "api_secret_key", "jwt_secret", "admin_password", "snowflake_password")
     lost = components
-    seeds = 8
     longest: ClassVar[Mapping[str, float]] = {"tenant-up": 16.0, "tenant-down": 5.0}
 
     def own_settings(self, shipped: str) -> str:

@@ -8,6 +8,7 @@ from installations import TENANTS
 
 
 def test_down_keeps_data_and_leaves_nothing_running(installed):
+    installed.up()
     before = installed.identities("analytics")
     kept = installed.key("finance", "fernet_key"), installed.ports("finance")
     runs = {run.id for run in installed.client("finance").runs("platform_smoke", limit=100)}

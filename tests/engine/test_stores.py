@@ -8,7 +8,7 @@ import pytest
 from airflow_platform import errors, programs
 from airflow_platform.engine.report import Node, Outcome
 from airflow_platform.engine.step import Change
-from airflow_platform.engine.store import LocalStore
+from airflow_platform.engine.store import LocalStore, tenants_at_work
 from airflow_platform.testing.stores import MemoryStore
 
 HOME, PACKAGES = Node("home", "a"), Node("packages")
@@ -88,6 +88,17 @@ def test_tenants_are_locked_one_by_one_and_released(store):
             pass
     with store.tenant_locks(["a", "b", "c"]):
         pass
+
+
+def test_the_tenants_that_runs_work_on_are_told_and_asking_keeps_nobody_out(local, tmp_path):
+    assert tenants_at_work(tmp_path) == frozenset()
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks" / "tenant-killed.lock").write_text("{}")
+    with local.tenant_locks(["a", "b-c"]), local.environment_lock():
+        assert tenants_at_work(tmp_path) == {"a", "b-c"}
+    with local.tenant_locks(["killed"]):
+        assert tenants_at_work(tmp_path) == {"killed"}
+    assert tenants_at_work(tmp_path) == frozenset()
 
 
 def test_a_lock_is_released_when_the_work_raises(store):

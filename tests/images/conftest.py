@@ -25,6 +25,9 @@ LABEL = "airflow-platform.test-images"
 LABELS = {LABEL: str(os.getpid())}
 """What all that these tests make is labelled with."""
 
+SECOND = 1_000_000_000
+"""In nanoseconds, as the engine counts."""
+
 
 def pytest_configure() -> None:
     """Say at once that there is no engine, instead of in each test."""
@@ -126,6 +129,8 @@ class Containers:
                 "labels": LABELS,
                 "cap_drop": ["ALL"],
                 "security_opt": ["no-new-privileges"],
+                # The image's own check, with another interval: its own would be most of a test's time.
+                "healthcheck": {"interval": SECOND},
                 **options,
             },
         )

@@ -26,6 +26,8 @@ class Base(step.EnvironmentStep[Any, Any]):
     """Hands on what the small image is made from."""
 
     name = image_recipes.BASE
+    requires = ("leftovers",)
+    """As the real one: what is made at the same time would be taken for a leftover."""
 
     def __init__(self, parent: Mapping[str, str]) -> None:
         self._parent = parent

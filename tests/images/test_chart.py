@@ -71,6 +71,7 @@ class Airflow:
             *command,
             hostname=name,
             networking_config=self.named(name),
+            healthcheck={"interval": 5 * conftest.SECOND},
             **{"environment": {**SETTINGS, **SECRETS}, **options},
         )
 

@@ -161,8 +161,8 @@ def test_the_migration_ends_and_is_not_started_again():
     assert found.files.keys() == by_component()["scheduler"].files.keys()
 
 
-def test_the_server_has_room_for_all_tenants():
-    environment = testing.environment("dev", "a", "b", runtime="docker", docker={"connections": 30})
+def test_the_server_is_for_all_tenants_however_many():
+    environment = testing.environment("dev", "a", "b", runtime="docker", docker={"server_connections": 80})
     found = containers.server(environment, owner="/state/dev", image="sha256:1", password=secrets.Secret("p"))
     assert "max_connections=80" in found.command
     assert found.ports == {5432: 0}

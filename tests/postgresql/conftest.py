@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from airflow_platform import secrets
-from airflow_platform.tools import postgresql, postgresql_catalog, postgresql_tenants
+from airflow_platform.tools import postgresql, postgresql_catalog, postgresql_copies, postgresql_tenants
 from tests.postgresql import server as servers
 
 LIMIT = 3
@@ -39,6 +39,11 @@ class Tenant:
 
     def described(self) -> postgresql_catalog.Described:
         return postgresql_catalog.describe(self.admin, self.name, self.password)
+
+    def copies(self) -> tuple[str, ...]:
+        """The names of the whole copies of its database."""
+        whole = (each for each in self.described().copies if each.mark and not each.half_dropped)
+        return tuple(each.name for each in whole if each.name != f"{self.name}.{postgresql_copies.DRAFT}")
 
     def differences(self) -> tuple[str, ...]:
         return postgresql_tenants.differences(self.described(), self.name, mark=MARK, limit=self.limit)

@@ -138,7 +138,7 @@ def test_copying(tenant, cut):
 
     def check():
         assert [each.name for each in tenant.described().copies] == [copied]
-        assert postgresql_copies.copies(tenant.admin, tenant.name) == (copied,)
+        assert tenant.copies() == (copied,)
 
     assert cut_everywhere(cut, prepare, act, check) > 8
 
@@ -151,7 +151,7 @@ def test_a_draft_that_was_left_goes_with_the_tenant(tenant, cut):
     cut.arm()
     (draft,) = tenant.described().copies
     assert (draft.name, draft.mark) == (f"{tenant.name}.draft", "")
-    assert postgresql_copies.copies(tenant.admin, tenant.name) == ()
+    assert tenant.copies() == ()
     tenant.take_away()
     assert tenant.described() == postgresql_catalog.Described()
 

@@ -51,13 +51,6 @@ def test_there_is_no_version_before_the_migration(tenant):
     assert postgresql.bundle_version(tenant.server, "dags") == ""
 
 
-def test_sessions_are_counted(tenant):
-    tenant.bring()
-    assert postgresql.connections(tenant.admin, tenant.name) == 0
-    with connect(tenant.server), connect(tenant.server):
-        assert postgresql.connections(tenant.admin, tenant.name) == 2
-
-
 TRAP = (
     "CREATE FUNCTION trap() RETURNS text LANGUAGE plpgsql AS $$ BEGIN "
     "EXECUTE 'RESET ROLE'; EXECUTE format('ALTER ROLE %I CREATEROLE CREATEDB', current_database()); "
@@ -111,7 +104,7 @@ def test_a_table_that_never_answers_is_left(tenant, monkeypatch):
 def test_a_copy_has_what_the_database_had_and_belongs_to_the_administrator(airflow):
     copied = f"{airflow.name}.29ce7909c52b"
     postgresql_copies.copy(airflow.admin, airflow.name, copied)
-    assert postgresql_copies.copies(airflow.admin, airflow.name) == (copied,)
+    assert airflow.copies() == (copied,)
     (found,) = airflow.described().copies
     assert found.owned
     run(airflow.admin, f'ALTER DATABASE "{copied}" ALLOW_CONNECTIONS true')
@@ -143,7 +136,7 @@ def test_a_newer_copy_takes_the_place_of_the_older(airflow):
     postgresql_copies.copy(airflow.admin, airflow.name, copied)
     run(airflow.server, "UPDATE alembic_version SET version_num = 'newer'")
     postgresql_copies.copy(airflow.admin, airflow.name, copied)
-    assert postgresql_copies.copies(airflow.admin, airflow.name) == (copied,)
+    assert airflow.copies() == (copied,)
     run(airflow.admin, f'ALTER DATABASE "{copied}" ALLOW_CONNECTIONS true')
     with connect(airflow.admin, database=copied) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("newer",)
@@ -155,7 +148,7 @@ def test_a_database_in_use_is_not_copied(airflow):
         postgresql_copies.copy(airflow.admin, airflow.name, f"{airflow.name}.r1")
     assert caught.value.state == psycopg.errors.ObjectInUse.sqlstate
     assert "being accessed by other users" in caught.value.message
-    assert postgresql_copies.copies(airflow.admin, airflow.name) == ()
+    assert airflow.copies() == ()
 
 
 def test_what_is_no_tenants_is_not_copied(tenant, superuser):

@@ -195,7 +195,7 @@ def test_a_database_whose_dropping_was_cut_short_by_the_servers_end(tenant, supe
     tenant.bring()
     postgresql_copies.copy(tenant.admin, tenant.name, f"{tenant.name}.r1")
     run(superuser, f"UPDATE pg_database SET datconnlimit = -2 WHERE starts_with(datname, '{tenant.name}')")
-    assert postgresql_copies.copies(tenant.admin, tenant.name) == ()
+    assert tenant.copies() == ()
     assert tenant.differences() == (f"finish dropping database {tenant.name}", f"make database {tenant.name}")
     tenant.bring()
     assert tenant.differences() == ()

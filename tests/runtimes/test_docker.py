@@ -1,19 +1,23 @@
 """Answers of the docker runtime about tenants in every state, and about an engine that is not there."""
 
 import io
+import os
+import signal
 import sys
 
 import pytest
 
 from airflow_platform import errors
 from airflow_platform.config import built, paths, places
+from airflow_platform.engine import step
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.runtimes import choosing, docker, runtime
 from airflow_platform.testing import containers as testing
-from airflow_platform.testing import specs
+from airflow_platform.testing import runs, specs
 from airflow_platform.tools import ports, postgresql
 from airflow_platform.tools.containers import engine, opened
 from airflow_platform.tools.containers.spec import Container, Thing
+from tests.steps import calling
 
 MINE = "airflow.dev.analytics"
 SERVER = "airflow.dev.metadata-database"
@@ -77,6 +81,28 @@ def test_a_tenant_that_was_never_up(one, world):
         one.run_airflow(specs.tenant(), ["version"])
 
 
+def test_a_lost_key_stops_a_tenant_only_when_something_may_be_encrypted_with_it(one, place, environment):
+    calls = calling.Calls(environment=environment)
+    (keys_step,) = [each for each in one.steps(runtime.Options()) if each.name == "keys"]
+    mine = place.tenant("analytics")
+    mine.ports.write_text('{"airflow": 18280}')
+    assert calls.faults(keys_step) == [], "a run was killed before it had made the keys"
+    for mark in (mine.migrated, mine.settings):
+        mark.write_text("{}")
+        (fault,) = calls.faults(keys_step)
+        assert fault.thing == str(mine.keys / "fernet_key")
+        mark.unlink()
+
+
+def test_a_signal_ends_airflows_own_cli(one, world, place, monkeypatch):
+    start(world, place, "api-server")
+    world.programs["/entrypoint", "airflow", "scheduler"] = (None, "goes on")
+    monkeypatch.setattr(docker, "_pass_on", lambda is_error, data: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(errors.Interrupted) as raised:
+        one.run_airflow(specs.tenant(), ["scheduler"])
+    assert raised.value.code == 143
+
+
 def test_a_tenant_is_found_by_its_directory_and_by_its_containers(one, world, place):
     start(world, place, "scheduler", tenant="finance")
     start(world, place, "metadata-database", tenant="")
@@ -101,7 +127,51 @@ def test_components_are_told_as_they_are(one, world, place):
     name = start(world, place, "scheduler")
     world.set_state(name, "restarting", last_exit="exited 1", restarts=4)
     assert one.components("analytics") == (runtime.Component("scheduler", "restarting", 4, "exited 1"),)
-    assert not one.is_running("analytics")
+
+
+@pytest.mark.parametrize(
+    ("state", "runs"),
+    [("running", True), ("restarting", True), ("paused", True), ("exited", False), ("created", False)],
+)
+def test_a_tenant_that_ends_and_is_started_again_and_again_is_not_stopped(one, world, place, state, runs):
+    world.set_state(start(world, place, "scheduler"), state)
+    assert one.is_running("analytics") == runs
+
+
+def test_an_engine_of_another_machine_is_refused_up_and_down_and_by_who_asks(
+    one, place, environment, monkeypatch
+):
+    monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
+    for goal in step.Goal:
+        report = runs.run_steps(
+            *one.steps(runtime.Options()), environment=environment, tenants=environment.tenants, goal=goal
+        )
+        assert report.exit_code == errors.ExitCode.PREFLIGHT
+        (fault,) = [fault for fault in report.faults if fault.thing == "Docker engine"]
+        assert "tcp://192.0.2.1:2375 is on another machine" in fault.cause
+    with pytest.raises(errors.PreflightError, match="not on this machine"):
+        one.components("analytics")
+    assert one.tenants_found() == ("analytics",)
+
+
+@pytest.mark.parametrize("skipped", [(), ("database-access", "database-role", "database-volume", "volumes")])
+def test_without_an_engine_going_down_is_refused_before_anything_is_changed(
+    one, place, environment, monkeypatch, skipped
+):
+    def missing(host):
+        raise engine.EngineMissing("No Docker engine answers.", [errors.Fault("Docker engine", "None.", "")])
+
+    monkeypatch.setattr(opened, "opened", missing)
+    report = runs.run_steps(
+        *one.steps(runtime.Options()),
+        environment=environment,
+        tenants=environment.tenants,
+        goal=step.Goal.ABSENT,
+        skip=dict.fromkeys(skipped, "data is kept"),
+    )
+    assert report.exit_code == errors.ExitCode.PREFLIGHT
+    assert [fault.thing for fault in report.faults] == ["Docker engine"]
+    assert place.tenant("analytics").keys.is_dir()
 
 
 def test_a_missing_container_is_told_by_its_component(one, world, place):
@@ -113,8 +183,6 @@ def test_a_missing_container_is_told_by_its_component(one, world, place):
 
 
 def test_the_commit_is_read_as_the_tenant(one, world, place, monkeypatch):
-    place.server_password.parent.mkdir()
-    place.server_password.write_text("of the administrator")
     place.tenant("analytics").database_password.write_text("of the tenant")
     asked = []
     monkeypatch.setattr(postgresql, "bundle_version", lambda at, bundle: asked.append(at) or "c0ffee")
@@ -123,6 +191,45 @@ def test_the_commit_is_read_as_the_tenant(one, world, place, monkeypatch):
     assert one.dag_commit("analytics") == "c0ffee"
     (at,) = asked
     assert (at.user, at.password.reveal(), at.port) == ("dev_analytics", "of the tenant", testing.FIRST_PORT)
+
+
+def theirs(world, component, tenant="analytics", **fields):
+    """A container of another checkout's, under a name of ours."""
+    return start(world, places.EnvironmentPlace(paths.state("another")), component, tenant, **fields)
+
+
+def test_the_database_of_another_checkout_is_not_asked(one, world, place, monkeypatch):
+    theirs(world, "metadata-database", tenant="", ports={5432: 0})
+    place.tenant("analytics").database_password.write_text("of the tenant")
+    monkeypatch.setattr(
+        postgresql, "bundle_version", lambda at, bundle: pytest.fail(f"{at} was told a password")
+    )
+    assert one.dag_commit("analytics") == ""
+
+
+@pytest.mark.parametrize("owner", ["another", "dev"])
+def test_on_the_way_down_only_an_own_server_is_the_administrators(one, world, place, environment, owner):
+    start(world, places.EnvironmentPlace(paths.state(owner)), "metadata-database", "", ports={5432: 0})
+    place.server_password.parent.mkdir()
+    place.server_password.write_text("of the administrator")
+    calls = calling.Calls(environment=environment, goal=step.Goal.ABSENT)
+    found = one._server_if_any(calls.context(step.Scope.TENANT))
+    assert (found is not None) == (owner == "dev")
+
+
+def test_on_the_way_down_a_lost_password_is_known_after_it_was_made_anew(one, world, place, environment):
+    start(world, place, "metadata-database", "", ports={5432: 0})
+    world.volumes[SERVER] = Thing(SERVER, manifest.labels(str(place.directory)))
+    calls = calling.Calls(environment=environment, goal=step.Goal.ABSENT)
+    with pytest.raises(step.OutputsUnknown, match="database-access"):
+        one._server_if_any(calls.context(step.Scope.TENANT))
+
+
+def test_what_runs_in_another_checkouts_container_is_not_shown_and_nothing_is_run_there(one, world):
+    world.logs[theirs(world, "api-server")] = [(1.0, "theirs")]
+    assert list(one.last_lines("analytics", ["api-server"], 9)) == []
+    with pytest.raises(errors.UsageError, match="not up"):
+        one.run_airflow(specs.tenant(), ["version"])
 
 
 def test_a_port_that_the_tenants_own_container_has_is_no_strangers(one, world, place, monkeypatch):

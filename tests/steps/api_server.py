@@ -57,11 +57,13 @@ class ApiServer(http.server.ThreadingHTTPServer):
             "has_import_errors": False,
             "last_parsed_time": TIME,
             "file_token": f"token of {name}",
+            "relative_fileloc": f"{name}.py",
             **fields,
         }
 
     def add_import_error(self, file: str, trace: str) -> None:
-        self.import_errors.append({"filename": file, "bundle_name": "dags", "stack_trace": trace})
+        entry = {"filename": file, "bundle_name": "dags", "stack_trace": trace, "timestamp": TIME}
+        self.import_errors.append(entry)
 
     def add_run(self, dag: str, state: str, conf: Any) -> dict[str, Any]:
         run = {
@@ -123,7 +125,7 @@ class ApiServer(http.server.ThreadingHTTPServer):
                 dag["bundle_version"] = dag.pop("then", dag["bundle_version"])
                 return 200, None
             case (_, "dags", *rest):
-                return self._dags(method, rest, body)
+                return self._dags(method, rest, asked, body)
         return None
 
     def _jobs(self, kind: str) -> list[dict[str, Any]]:
@@ -152,8 +154,10 @@ class ApiServer(http.server.ThreadingHTTPServer):
                 return 200, {"create": {"success": [], "errors": []}}
         return None
 
-    def _dags(self, method: str, parts: list[str], body: Any) -> tuple[int, Any] | None:
-        if parts and parts[0] not in self.dags:
+    def _dags(
+        self, method: str, parts: list[str], asked: dict[str, str], body: Any
+    ) -> tuple[int, Any] | None:
+        if parts and parts[0] not in (*self.dags, "~"):
             return 404, {"detail": f"The Dag with ID: `{parts[0]}` was not found"}
         match (method, *parts):
             case ("GET",):
@@ -165,11 +169,15 @@ class ApiServer(http.server.ThreadingHTTPServer):
                 self.dags[dag] |= body
                 return 200, self.dags[dag]
             case (_, dag, "dagRuns", *rest):
-                return self._runs(method, dag, rest, body)
+                return self._runs(method, dag, rest, asked, body)
         return None
 
-    def _runs(self, method: str, dag: str, parts: list[str], body: Any) -> tuple[int, Any] | None:
+    def _runs(
+        self, method: str, dag: str, parts: list[str], asked: dict[str, str], body: Any
+    ) -> tuple[int, Any] | None:
         match (method, *parts):
+            case ("GET",) if dag == "~":
+                return 200, _page("dag_runs", [run for run in self.runs if run["state"] == asked["state"]])
             case ("GET",):
                 return 200, {"dag_runs": [run for run in self.runs if run["dag_id"] == dag]}
             case ("POST",):

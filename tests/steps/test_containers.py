@@ -1,6 +1,7 @@
 """Components in containers: which are made anew, when they are healthy, when waiting ends, and their end."""
 
 import dataclasses
+import signal
 
 import pytest
 
@@ -77,6 +78,13 @@ def calls_of(outputs):
     return made
 
 
+class Unmade(dict):
+    """Outputs of steps, of which some have not run."""
+
+    def __missing__(self, name):
+        raise engine.OutputsUnknown(name)
+
+
 @pytest.fixture
 def step(dev, world):
     return containers.Containers(dev, world.opened)
@@ -103,6 +111,29 @@ def test_only_what_differs_is_made_anew(step, calls_of, world):
     again, _ = calls_of(parallelism=9).twice(step)
     assert again.text == "restart scheduler, worker"
     assert {name for name, made in ids(world).items() if made != before[name]} == {"scheduler", "worker"}
+
+
+@pytest.mark.parametrize(
+    ("key", "restarted"),
+    [
+        ("broker_password", "broker, api-server, scheduler, dag-processor, triggerer, worker"),
+        ("jwt_secret", "api-server, scheduler, dag-processor, triggerer, worker"),
+        ("snowflake_password", "fakesnow"),
+    ],
+)
+def test_another_key_restarts_those_that_have_it(step, calls_of, dev, key, restarted):
+    calls_of().run(step)
+    (dev.tenant("analytics").keys / key).write_text("another")
+    again, _ = calls_of().twice(step)
+    assert again.text == f"restart {restarted}"
+
+
+def test_with_plan_keys_that_are_not_made_yet_are_not_read(step, calls_of, dev, outputs):
+    (dev.tenant("analytics").keys / "jwt_secret").unlink()
+    calls = calls_of()
+    calls.outputs = Unmade({name: made for name, made in outputs.items() if name != "keys"})
+    with pytest.raises(engine.OutputsUnknown):
+        calls.plan(step)
 
 
 def test_who_asks_for_a_restart_gets_one_and_only_of_that(dev, step, calls_of, world):
@@ -159,7 +190,7 @@ def test_a_container_of_somebody_else_is_told_and_left_alone(step, calls_of, wor
 def test_a_component_that_ends_again_and_again_is_not_waited_for(step, calls_of, world, server):
     calls = calls_of()
     server.unhealthy = {"scheduler"}
-    world.logs[f"{MINE}.scheduler"] = [(1.0, "cannot import airflow")]
+    world.logs[f"{MINE}.scheduler"] = [(1.0, f"cannot import airflow; I know {api_server.PASSWORD}")]
 
     def sleep(seconds):
         calls.patience.now += seconds
@@ -168,7 +199,7 @@ def test_a_component_that_ends_again_and_again_is_not_waited_for(step, calls_of,
     calls.patience.sleep = sleep
     with pytest.raises(errors.StepError, match="scheduler ended 3 times") as raised:
         calls.run(step)
-    assert "cannot import airflow" in str(raised.value)
+    assert "cannot import airflow; I know ***" in str(raised.value)
 
 
 def test_a_worker_that_does_not_answer_is_waited_for(step, calls_of, world):
@@ -182,6 +213,28 @@ def test_a_worker_that_does_not_answer_is_waited_for(step, calls_of, world):
     calls.patience.sleep = sleep
     calls.run(step)
     assert "an answer of the worker" in calls.news
+
+
+def test_a_worker_that_hangs_when_it_is_asked_counts_as_one_that_does_not_answer(step, calls_of, world):
+    calls_of().run(step)
+    world.programs[wellness.PING] = (None, "")
+    assert calls_of().plan(step).summary == "wait until healthy (an answer of the worker)"
+
+
+def test_a_signal_ends_the_question_to_the_worker(step, calls_of, world, monkeypatch):
+    calls = calls_of()
+    calls.run(step)
+    asked = []
+
+    def execute(self, name, command, *, interruption, **arguments):
+        asked.append(name)
+        interruption.request(signal.SIGTERM)
+        interruption.raise_if_requested()
+
+    monkeypatch.setattr(type(world.engine().containers), "execute", execute)
+    with pytest.raises(errors.Interrupted):
+        calls.plan(step)
+    assert asked == [f"{MINE}.worker"]
 
 
 def test_down_removes_all_of_the_tenant_and_nothing_else(step, calls_of, world):
@@ -220,6 +273,9 @@ class TestNetwork:
         world.networks[MINE] = Thing(MINE, {})
         with pytest.raises(errors.StepError, match="this toolkit did not make it"):
             calls_of().plan(step)
+        down = calls_of(engine.Goal.ABSENT).run(step)
+        assert down.text == f"there is a network {MINE}, and this toolkit did not make it"
+        assert set(world.networks) == {MINE, "airflow.dev"}
 
     def test_it_goes_and_the_server_stays(self, step, calls_of, world):
         calls_of().run(step)
@@ -241,6 +297,13 @@ class TestVolumes:
         assert world.volumes == {}
 
     def test_one_of_somebody_else_is_told(self, step, calls_of, world):
+        calls_of().run(step)
         world.volumes[f"{MINE}.logs"] = Thing(f"{MINE}.logs", {})
         with pytest.raises(errors.StepError, match=r"volume airflow\.dev\.analytics\.logs, and this toolkit"):
             calls_of().plan(step)
+        down = [calls_of(engine.Goal.ABSENT).run(step).text for _ in range(2)]
+        assert down == [
+            f"delete volumes {MINE}.snowflake",
+            f"there is a volume {MINE}.logs, and this toolkit did not make it",
+        ]
+        assert set(world.volumes) == {f"{MINE}.logs"}

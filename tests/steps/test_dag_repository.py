@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.engine import step
+from airflow_platform.engine import step, store
 from airflow_platform.steps import dag_repository
 from tests.steps import calling
 from tests.steps import programs as stand_ins
@@ -113,14 +113,6 @@ def test_a_shallow_clone_is_served_and_so_is_what_it_fetches_later(place, reposi
     assert served(place) == later
 
 
-def test_another_revision_than_head_is_served(place, repository, calls):
-    sha = commit(repository)
-    git(repository, "tag", "v1")
-    commit(repository, content="x = 2\n")
-    calls.twice(dag_repository.DagRepository(place, checkout=repository, revision="v1"))
-    assert served(place) == sha
-
-
 def test_files_that_are_not_committed_are_named_and_not_served(place, repository, one, calls):
     commit(repository)
     commit(repository, "dags/old name.py")
@@ -165,12 +157,6 @@ def test_a_commit_without_dags_is_a_fault(repository, one, calls):
     assert fault.cause == f"Commit {sha[:12]} has no folder dags/."
 
 
-def test_an_unknown_revision_is_a_fault(place, repository, calls):
-    commit(repository)
-    fault = fault_of(calls, dag_repository.DagRepository(place, checkout=repository, revision="v9"))
-    assert fault.cause == f"There is no revision 'v9' in {repository}."
-
-
 def test_a_checkout_of_another_user_is_a_fault(repository, one, calls, tmp_path, monkeypatch):
     commit(repository)
     if os.geteuid() == 0:
@@ -213,6 +199,11 @@ def test_going_down_it_is_kept_while_a_tenant_is_there(place, repository, one, c
     assert down.faults(dag_repository.DagRepository(place, checkout=place.directory / "gone")) == []
     assert down.run(one).text == "tenants still use it: analytics"
     down.run(_directory(place))
+    coming_up = store.LocalStore(
+        place.directory, "sandbox", lock_timeout=1, programs=down.programs, on_note=print
+    )
+    with coming_up.tenant_locks(["finance"]):
+        assert down.run(one).text == "tenants still use it: finance"
     first, second = down.twice(one)
     assert (first.changed, second.text) == (True, "it is not there")
     assert not place.repository.exists()

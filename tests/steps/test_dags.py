@@ -7,7 +7,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.steps import served_dags
-from airflow_platform.tools import metadata_database
+from airflow_platform.tools import dag_serving, metadata_database
 from tests.steps import calling
 
 WANTED, OLD = "c" * 40, "9" * 40
@@ -99,7 +99,7 @@ def test_a_file_that_cannot_be_imported_ends_the_wait(step, calls, server, bundl
     with pytest.raises(errors.StepError, match=r"broken\.py: RuntimeError: broken on import") as caught:
         calls.run(step)
     assert caught.value.message.startswith(f"1 DAG file of commit {WANTED[:12]} cannot be imported")
-    assert served_dags.SETTLING <= calls.patience.now < served_dags.TIMEOUT
+    assert dag_serving.SETTLING <= calls.patience.now < served_dags.TIMEOUT
 
 
 def test_a_failure_of_the_commit_before_is_forgiven_until_its_file_is_parsed_again(

@@ -5,9 +5,10 @@ import dataclasses
 
 import pytest
 
-from airflow_platform import errors
-from airflow_platform.config import places
+from airflow_platform import errors, programs
+from airflow_platform.config import built, places
 from airflow_platform.engine import step as engine
+from airflow_platform.engine import store
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.steps import database_server
 from airflow_platform.testing import containers as testing
@@ -35,21 +36,56 @@ class Asked(list):
 
     not_yet = 0
     """How many of the first ones are told that it is not ready."""
+    password = ""
+    """The administrator's, as the server knows it; "" for whatever it is told."""
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def asked(monkeypatch, world, dev):
     found = Asked()
+
+    class Programs(dict):
+        def __getitem__(self, command):
+            ended = super().__getitem__(command)
+            if command == manifest.SET_PASSWORD and ended[0] == 0:
+                found.password = world.specs[NAME].files[manifest.SERVER_PASSWORD].content.reveal()
+            return ended
+
+    world.programs = Programs({manifest.SET_PASSWORD: (0, "")})
 
     @contextlib.contextmanager
     def connected(server):
         found.append(server)
         if len(found) <= found.not_yet:
             raise postgresql_errors.NotReachable("The database system is starting up.", [])
+        if found.password not in ("", server.password.reveal()):
+            raise postgresql_errors.LoginRefused("It does not let postgres in.")
         yield
 
     monkeypatch.setattr(postgresql, "connected", connected)
     return found
+
+
+@pytest.fixture
+def work_on(dev):
+    """Hold a tenant's lock, as a run does from its beginning."""
+
+    def held(tenant):
+        made = store.LocalStore(
+            dev.directory, "dev", lock_timeout=1, programs=programs.Programs(), on_note=print
+        )
+        return made.tenant_locks([tenant])
+
+    return held
+
+
+@pytest.fixture
+def record(tmp_path):
+    """What `inv build` wrote."""
+    image = built.Image("metadata-database", "airflow-platform/metadata-database:1", IMAGE, "amd64", 1)
+    path = tmp_path / "images.json"
+    path.write_text(built.Built({image.name: image}, "", "3.3.2", "1", ()).to_json())
+    return path
 
 
 @pytest.fixture
@@ -83,18 +119,39 @@ def test_the_volume_and_its_password_are_made_once(volume, calls_of, world, dev)
     assert dev.server_password.read_text() == before
 
 
-def test_a_volume_without_its_password_is_told_and_kept(volume, calls_of, world, dev):
-    calls_of().run(volume)
+def test_a_lost_password_is_made_anew_and_the_server_takes_it(volume, server, calls_of, world, asked, dev):
+    calls_of().run(server)
+    old, made = dev.server_password.read_text(), world.containers[NAME].id
     dev.server_password.unlink()
-    with pytest.raises(errors.StepError, match="nobody else knows the database server's password"):
-        calls_of().plan(volume)
+    again, _ = calls_of().twice(volume)
+    assert again.text == f"make a new password for the database server: {dev.server_password} is gone"
+    asked.password = old
+    assert calls_of().twice(server)[0].text == "restart the database server with other settings"
+    assert world.containers[NAME].id != made
+    assert asked.password == dev.server_password.read_text() != old
     assert set(world.volumes) == {NAME}
+
+
+def test_a_server_that_does_not_take_it_says_why_without_telling_it(
+    volume, server, calls_of, world, asked, dev
+):
+    asked.password = "of older data"
+    secret = dev.server_password.read_text()
+    world.programs[manifest.SET_PASSWORD] = (2, f"cannot have {secret}")
+    with pytest.raises(errors.StepError, match=r"still missing: its password \(cannot have \*\*\*\)"):
+        calls_of().run(server)
 
 
 def test_a_volume_of_somebody_else_is_told(volume, calls_of, world):
     world.volumes[NAME] = Thing(NAME, {manifest.OWNER: "/another"})
-    with pytest.raises(errors.StepError, match="it belongs to /another"):
+    with pytest.raises(errors.StepError, match="it belongs to /another") as raised:
         calls_of().plan(volume)
+    assert f"Take it down from there, or remove it if nobody needs it: `docker volume rm {NAME}`" in str(
+        raised.value
+    )
+    down = calls_of(engine.Goal.ABSENT).run(volume)
+    assert down.text == f"there is a volume {NAME}, and it belongs to /another"
+    assert set(world.volumes) == {NAME}
 
 
 def test_the_volume_goes_with_the_last_tenant(volume, calls_of, world, dev):
@@ -125,7 +182,7 @@ def test_the_server_is_started_waited_for_and_told(server, calls_of, world, aske
 
 def test_other_settings_restart_it(server, calls_of, world, asked):
     calls_of().run(server)
-    again, _ = calls_of(connections=33).twice(server)
+    again, _ = calls_of(server_connections=333).twice(server)
     assert again.text == "restart the database server with other settings"
 
 
@@ -158,10 +215,131 @@ def test_it_stays_while_a_tenant_uses_it_and_goes_with_the_last(server, calls_of
     assert set(world.volumes) == {NAME}
 
 
+def test_a_new_one_is_let_into_the_networks_of_all_tenants_selected_or_not(
+    server, calls_of, world, asked, dev
+):
+    for tenant in ("analytics", "no-longer-declared"):
+        world.networks[f"airflow.dev.{tenant}"] = Thing(
+            f"airflow.dev.{tenant}", manifest.labels(str(dev.directory), tenant)
+        )
+    world.networks["airflow.dev.theirs"] = Thing("airflow.dev.theirs", manifest.labels("/another", "theirs"))
+    calls_of().twice(server)
+    inside = ("airflow.dev", "airflow.dev.analytics", "airflow.dev.no-longer-declared")
+    assert world.containers[NAME].networks == inside
+    del world.containers[NAME]
+    calls_of().twice(server)
+    assert world.containers[NAME].networks == inside
+
+
+def test_one_whose_start_was_cut_short_is_let_in_without_a_restart(server, calls_of, world, asked, dev):
+    calls_of().run(server)
+    before = world.containers[NAME].id
+    name = "airflow.dev.finance"
+    world.networks[name] = Thing(name, manifest.labels(str(dev.directory), "finance"))
+    again, _ = calls_of().twice(server)
+    assert again.text == f"let the database server into {name}"
+    assert world.containers[NAME].id == before
+
+
+def test_another_tenant_does_not_restart_it_under_the_others(server, world, asked):
+    outputs = {"database-volume": {}, "images": {"images": {"metadata-database": IMAGE}}}
+    for tenants in (["analytics"], ["analytics", "finance"]):
+        environment = specs.environment("dev", *tenants, runtime="docker")
+        ran = calling.Calls(outputs, environment=environment).run(server)
+    assert ran.text == "the database server runs"
+
+
+def test_more_tenants_than_it_has_connections_for_are_told_before_anything_is_changed(server, calls_of):
+    assert calls_of(connections=480).faults(server) == []
+    (fault,) = calls_of(connections=481).faults(server)
+    assert fault.thing == "docker.server_connections of dev"
+    assert fault.cause == "It is 500, and 501 are needed: 20 for itself and 481 for each tenant."
+    assert calls_of(connections=481, server_connections=501).faults(server) == []
+    assert calls_of(engine.Goal.ABSENT, connections=481).faults(server) == []
+
+
 def test_a_server_of_somebody_else_is_told_and_left_alone(server, calls_of, world, asked):
     calls_of().run(server)
     world.containers[NAME] = dataclasses.replace(world.containers[NAME], labels={})
-    with pytest.raises(errors.StepError, match="this toolkit did not make it"):
+    world.networks["airflow.dev"] = Thing("airflow.dev", manifest.labels("/another"))
+    before = dict(world.containers)
+    with pytest.raises(errors.StepError, match="it belongs to /another") as raised:
         calls_of().plan(server)
-    with pytest.raises(errors.StepError, match="this toolkit did not make it"):
-        calls_of(engine.Goal.ABSENT).plan(server)
+    assert "`docker network rm airflow.dev`" in raised.value.hint
+    down = calls_of(engine.Goal.ABSENT).run(server)
+    assert down.text == (
+        f"there is a container {NAME}, and this toolkit did not make it; "
+        "there is a network airflow.dev, and it belongs to /another"
+    )
+    assert world.containers == before
+    assert set(world.networks) == {"airflow.dev"}
+
+
+def test_what_is_ours_goes_and_what_is_somebody_elses_stays(server, calls_of, world, asked):
+    calls_of().run(server)
+    world.networks["airflow.dev"] = Thing("airflow.dev", manifest.labels("/another"))
+    down, _ = calls_of(engine.Goal.ABSENT).twice(server)
+    assert down.text == "stop the database server; no tenant uses it"
+    assert world.containers == {}
+    assert set(world.networks) == {"airflow.dev"}
+
+
+def test_it_stays_while_another_tenant_is_coming_up_that_has_nothing_yet(
+    server, volume, calls_of, world, asked, work_on
+):
+    calls_of().run(server)
+    with work_on("finance"), work_on("analytics"):  # analytics is the one that goes.
+        for each in (server, volume):
+            assert calls_of(engine.Goal.ABSENT).run(each).text == "tenants still use it: finance"
+    for each in (server, volume):
+        assert calls_of(engine.Goal.ABSENT).run(each).changed
+    assert world.volumes == {}
+
+
+class TestAccess:
+    """What must be there before tenants' databases are dropped."""
+
+    @pytest.fixture
+    def access(self, volume, dev, world, record, calls_of):
+        calls_of().run(volume)
+        return database_server.DatabaseAccess(dev, world.opened, record=record)
+
+    def test_a_stopped_server_is_started(self, access, calls_of, world, asked):
+        first, _ = calls_of(engine.Goal.ABSENT).twice(access)
+        assert first.text == "start the database server, to drop what the tenants have in it"
+        assert world.containers[NAME].running
+
+    def test_a_lost_password_is_made_anew_so_that_all_can_be_dropped(
+        self, access, calls_of, world, asked, dev, server
+    ):
+        calls_of().run(server)
+        asked.password = dev.server_password.read_text()
+        dev.server_password.unlink()
+        calls_of(engine.Goal.ABSENT).twice(access)
+        assert asked.password == dev.server_password.read_text()
+
+    def test_it_is_kept_out_of_the_networks_that_are_being_removed(self, access, calls_of, world, asked, dev):
+        for tenant in ("analytics", "finance"):
+            world.networks[f"airflow.dev.{tenant}"] = Thing(
+                f"airflow.dev.{tenant}", manifest.labels(str(dev.directory), tenant)
+            )
+        calls_of(engine.Goal.ABSENT).twice(access)
+        assert world.containers[NAME].networks == ("airflow.dev", "airflow.dev.finance")
+
+    @pytest.mark.parametrize("state", ["running", "exited"])
+    def test_one_of_somebody_else_is_neither_used_nor_replaced(
+        self, access, calls_of, world, asked, server, state
+    ):
+        calls_of().run(server)
+        theirs = dataclasses.replace(world.containers[NAME], labels={manifest.OWNER: "/another"}, state=state)
+        world.containers[NAME] = theirs
+        with pytest.raises(errors.StepError, match="it belongs to /another") as raised:
+            calls_of(engine.Goal.ABSENT).run(access)
+        assert f"`docker rm --force {NAME}`" in raised.value.hint
+        assert world.containers[NAME] == theirs
+
+    def test_data_of_somebody_else_are_none_of_ours(self, access, calls_of, world):
+        world.volumes[NAME] = Thing(NAME, {manifest.OWNER: "/another"})
+        ran = calls_of(engine.Goal.ABSENT).run(access)
+        assert ran.text == f"there is a volume {NAME}, and it belongs to /another"
+        assert world.containers == {}

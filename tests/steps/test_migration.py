@@ -1,5 +1,7 @@
 """The metadata database in PostgreSQL: migrated, copied before, never downgraded."""
 
+import signal
+
 import pytest
 
 from airflow_platform import errors, secrets
@@ -116,6 +118,44 @@ def test_a_used_one_is_copied_while_nobody_is_connected(step, calls, database, w
     assert database.copies == [("dev_analytics", "dev_analytics.old", "old")]
 
 
+def test_one_that_was_killed_after_alembic_wrote_its_revision_is_run_to_its_end(
+    step, calls, database, world, dev
+):
+    """Airflow's default pool and what its providers need come after that."""
+    world.programs[MIGRATE] = (137, "")
+    with pytest.raises(errors.StepError, match="exited 137"):
+        calls.run(step)
+    assert database.revision == "new"
+    world.programs[MIGRATE] = (0, "Database migrating done!")
+    again, _ = calls.twice(step)
+    assert again.text == "finish the migration to new, of which nothing says that it ended"
+    assert database.copies == []
+    assert dev.tenant("analytics").migrated.read_text() == "new"
+
+
+def test_a_newer_one_that_was_cut_short_is_finished_too(step, calls, database, dev):
+    dev.tenant("analytics").migrated.write_text("old")
+    database.revision = "new"
+    again, _ = calls.twice(step)
+    assert again.changed
+
+
+def test_a_signal_ends_it_while_it_prints(step, calls, database, world, dev):
+    world.programs[MIGRATE] = (None, "one line\nand another\n" * 9)
+    calls.programs.interruption.request(signal.SIGTERM)
+    with pytest.raises(errors.Interrupted):
+        calls.run(step)
+    assert world.containers == {}
+    assert not dev.tenant("analytics").migrated.exists()
+
+
+def test_one_that_never_ends_is_ended(step, calls, database, world):
+    world.programs[MIGRATE] = (None, "")
+    with pytest.raises(errors.StepError, match="did not end within 1800 s"):
+        calls.run(step)
+    assert world.containers == {}
+
+
 def test_one_of_a_newer_airflow_is_told_and_left_alone(step, calls, database):
     database.revision = "newest"
     with pytest.raises(errors.StepError, match="at revision newest, which this Airflow does not know"):
@@ -129,6 +169,16 @@ def test_a_migration_that_fails_shows_its_last_lines_without_secrets(step, calls
         calls.run(step)
     assert "cannot connect with ***" in str(raised.value)
     assert not [line for line in calls.news if secret in line]
+
+
+def test_a_container_of_somebody_else_is_told_and_left_alone(step, calls, database, world):
+    image = next(iter(world.images))
+    theirs = Container(name=f"{MINE}.migration", image=image, labels=manifest.labels("/another", "analytics"))
+    world.engine().containers.start(theirs)
+    with pytest.raises(errors.StepError, match="migration, and it belongs to /another"):
+        calls.run(step)
+    assert database.revision == ""
+    assert set(world.containers) == {theirs.name}
 
 
 def test_what_is_migrated_with_is_the_tenants_own(step, calls, database, world):

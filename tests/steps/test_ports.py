@@ -11,7 +11,9 @@ import sys
 
 import pytest
 
-from airflow_platform import errors
+from airflow_platform import errors, programs
+from airflow_platform.config import places
+from airflow_platform.engine import locks
 from airflow_platform.steps import tenant_ports
 from airflow_platform.supervisor.spec import OWNER_VARIABLE, Status
 from airflow_platform.testing import specs
@@ -65,7 +67,24 @@ def test_tenants_that_choose_at_the_same_time_choose_different_ports(place, step
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda calls: calls.run(step).outputs, both))
     assert {port for each in found for port in each.values()} == set(range(span, span + 4))
-    assert list((place.directory / "locks").iterdir()) == []
+    assert not place.ports_lock.exists()
+
+
+def test_tenants_of_different_environments_choose_one_after_the_other(place, step, span):
+    """Each looks at the ports of all environments, and would not see what the other is about to take."""
+    calls = calls_of(place, span)
+    another = places.EnvironmentPlace(place.directory.parent / "another")
+    lock = locks.FileLock(another.ports_lock, "ports", programs=programs.Programs(), on_note=print)
+
+    def let_go(seconds):
+        assert not place.tenant("analytics").ports.exists()
+        held.close()
+
+    calls.patience.sleep = let_go
+    with contextlib.ExitStack() as held:
+        held.enter_context(lock.held())
+        assert calls.run(step).changed
+        assert not lock._users, "it waited"
 
 
 def test_a_port_that_another_program_took_blocks_and_names_it(place, step, span):

@@ -125,11 +125,9 @@ def test_nobody_answers():
         port = free.getsockname()[1]
     nobody = postgresql.Server("127.0.0.1", port, "u", secrets.Secret("p-0815"))
     for ask in (
-        lambda: postgresql.connections(nobody, "d"),
         lambda: postgresql.revision(nobody),
         lambda: postgresql.bundle_version(nobody, "dags"),
         lambda: postgresql_catalog.describe(nobody, "d", None),
-        lambda: postgresql_copies.copies(nobody, "d"),
         lambda: postgresql_tenants.take_away(nobody, "d", mark="m"),
     ):
         with pytest.raises(postgresql_errors.NotReachable) as caught:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import datetime
 import io
+import math
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from airflow_platform import errors
+from airflow_platform import errors, programs
 from airflow_platform.tools.containers import engine, follow
 from airflow_platform.tools.containers.spec import DIGEST, Container, File, Found
 
@@ -42,6 +43,7 @@ class Containers:
     """The containers of one engine."""
 
     def __init__(self, client: docker.DockerClient) -> None:
+        self._client = client
         self._api: Any = client.api
 
     def found(self, labels: Mapping[str, str]) -> tuple[Found, ...]:
@@ -73,11 +75,6 @@ class Containers:
                     self._api.remove_container(made, force=True, v=True)
                 raise
 
-    def resume(self, name: str) -> None:
-        """Start a container that was stopped, as it is."""
-        with engine.translated(f"container {name}"):
-            self._api.start(name)
-
     def remove(self, name: str, *, timeout: int | None = None) -> None:
         """Stop a container and remove it; nothing happens when it is not there.
 
@@ -90,42 +87,71 @@ class Containers:
         with _gone_is_well(), engine.translated(f"container {name}"):
             self._api.remove_container(name, force=True, v=True)
 
-    def run(self, spec: Container, *, timeout: float, progress: Callable[[str], None]) -> Ended:
-        """Run a container to its end, and remove it.
+    def run(
+        self,
+        spec: Container,
+        *,
+        timeout: float,
+        interruption: programs.Interruption,
+        progress: Callable[[str], None],
+    ) -> Ended:
+        """Run a container to its end, and remove it, however this ends.
 
         Args:
             spec: What to run; a container of that name that a killed run left is removed first.
             timeout: Seconds.
+            interruption: What ends it.
             progress: Called with its lines.
 
         Raises:
             EngineError: It did not end in time.
+            Interrupted: A signal came.
         """
         self.remove(spec.name, timeout=0)
         self.start(spec)
         lines: list[str] = []
+        printed = self._lines(spec.name, follow=True)
         try:
-            with engine.translated(f"container {spec.name}"):
-                for line in self._lines(spec.name, follow=True):
+            with _in_time(spec.name, timeout), engine.translated(f"container {spec.name}"):
+                for line in follow.items(
+                    printed, interruption, lambda: self.remove(spec.name, timeout=0), timeout=timeout
+                ):
                     lines = [*lines[1 - TAIL :], line]
                     progress(line)
-                code = self._api.wait(spec.name, timeout=timeout)["StatusCode"]
+                code = self._api.wait(spec.name)["StatusCode"]
         finally:
             self.remove(spec.name, timeout=0)
         return Ended(int(code), tuple(lines))
 
-    def execute(self, name: str, command: Iterable[str], *, on_output: Callable[[bool, bytes], None]) -> int:
-        """Run a program in a running container; its exit code.
+    def execute(
+        self,
+        name: str,
+        command: Iterable[str],
+        *,
+        on_output: Callable[[bool, bytes], None],
+        interruption: programs.Interruption | None = None,
+        timeout: float = math.inf,
+    ) -> int:
+        """Run a program in a running container; its exit code. The engine has no way to end one.
 
         Args:
             name: The container.
             command: The program and its arguments.
             on_output: Called with whether it is standard error, and what was printed.
+            interruption: What ends the waiting for it.
+            timeout: Seconds to wait for it.
+
+        Raises:
+            EngineError: It did not end in time.
+            Interrupted: A signal came.
         """
-        with engine.translated(f"container {name}"):
+        interruption = interruption or programs.Interruption()
+        with _in_time(name, timeout), engine.translated(f"container {name}"):
             made = self._api.exec_create(name, list(command))["Id"]
             with follow.closing(self._api.exec_start(made, socket=True)) as channel:
-                for is_error, data in follow.frames(channel):
+                frames = follow.frames(channel)
+                output = follow.items(frames, interruption, lambda: follow.cut(channel), timeout=timeout)
+                for is_error, data in output:
                     on_output(is_error, data)
             return int(self._api.exec_inspect(made)["ExitCode"])
 
@@ -170,7 +196,7 @@ class Containers:
             port_bindings={port: (LOOPBACK, at or None) for port, at in spec.ports.items()},
             mem_limit=spec.memory or None,
             memswap_limit=spec.memory or None,
-            nano_cpus=round(spec.cpus * 1e9) or None,
+            nano_cpus=nano_cpus(self._client, spec),
             shm_size=spec.shared_memory,
             restart_policy={"Name": "unless-stopped" if spec.restarts else "no"},
             network_mode=spec.network or "none",
@@ -208,11 +234,30 @@ class Containers:
             return None
 
 
+def nano_cpus(client: docker.DockerClient, spec: Container) -> int | None:
+    """The limit as the engine has it; more cores than it has are all of them."""
+    cpus = min(spec.cpus, engine.cores(client)) if spec.cpus > 1 else spec.cpus
+    return round(cpus * 1e9) or None
+
+
 def api_log_config() -> Any:
     """Logs that cannot fill the disk: at most 3 files of 10 MB a container."""
     from docker import types  # noqa: PLC0415
 
     return types.LogConfig(type=types.LogConfig.types.JSON, config={"max-size": "10m", "max-file": "3"})
+
+
+def late(name: str, timeout: float) -> engine.EngineError:
+    """The error for a program that did not end."""
+    return engine.EngineError(f"container {name}: its program did not end within {timeout:g} s.", status=None)
+
+
+@contextlib.contextmanager
+def _in_time(name: str, timeout: float) -> Iterator[None]:
+    try:
+        yield
+    except follow.Late:
+        raise late(name, timeout) from None
 
 
 @contextlib.contextmanager

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import socket
+import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_platform import errors
 
@@ -20,8 +23,14 @@ TIMEOUT = 60
 LOCAL = "unix:///var/run/docker.sock"
 """Where an engine listens when nothing else is said."""
 
+ROOTLESS = "docker.sock"
+"""Below XDG_RUNTIME_DIR: where a user's own engine listens, one that root does not run."""
+
 DESKTOP = ".docker/run/docker.sock"
-"""Below a user's home: where Docker Desktop listens, which makes the other one only when asked to."""
+"""Below a user's home: where Docker Desktop listens, which makes the first one only when asked to."""
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Names of this machine."""
 
 FREE_SPACE = "Free some space where the engine keeps its data: `docker system df`, `docker system prune`."
 """The remedy for an engine whose disk is full."""
@@ -47,15 +56,74 @@ class EngineError(errors.StepError):
 
 
 def address(host: str | None) -> str:
-    """Where the engine is: as an environment's file says, else DOCKER_HOST, else on this machine."""
-    return host or os.environ.get("DOCKER_HOST") or _local()
+    """Where the engine is: as an environment's file says, else as Docker's own programs find it.
+
+    Raises:
+        EngineMissing: Docker's current context is not there, or says nothing of an engine.
+    """
+    return host or os.environ.get("DOCKER_HOST") or _of_context() or _local()
+
+
+def elsewhere(host: str | None) -> errors.Fault | None:
+    """What is wrong with an engine of another machine where containers are to be used from here.
+
+    It could neither mount a directory of this machine nor publish on this machine's 127.0.0.1.
+    """
+    where = urllib.parse.urlsplit(address(host))
+    if where.scheme not in ("tcp", "ssh", "http", "https") or where.hostname in LOOPBACK:
+        return None
+    return errors.Fault(
+        "Docker engine",
+        f"That at {where.geturl()} is on another machine, which has neither this one's files nor its 127.0.0.1.",
+        "Use an engine of this machine: unset DOCKER_HOST, or `docker context use default`, or mend docker.host in "
+        "the environment's file; or run this there.",
+    )
+
+
+def require_here(host: str | None) -> None:
+    """Refuse an engine of another machine.
+
+    Raises:
+        PreflightError: It is on one.
+    """
+    if fault := elsewhere(host):
+        raise errors.PreflightError("The Docker engine is not on this machine.", [fault])
+
+
+def _of_context() -> str:
+    """Where the current context of Docker's own programs has its engine; "" for their default.
+
+    Read from their files, because importing the library takes longer than a build with nothing to do.
+    """
+    directory = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    name = os.environ.get("DOCKER_CONTEXT") or _read(directory / "config.json").get("currentContext")
+    if not isinstance(name, str) or name in ("", "default"):
+        return ""
+    file = directory / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest() / "meta.json"
+    try:
+        # Docker's library for Python writes another scheme than its programs do.
+        return str(_read(file)["Endpoints"]["docker"]["Host"]).removeprefix("http+")
+    except (KeyError, TypeError):
+        cause = f"Docker's current context {name} is not there, or names no engine."
+        remedy = "Choose another (`docker context ls`, `docker context use default`), or set DOCKER_HOST."
+        fault = errors.Fault("Docker engine", cause, remedy)
+        raise EngineMissing("No Docker engine answers.", [fault]) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What a file of Docker's own programs says; nothing where it cannot be read."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _local() -> str:
-    desktop = Path.home() / DESKTOP
-    if not Path(LOCAL.removeprefix("unix://")).exists() and desktop.exists():
-        return f"unix://{desktop}"
-    return LOCAL
+    root = Path(LOCAL.removeprefix("unix://"))
+    own = os.environ.get("XDG_RUNTIME_DIR")
+    others = (*([Path(own) / ROOTLESS] if own else []), Path.home() / DESKTOP)
+    return f"unix://{next((each for each in (root, *others) if each.exists()), root)}"
 
 
 @contextlib.contextmanager
@@ -143,10 +211,12 @@ def _knock(host: str | None) -> None:
 
 def _client(where: str, timeout: int) -> docker.DockerClient:
     import docker  # noqa: PLC0415
-    from docker import tls  # noqa: PLC0415
+    from docker import utils  # noqa: PLC0415
 
-    settings = tls.TLSConfig(verify=True) if where.startswith("tcp://") and _wants_tls() else False
-    client = docker.DockerClient(base_url=where, timeout=timeout, tls=settings)
+    # DOCKER_TLS_VERIFY and DOCKER_CERT_PATH are of no use to a socket.
+    certificates: Any = utils.kwargs_from_env() if where.startswith("tcp://") else {}
+    tls = certificates.get("tls", False)
+    client = docker.DockerClient(base_url=where, timeout=timeout, tls=tls)
     try:
         client.ping()
     except BaseException:
@@ -155,14 +225,12 @@ def _client(where: str, timeout: int) -> docker.DockerClient:
     return client
 
 
-def _wants_tls() -> bool:
-    return bool(os.environ.get("DOCKER_TLS_VERIFY"))
-
-
 def _missing(host: str | None, error: Exception) -> EngineMissing:
     where = address(host)
     denied = "permission denied" in str(error).lower()
     cause = f"None answers at {where}." if not denied else f"You may not use the one at {where}."
+    if "SSL" in str(error) or "TLS" in str(error) or "ertificate" in str(error):
+        cause = f"The one at {where} cannot be talked to: {error}"
     remedy = (
         "Become a member of the group `docker`, or use sudo."
         if denied
@@ -184,6 +252,12 @@ def images(host: str | None, ids: Sequence[str]) -> frozenset[str]:
     """Which of these images an engine has, by id."""
     with connected(host) as client, translated("images"):
         return frozenset(ids) & {each["Id"] for each in client.api.images(all=True)}
+
+
+def cores(client: docker.DockerClient) -> int:
+    """How many the engine has; it makes no container that is to have more."""
+    with translated("cores"):
+        return int(client.api.info()["NCPU"])
 
 
 def architecture(host: str | None) -> str:

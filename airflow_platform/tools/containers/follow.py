@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -14,6 +17,10 @@ ItemT = TypeVar("ItemT")
 
 TICK = 0.1
 """Seconds; how late a signal may be noticed."""
+
+
+class Late(Exception):
+    """A stream did not end in time."""
 
 
 @contextlib.contextmanager
@@ -31,25 +38,38 @@ def closing(channel: Any) -> Iterator[Any]:
 
 def frames(channel: Any) -> Iterator[tuple[bool, bytes]]:
     """Whether it is standard error, and what was printed, of a program whose connection was taken over."""
-    from docker.utils import socket  # noqa: PLC0415
+    from docker.utils import socket as sockets  # noqa: PLC0415
 
-    for stream, data in socket.frames_iter(channel, tty=False):  # type: ignore[no-untyped-call]
-        yield stream == socket.STDERR, data
+    for stream, data in sockets.frames_iter(channel, tty=False):  # type: ignore[no-untyped-call]
+        yield stream == sockets.STDERR, data
+
+
+def cut(channel: Any) -> None:
+    """End a connection that was taken over, so that whoever reads it is told that nothing more comes."""
+    with contextlib.suppress(OSError):
+        channel._sock.shutdown(socket.SHUT_RDWR)  # noqa: SLF001
 
 
 def items(
-    stream: Iterable[ItemT], interruption: programs.Interruption, stop: Callable[[], None]
+    stream: Iterable[ItemT],
+    interruption: programs.Interruption,
+    stop: Callable[[], None],
+    *,
+    timeout: float = math.inf,
 ) -> Iterator[ItemT]:
     """What a stream gives, as it comes.
 
     Args:
         stream: Read in a thread of its own.
-        interruption: What ends it.
+        interruption: What ends it, also one that never pauses.
         stop: Called when it is ended, so that whoever feeds the stream ends, too.
+        timeout: Seconds that the whole stream may take.
 
     Raises:
         Interrupted: A signal came.
+        Late: It did not end in time.
     """
+    deadline = time.monotonic() + timeout
     taken: queue.SimpleQueue[tuple[str, ItemT | BaseException | None]] = queue.SimpleQueue()
 
     def read() -> None:
@@ -62,12 +82,15 @@ def items(
 
     threading.Thread(target=read, name="stream", daemon=True).start()
     while True:
+        if interruption.requested:
+            stop()
+            raise interruption.error()
+        if time.monotonic() > deadline:
+            stop()
+            raise Late
         try:
             kind, value = taken.get(timeout=TICK)
         except queue.Empty:
-            if interruption.requested:
-                stop()
-                raise interruption.error() from None
             continue
         if kind == "end":
             return

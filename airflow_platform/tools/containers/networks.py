@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import http.client
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_platform.tools.containers import engine
@@ -10,6 +11,15 @@ from airflow_platform.tools.containers.spec import Thing
 
 if TYPE_CHECKING:
     import docker
+
+
+def in_use(name: str, containers: Sequence[str]) -> engine.EngineError:
+    """The error for a network that others' containers are in."""
+    return engine.EngineError(
+        f"network {name}: containers of others are in it: {', '.join(sorted(containers))}.",
+        status=http.client.CONFLICT,
+        hint=f"Take them out, then run this again: `docker network disconnect {name} {min(containers)}`.",
+    )
 
 
 class Networks:
@@ -25,24 +35,46 @@ class Networks:
             found = [each for each in self._api.networks(names=[name]) if each["Name"] == name]
         return Thing(name, found[0]["Labels"] or {}) if found else None
 
+    def found(self, labels: Mapping[str, str]) -> tuple[Thing, ...]:
+        """All networks with these labels, by name."""
+        filters = {"label": [f"{key}={value}" for key, value in labels.items()]}
+        with engine.translated("networks"):
+            listed = self._api.networks(filters=filters)
+        return tuple(
+            Thing(each["Name"], each["Labels"]) for each in sorted(listed, key=lambda each: each["Name"])
+        )
+
     def make(self, name: str, labels: Mapping[str, str]) -> None:
         """Make a bridge network of its own; containers of others do not reach into it."""
         with engine.translated(f"network {name}"):
             self._api.create_network(name, driver="bridge", labels=dict(labels), check_duplicate=True)
 
-    def remove(self, name: str) -> None:
-        """Remove a network, whatever is connected to it; nothing happens when it is not there."""
+    def remove(self, name: str, mine: Mapping[str, str]) -> None:
+        """Remove a network; nothing happens when it is not there.
+
+        Args:
+            name: Its name.
+            mine: Labels of the containers that may lose it.
+
+        Raises:
+            EngineError: Status 409: others are in it, and stay there.
+        """
         if self.named(name) is None:
             return
         with engine.translated(f"network {name}"):
-            for container in self._api.inspect_network(name)["Containers"]:
-                self._api.disconnect_container_from_network(container, name, force=True)
+            inside = self._api.containers(all=True, filters={"network": name})
+            strangers = [each for each in inside if not mine.items() <= each["Labels"].items()]
+            if strangers:
+                raise in_use(name, [each["Names"][0].lstrip("/") for each in strangers])
+            for container in inside:
+                self._api.disconnect_container_from_network(container["Id"], name, force=True)
             self._api.remove_network(name)
 
     def connect(self, name: str, container: str, alias: str) -> None:
-        """Let a container be reached in a network under a name."""
+        """Let a container be reached in a network under a name; nothing happens when it is there."""
         with engine.translated(f"network {name}"):
-            self._api.connect_container_to_network(container, name, aliases=[alias])
+            if name not in self._api.inspect_container(container)["NetworkSettings"]["Networks"]:
+                self._api.connect_container_to_network(container, name, aliases=[alias])
 
 
 class Volumes:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from airflow_platform import errors
 from airflow_platform.tools.containers import engine
@@ -37,33 +37,76 @@ def opened(host: str | None) -> Iterator[Engine]:
         yield of(client)
 
 
+def opened_here(host: str | None) -> AbstractContextManager[Engine]:
+    """The same, of this machine.
+
+    Raises:
+        PreflightError: It is on another one.
+    """
+    engine.require_here(host)
+    return opened(host)
+
+
 def of(client: docker.DockerClient) -> Engine:
     """The engine that a client is connected to."""
     return Engine(Containers(client), Networks(client), Volumes(client))
 
 
-def require_ours(kind: str, name: str, labels: Mapping[str, str] | None, mark: tuple[str, str]) -> None:
-    """Refuse an object that somebody else made under the name that we need.
-
-    Args:
-        kind: "network", "volume", "container".
-        name: Its name.
-        labels: Its labels; None when it does not exist, which is well.
-        mark: The label that ours have, and its value.
-
-    Raises:
-        StepError: It is not ours.
-    """
-    if cause := not_ours(labels, mark):
-        raise errors.StepError(
-            f"There is a {kind} {name}, and {cause}.",
-            hint=f"Nothing of it was changed. Remove it if nobody needs it: `docker {kind} rm {name}`.",
-        )
+REMOVAL = {"container": "docker rm --force", "network": "docker network rm", "volume": "docker volume rm"}
+"""How a person removes an object, by its kind."""
 
 
-def not_ours(labels: Mapping[str, str] | None, mark: tuple[str, str]) -> str:
-    """Whose an object is, as words that follow "and"; "" for ours, or none."""
-    if labels is None or labels.get(mark[0]) == mark[1]:
-        return ""
-    other = labels.get(mark[0])
-    return f"it belongs to {other}" if other else "this toolkit did not make it"
+class Labelled(Protocol):
+    """A container, network or volume as it is."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose objects of an engine are: all that bear a label with a value. Anybody may have taken our names."""
+
+    label: str
+    value: str
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What all of its objects bear."""
+        return {self.label: self.value}
+
+    def owns(self, thing: Labelled | None) -> bool:
+        """Whether an object is there and bears the label."""
+        return thing is not None and thing.labels.get(self.label) == self.value
+
+    def stranger(self, kind: str, thing: Labelled | None) -> str:
+        """Somebody else's object and whose it is, for people; "" for an own one, or none.
+
+        Args:
+            kind: One of `REMOVAL`.
+            thing: Has a name that we need; None when there is no such object.
+        """
+        if thing is None or self.owns(thing):
+            return ""
+        return f"{kind} {thing.name}, and {self._whose(thing)}"
+
+    def require(self, kind: str, thing: Labelled | None) -> None:
+        """Refuse an object that somebody else made under a name that we need. Arguments as there.
+
+        Raises:
+            StepError: It is not ours.
+        """
+        if thing is not None and (stranger := self.stranger(kind, thing)):
+            take_down = "Take it down from there, or remove" if self.label in thing.labels else "Remove"
+            raise errors.StepError(
+                f"There is a {stranger}.",
+                hint=f"Nothing of it was changed. {take_down} it if nobody needs it: "
+                f"`{REMOVAL[kind]} {thing.name}`.",
+            )
+
+    def _whose(self, thing: Labelled) -> str:
+        other = thing.labels.get(self.label)
+        return f"it belongs to {other}" if other else "this toolkit did not make it"

@@ -35,7 +35,7 @@ class Container:
     """Instead of the image's own."""
     environment: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, File] = field(default_factory=dict)
-    """By path; they belong to `owner`. Their content is no part of the digest: see `generation`."""
+    """By path; they belong to `owner`."""
     owner: int = 0
     """The user id to whom the files belong."""
     binds: Mapping[str, str] = field(default_factory=dict)
@@ -60,14 +60,18 @@ class Container:
     """Whether the engine starts it again when it ended by itself, also after a restart of the machine."""
     labels: Mapping[str, str] = field(default_factory=dict)
     generation: str = ""
-    """Another text is another container: what its files hold, or that a restart was asked for."""
+    """Another text is another container: that a restart was asked for."""
 
     def digest(self) -> str:
-        """Changes with everything but the content of files."""
+        """Changes with everything, the content of files too, without telling what it is."""
         parts = {key: value for key, value in vars(self).items() if key != "files"}
-        parts["files"] = {path: file.mode for path, file in self.files.items()}
+        parts["files"] = {path: [file.mode, _hashed(file.content)] for path, file in self.files.items()}
         text = json.dumps(parts, sort_keys=True, default=dict)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _hashed(content: secrets.Secret) -> str:
+    return hashlib.sha256(content.reveal().encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,11 @@ class Found:
     @property
     def running(self) -> bool:
         return self.state == RUNNING
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is not stopped: also one that ends and is started again and again."""
+        return self.state in (RUNNING, "restarting", "paused")
 
     @property
     def digest(self) -> str:

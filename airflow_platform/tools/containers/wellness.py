@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from airflow_platform import programs
 from airflow_platform.tools import airflow, health
 from airflow_platform.tools.containers import engine
 from airflow_platform.tools.containers.containers import Containers
@@ -16,6 +17,9 @@ WORKER = "worker"
 PING = ("/healthcheck", "worker")
 """What the images' own health check runs; the engine's runs it every half minute, which is too late."""
 
+PING_TIMEOUT = 30.0
+"""Seconds for its answer: it gives up by itself after 4, and starts Python before."""
+
 
 @dataclass(frozen=True)
 class _Component:
@@ -25,13 +29,22 @@ class _Component:
     started_at: float
 
 
-def missing(containers: Containers, components: Mapping[str, Found | None], client: airflow.Airflow) -> str:
+def missing(
+    containers: Containers,
+    components: Mapping[str, Found | None],
+    client: airflow.Airflow,
+    interruption: programs.Interruption | None = None,
+) -> str:
     """What keeps a tenant from being healthy, in the order in which it comes about; "" for nothing.
 
     Args:
         containers: The engine's.
         components: Those that should run, by the component's name; None for one that is not there.
         client: Of the tenant's api-server.
+        interruption: What ends the waiting for an answer.
+
+    Raises:
+        Interrupted: A signal came.
     """
     running = []
     for name, found in components.items():
@@ -41,11 +54,20 @@ def missing(containers: Containers, components: Mapping[str, Found | None], clie
     if said := health.missing(running, client):
         return said
     worker = components.get(WORKER)
-    return "" if worker is None or _answers(containers, worker) else "an answer of the worker"
+    return "" if worker is None or _answers(containers, worker, interruption) else "an answer of the worker"
 
 
-def _answers(containers: Containers, worker: Found) -> bool:
+def _answers(containers: Containers, worker: Found, interruption: programs.Interruption | None) -> bool:
+    def ping() -> int:
+        return containers.execute(
+            worker.name,
+            PING,
+            on_output=lambda is_error, data: None,
+            interruption=interruption,
+            timeout=PING_TIMEOUT,
+        )
+
     try:
-        return containers.execute(worker.name, PING, on_output=lambda is_error, data: None) == 0
+        return ping() == 0
     except engine.EngineError:
         return False

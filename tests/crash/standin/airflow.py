@@ -144,7 +144,8 @@ class Processor:
             broken = "cannot be imported" in content
             if broken:
                 trace = "Traceback (most recent call last):\nImportError: cannot be imported"
-                connection.execute("INSERT INTO import_error VALUES (?, ?, ?)", (name, self.name, trace))
+                row = (name, self.name, trace, database.now())
+                connection.execute("INSERT INTO import_error VALUES (?, ?, ?, ?)", row)
             connection.execute(
                 "INSERT INTO dag VALUES (?, 1, 0, ?, ?, ?, ?) ON CONFLICT (dag_id) DO UPDATE SET"
                 " is_stale = 0, bundle_version = excluded.bundle_version,"

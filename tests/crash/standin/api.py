@@ -169,7 +169,12 @@ def _pause(connection, dag_id, *, query, body):
 
 def _shown_dag(row):
     flags = {name: bool(row[name]) for name in ("is_paused", "is_stale", "has_import_errors")}
-    return {**row, **flags, "file_token": f"token.of {row['dag_id']}"}
+    return {
+        **row,
+        **flags,
+        "file_token": f"token.of {row['dag_id']}",
+        "relative_fileloc": f"{row['dag_id']}.py",
+    }
 
 
 def _import_errors(connection, *, query, body):

@@ -20,7 +20,9 @@ CREATE TABLE dag (
     dag_id TEXT PRIMARY KEY, is_paused INTEGER NOT NULL, is_stale INTEGER NOT NULL, bundle_name TEXT,
     bundle_version TEXT, has_import_errors INTEGER NOT NULL, last_parsed_time TEXT
 );
-CREATE TABLE import_error (filename TEXT PRIMARY KEY, bundle_name TEXT, stack_trace TEXT NOT NULL);
+CREATE TABLE import_error (
+    filename TEXT PRIMARY KEY, bundle_name TEXT, stack_trace TEXT NOT NULL, timestamp TEXT NOT NULL
+);
 CREATE TABLE dag_run (
     id INTEGER PRIMARY KEY, dag_id TEXT NOT NULL, dag_run_id TEXT NOT NULL, state TEXT NOT NULL,
     conf TEXT NOT NULL, bundle_version TEXT, start_date TEXT, end_date TEXT, UNIQUE (dag_id, dag_run_id)

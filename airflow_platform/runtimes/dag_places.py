@@ -1,0 +1,81 @@
+"""Where DAGs are served: every tenant of every environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_platform import programs
+from airflow_platform.config import load, paths, places, specs
+from airflow_platform.runtimes import choosing, following, runtime
+from airflow_platform.tools import airflow
+
+
+@dataclass(frozen=True)
+class LocalPlace:
+    """A tenant of an environment on this machine; see `steps.dag_contexts.Place`."""
+
+    environment: str
+    tenant: str
+    runs_in: runtime.Runtime
+    runner: programs.Programs
+
+    @property
+    def name(self) -> str:
+        return f"{self.environment}/{self.tenant}"
+
+    @property
+    def repository(self) -> Path | None:
+        return places.EnvironmentPlace(paths.state(self.environment)).repository
+
+    def down(self) -> str:
+        return "" if self.runs_in.is_running(self.tenant) else "it is down"
+
+    def commit(self) -> str:
+        return self.runs_in.dag_commit(self.tenant)
+
+    def links(self) -> Mapping[str, str]:
+        return self.runs_in.links(self.tenant)
+
+    def connected(self) -> AbstractContextManager[airflow.Airflow]:
+        return self.runs_in.connected(self.tenant)
+
+    def turn(self) -> AbstractContextManager[None]:
+        path = paths.state(self.environment) / "locks" / "environment.lock"
+        return following.turn(self.runner, path, f"environment {self.environment}")
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """An environment that cannot be looked into, and why."""
+
+    environment: str
+    why: str
+
+
+def of(
+    environments: Sequence[specs.Environment], runner: programs.Programs
+) -> tuple[tuple[LocalPlace, ...], tuple[Elsewhere, ...]]:
+    """The places of environments, and those environments whose runtime is not there yet."""
+    found: list[LocalPlace] = []
+    others: list[Elsewhere] = []
+    for environment in environments:
+        if environment.runtime not in choosing.RUNTIMES:
+            why = f"its runtime, {environment.runtime}, is not there yet"
+            others.append(Elsewhere(environment.name, why))
+            continue
+        runs_in = choosing.of(environment)
+        found += [LocalPlace(environment.name, each.name, runs_in, runner) for each in environment.tenants]
+    return tuple(found), tuple(others)
+
+
+def environments(names: Sequence[str]) -> tuple[specs.Environment, ...]:
+    """The environments of these names, or all.
+
+    Raises:
+        UsageError: There is none of a name.
+        ConfigurationError: A file does not say what it must.
+    """
+    return tuple(load.environment(name) for name in names) if names else load.all_environments()

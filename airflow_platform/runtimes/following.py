@@ -1,0 +1,98 @@
+"""The branch that all environments follow: from `dags.toml` to the repository that has it."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from airflow_platform import errors, programs
+from airflow_platform.config import load, paths, project, references
+from airflow_platform.engine import locks
+from airflow_platform.manifests import airflow as manifest
+from airflow_platform.tools import dag_branch, git, git_remote
+
+LOCK_TIMEOUT = 60.0
+"""Seconds to wait for an environment's lock, or for the repository with the branch."""
+
+
+def branch(runner: programs.Programs, spec: project.Branch | None = None) -> dag_branch.DagBranch:
+    """The branch that `dags.toml` names.
+
+    Raises:
+        ConfigurationError: That file does not say what it must.
+        PreflightError: The token that it refers to is not there.
+    """
+    spec = spec or load.dag_project().branch
+    directory = paths.dag_state()
+    remote = spec.remote
+    return dag_branch.DagBranch(
+        repository=directory / "copy.git",
+        remote=_remote(remote) if remote else git_remote.Remote(str(directory / "branch.git")),
+        name=spec.name,
+        ledger=spec.ledger,
+        folder=manifest.FOLDER,
+        who=_who(runner),
+        turn=lambda: turn(runner, directory / "locks" / "repository.lock", "the DAGs' branch"),
+        own_remote=remote is None,
+    )
+
+
+def branch_if_any(runner: programs.Programs) -> dag_branch.DagBranch | None:
+    """The same for those who follow it; None where nothing can have been synced yet."""
+    spec = load.dag_project().branch
+    if spec.remote is None and not (paths.dag_state() / "branch.git" / "HEAD").is_file():
+        return None
+    return branch(runner, spec)
+
+
+def objects(runner: programs.Programs) -> Path:
+    """Where the checkout keeps what Git has committed."""
+    words = ("rev-parse", "--path-format=absolute", "--git-path", "objects")
+    return Path(git.call(runner, paths.CHECKOUT, *words).stdout.strip())
+
+
+def _remote(spec: project.Remote) -> git_remote.Remote:
+    return git_remote.Remote(
+        url=str(paths.CHECKOUT / spec.url) if spec.url.startswith(("./", "../")) else spec.url,
+        user=spec.user,
+        token=references.resolve(spec.token) if spec.token else None,
+        key=paths.CHECKOUT / spec.key.file if spec.key and spec.key.file else None,
+        known_hosts=paths.CHECKOUT / spec.known_hosts if spec.known_hosts else None,
+    )
+
+
+def _who(runner: programs.Programs) -> str:
+    """Who runs this: GitLab's user in a job of its, else Git's, else the operating system's."""
+    name, address = os.environ.get("GITLAB_USER_NAME"), os.environ.get("GITLAB_USER_EMAIL")
+    if not name:
+        name, address = (_configured(runner, key) for key in ("user.name", "user.email"))
+    with contextlib.suppress(OSError, KeyError):  # A user id without an entry.
+        name = name or getpass.getuser()
+    return f"{name or 'unknown'} <{address or f'{name or os.geteuid()}@{socket.gethostname()}'}>"
+
+
+def _configured(runner: programs.Programs, key: str) -> str:
+    return git.call(runner, paths.CHECKOUT, "config", "--get", key, check=False).stdout.strip()
+
+
+@contextlib.contextmanager
+def turn(runner: programs.Programs, path: Path, thing: str) -> Iterator[None]:
+    """A lock for one turn; another turn of this process waits for it, too."""
+    with locks.FileLock(path, thing, programs=runner, on_note=lambda note: None).held(timeout=LOCK_TIMEOUT):
+        yield
+
+
+def resolved(runner: programs.Programs, revision: str) -> git.Commit:
+    """The project's commit that a revision names, with its DAGs.
+
+    Raises:
+        UsageError: There is no such revision, or it has no DAGs.
+    """
+    try:
+        return git.resolve(runner, paths.CHECKOUT, revision, manifest.FOLDER)
+    except git.NoCommit as error:
+        raise errors.UsageError(error.message, hint=error.hint) from error

@@ -1,0 +1,91 @@
+"""The branch that all environments follow, moved forward to a DAG version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from airflow_platform import errors
+from airflow_platform.engine import step
+from airflow_platform.steps.dag_contexts import ProjectContext, ProjectStep
+from airflow_platform.tools import dag_branch, git_remote
+from airflow_platform.tools.dag_branch import Synced
+
+
+class MovedBranch(ProjectStep):
+    """Outputs: `commit` of the branch, `tree` (the DAG version), `source` (the project's commit).
+
+    The branch only ever moves forward, also to an older version: nothing that was on it is lost.
+    """
+
+    name = "dag-branch"
+
+    def __init__(
+        self,
+        branch: dag_branch.DagBranch,
+        wanted: dag_branch.Wanted,
+        *,
+        over: str = "",
+        requires: Sequence[str] = (),
+    ) -> None:
+        """Make the step.
+
+        Args:
+            branch: The branch.
+            wanted: What it should hold.
+            over: The beginning of a commit made by hand that may be covered.
+            requires: Steps that must have succeeded before.
+        """
+        self._branch = branch
+        self._wanted = wanted
+        self._over = over
+        self.requires = tuple(requires)  # type: ignore[misc]
+
+    def observe(self, context: ProjectContext) -> Synced | None:
+        self._branch.refresh(context.programs)
+        return self._branch.head(context.programs)
+
+    def plan(self, context: ProjectContext, observed: Synced | None) -> step.Change | step.NoChange:
+        version = self._wanted.tree[:12]
+        if observed is not None and observed.tree == self._wanted.tree:
+            return step.NoChange(
+                f"{self._branch.name} is at {observed.commit[:12]} with version {version}", _outputs(observed)
+            )
+        self._refuse_foreign(observed)
+        now = f"now {observed.tree[:12]}" if observed else "new"
+        return step.Change(
+            f"put version {version} of commit {self._wanted.source[:12]} on {self._branch.name} ({now})"
+        )
+
+    def apply(self, context: ProjectContext, change: step.Change) -> step.Outputs:
+        runner, head = context.programs, self._branch.head(context.programs)
+        for left in reversed(range(dag_branch.TRIES)):
+            try:
+                return _outputs(self._branch.advance(runner, self._wanted, onto=head))
+            except (git_remote.LostRace, git_remote.Cut) as error:
+                if not left:
+                    raise
+                context.progress(f"{error.message} Trying again.")
+            self._branch.refresh(runner)
+            head = self._branch.head(runner)
+            if head is not None and head.tree == self._wanted.tree:
+                return _outputs(
+                    head
+                )  # Ours arrived although the answer did not, or somebody wanted the same.
+            self._refuse_foreign(head)
+        raise AssertionError("the last try raised")
+
+    def _refuse_foreign(self, head: Synced | None) -> None:
+        """What somebody put there by hand may be what keeps production running: it is not covered unasked."""
+        if head is None or not head.foreign or (self._over and head.commit.startswith(self._over)):
+            return
+        raise errors.RefusedError(
+            f"{self._branch.name} is at {head.commit[:12]} by {head.who} of {head.when} ({head.subject}), "
+            "which `inv dags-sync` did not make.",
+            hint="Bring its changes into the project and sync that; or put your version on top of it with "
+            f"--over={head.commit[:12]}: it stays in the branch's history.",
+            untouched=True,
+        )
+
+
+def _outputs(head: Synced) -> dict[str, str]:
+    return {"commit": head.commit, "tree": head.tree, "source": head.source}

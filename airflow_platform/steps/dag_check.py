@@ -1,0 +1,64 @@
+"""The check of a DAG version, before anything is moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from airflow_platform import errors
+from airflow_platform.engine import step
+from airflow_platform.steps.dag_contexts import ProjectContext, ProjectStep
+
+SHOWN = 10
+"""Findings that an error shows; `inv dags-check` shows all."""
+
+
+class Finding(Protocol):
+    """One thing that a DAG file must not do."""
+
+    @property
+    def severity(self) -> str:
+        """`error` or `warning`."""
+
+
+class Checked(Protocol):
+    """What a check came to."""
+
+    @property
+    def findings(self) -> Sequence[Finding]: ...
+
+    @property
+    def ids(self) -> Mapping[str, str]:
+        """The ids of all DAGs, with their files, relative to the folder of DAGs."""
+
+
+class DagCheck(ProjectStep):
+    """Outputs: `dags` (ids with their files)."""
+
+    name = "dag-check"
+
+    def __init__(self, check: Callable[[ProjectContext], Checked], *, revision: str) -> None:
+        """Make the step.
+
+        Args:
+            check: Checks the DAG version.
+            revision: Its commit, for people.
+        """
+        self._check = check
+        self._revision = revision
+
+    def observe(self, context: ProjectContext) -> Checked:
+        return self._check(context)
+
+    def plan(self, context: ProjectContext, observed: Checked) -> step.NoChange:
+        wrong = [str(each) for each in observed.findings if each.severity == "error"]
+        if wrong:
+            lines = "".join(f"\n    {each}" for each in wrong[:SHOWN])
+            more = f"\n    and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+            raise errors.StepError(
+                f"{len(wrong)} finding{'s' * (len(wrong) > 1)} in the DAGs of {self._revision[:12]}:{lines}{more}",
+                hint=f"Mend and commit; `inv dags-check --ref={self._revision[:12]}` says how. Nothing was moved.",
+            )
+        warnings = len(observed.findings)
+        told = f", {warnings} warning{'s' * (warnings > 1)}" if warnings else ""
+        return step.NoChange(f"{len(observed.ids)} DAGs, no error{told}", {"dags": dict(observed.ids)})

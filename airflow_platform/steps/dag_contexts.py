@@ -1,0 +1,63 @@
+"""The engine's contexts and step classes for work on the DAGs of all environments at once.
+
+The "environment" of such a run is the project, and its "tenants" are places: each tenant of each environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from airflow_platform.engine import step
+from airflow_platform.tools import airflow
+
+
+@dataclass(frozen=True)
+class Project:
+    """All environments together."""
+
+    name: str = "dags"
+
+
+class Place(Protocol):
+    """One tenant of one environment, and how one gets at it."""
+
+    @property
+    def name(self) -> str:
+        """`environment/tenant`."""
+
+    @property
+    def environment(self) -> str:
+        """The environment's name."""
+
+    @property
+    def tenant(self) -> str:
+        """The tenant's name."""
+
+    @property
+    def repository(self) -> Path | None:
+        """The bare repository of its environment that its tenants track; None where they track the branch itself."""
+
+    def down(self) -> str:
+        """Why it serves nothing, for people; "" when it is up."""
+
+    def commit(self) -> str:
+        """The commit that its dag-processor serves; "" for none yet."""
+
+    def links(self) -> Mapping[str, str]:
+        """The commit that git-sync has brought, by component; none where git-sync brings nothing."""
+
+    def connected(self) -> AbstractContextManager[airflow.Airflow]:
+        """A client of its api-server."""
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Its environment's lock: held while the repository is changed."""
+
+
+ProjectContext = step.EnvironmentContext[Project, Place]
+PlaceContext = step.TenantContext[Project, Place]
+ProjectStep = step.EnvironmentStep[Project, Place]
+PlaceStep = step.TenantStep[Project, Place]

@@ -1,0 +1,192 @@
+"""The proof that a tenant serves a DAG version: waited for, and read from the tenant itself."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from airflow_platform.engine import step
+from airflow_platform.manifests import airflow as manifest
+from airflow_platform.steps.dag_contexts import Place, PlaceContext, PlaceStep
+from airflow_platform.tools import airflow, airflow_answers, airflow_session, dag_changes, dag_serving
+
+TIMEOUT = 120.0
+"""Seconds until a version is served; one or two on a quiet machine."""
+
+A_FILE = 2.0
+"""Seconds more for each file that has to be parsed; a tenth of that on a quiet machine."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a tenant would see of a new version."""
+
+    added: tuple[str, ...]
+    """Ids of DAGs."""
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    staying: tuple[str, ...]
+    """Runs in flight, which keep to the version that they started with."""
+
+    def __str__(self) -> str:
+        parts = {"+": self.added, "~": self.changed, "-": self.removed}
+        told = [f"{sign} {', '.join(ids)}" for sign, ids in parts.items() if ids]
+        told += [f"{len(self.staying)} in flight stay: {', '.join(self.staying[:3])}"] if self.staying else []
+        return "; ".join(told)
+
+    def to_json(self) -> dict[str, list[str]]:
+        return {name: list(getattr(self, name)) for name in ("added", "changed", "removed", "staying")}
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a tenant serves, and what it would see of the wanted version; `down` says why it serves nothing."""
+
+    down: str = ""
+    served: dag_serving.Served | None = None
+    tree: str = ""
+    """The version that its dag-processor serves."""
+    runs: tuple[airflow_answers.Run, ...] = ()
+
+
+class Proof(PlaceStep):
+    """Outputs: `state` (`served` or `down`), and of one that is up `commit`, `version`, `dags` (how many)."""
+
+    name = "serving"
+    requires: ClassVar[Sequence[str]] = ("delivery",)
+    publishes = ("state", "commit", "version", "dags")
+
+    def __init__(
+        self,
+        wanted: dag_changes.Version,
+        *,
+        source: Path,
+        dags: Callable[[PlaceContext], Mapping[str, str] | None],
+        on_difference: Callable[[str, Difference], None] = lambda place, difference: None,
+        requires: Sequence[str] = (),
+    ) -> None:
+        """Make the step.
+
+        Args:
+            wanted: The wanted version.
+            source: The repository with the branch, for commits that no environment's own repository has.
+            dags: The ids of the DAGs of the wanted version, with their files; None where nobody has looked.
+            on_difference: Called with a place's name and what it would see of the version.
+            requires: Further steps that must have succeeded before.
+        """
+        self._new = wanted
+        self._tree = wanted.tree
+        self._source = source
+        self._dags = dags
+        self._on_difference = on_difference
+        self.requires = ("delivery", *requires)  # type: ignore[misc]
+
+    def observe(self, context: PlaceContext) -> Observed:
+        place = context.tenant
+        if down := place.down():
+            return Observed(down)
+        with place.connected() as client:
+            served = _look(place, client)
+            tree = self._tree_of(context, served.commit)
+            return Observed("", served, tree, () if tree == self._tree else client.unfinished_runs())
+
+    def plan(self, context: PlaceContext, observed: Observed) -> step.Change | step.NoChange:
+        now, version = observed.served, self._tree[:12]
+        if now is None:
+            return step.NoChange(f"{observed.down}; it catches up when it comes up", {"state": "down"})
+        if observed.tree != self._tree:
+            difference = self._difference(context, observed, now)
+            self._on_difference(context.tenant.name, difference)
+            told = f": {difference}" if str(difference) else ""
+            return step.Change(f"serve version {version} (now {observed.tree[:12] or 'none yet'}){told}")
+        wanted = self._wanted(context, context.outputs("dag-branch")["commit"])
+        if lacking := _lacking(now, wanted):
+            return step.Change(f"have version {version} served whole: {lacking}")
+        return step.NoChange(f"serves version {version}", _outputs(now, self._tree))
+
+    def apply(self, context: PlaceContext, change: step.Change) -> step.Outputs:
+        place = context.tenant
+        wanted = self._wanted(context, context.outputs("dag-branch")["commit"])
+        with place.connected() as client:
+            coming = dag_serving.Coming(client, wanted, context.clock)
+            context.wait_for(
+                f"version {self._tree[:12]} to be served",
+                lambda: self._missing(context, client, coming),
+                timeout=TIMEOUT + A_FILE * self._to_parse(context, wanted),
+                hint=f"Look into the log: inv tenant-logs --env={place.environment} --tenant={place.tenant} "
+                "--component=dag-processor.",
+            )
+            return _outputs(_look(place, client), self._tree)
+
+    def _to_parse(self, context: PlaceContext, wanted: dag_serving.Wanted) -> int:
+        """How many files the way from what is served now can concern."""
+        found = wanted.concerned(context.tenant.commit())
+        everything = set((wanted.dags or {}).values())
+        return len(everything if found.all else found.files)
+
+    def _missing(self, context: PlaceContext, client: airflow.Airflow, coming: dag_serving.Coming) -> str:
+        """What is missing; an api-server that is busy for a moment does not end the wait."""
+        try:
+            return coming.missing(_look(context.tenant, client))
+        except airflow_session.NotReachable:
+            return "an answer of its api-server"
+
+    def _wanted(self, context: PlaceContext, commit: str) -> dag_serving.Wanted:
+        @functools.cache
+        def accepted(other: str) -> bool:
+            return self._tree_of(context, other) == self._tree
+
+        @functools.cache
+        def concerned(old: str) -> dag_changes.Concerned:
+            return dag_changes.concerned(context.programs, self._version(context, old), self._new)
+
+        return dag_serving.Wanted(commit, accepted, concerned, self._dags(context))
+
+    def _version(self, context: PlaceContext, commit: str) -> dag_changes.Version | None:
+        mine = context.tenant.repository
+        places = [self._source] if mine is None else [mine, self._source]
+        return dag_changes.at(context.programs, places, commit, manifest.FOLDER)
+
+    def _tree_of(self, context: PlaceContext, commit: str) -> str:
+        found = self._version(context, commit)
+        return found.tree if found else ""
+
+    def _difference(self, context: PlaceContext, observed: Observed, now: dag_serving.Served) -> Difference:
+        there = {dag.id for dag in now.dags}
+        coming = self._dags(context)
+        if coming is None:
+            return Difference((), (), (), _in_flight(observed.runs))
+        concerned = dag_changes.concerned(context.programs, self._version(context, now.commit), self._new)
+        changed = (dag for dag in coming.keys() & there if coming[dag] in concerned)
+        return Difference(
+            added=tuple(sorted(coming.keys() - there)),
+            changed=tuple(sorted(changed)),
+            removed=tuple(sorted(there - coming.keys())),
+            staying=_in_flight(observed.runs),
+        )
+
+
+def _lacking(now: dag_serving.Served, wanted: dag_serving.Wanted) -> str:
+    """What of a version is not served yet by a tenant whose dag-processor has it; "" for nothing."""
+    if elsewhere := now.elsewhere(wanted.accepted):
+        return elsewhere
+    if behind := now.behind(wanted.commit, wanted.concerned):
+        return f"{len(behind)} DAGs are parsed again"
+    if now.failures:
+        return f"files that cannot be imported: {'; '.join(dag_serving.told(now.failures))}"
+    return dag_serving.unlike(now, wanted)
+
+
+def _look(place: Place, client: airflow.Airflow) -> dag_serving.Served:
+    return dag_serving.look(client, place.commit(), manifest.BUNDLE, place.links())
+
+
+def _in_flight(runs: Sequence[airflow_answers.Run]) -> tuple[str, ...]:
+    return tuple(f"{run.dag}/{run.id}" for run in runs)
+
+
+def _outputs(now: dag_serving.Served, tree: str) -> dict[str, step.Json]:
+    return {"state": "served", "commit": now.commit, "version": tree, "dags": len(now.dags)}

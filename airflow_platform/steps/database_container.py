@@ -1,0 +1,140 @@
+"""The container of the database server that the tenants of an environment share, for the steps that start it."""
+
+from __future__ import annotations
+
+import secrets as random
+
+from airflow_platform import errors, secrets
+from airflow_platform.config import places
+from airflow_platform.engine import step
+from airflow_platform.manifests import containers as manifest
+from airflow_platform.steps import ownership
+from airflow_platform.steps.contexts import EnvironmentContext
+from airflow_platform.tools import files, postgresql, postgresql_errors
+from airflow_platform.tools.containers import opened
+from airflow_platform.tools.containers.spec import Container, Found
+
+READY_TIMEOUT = 120.0
+"""Seconds until the server answers: 4 where its data are new, more after a crash."""
+
+PSQL_TIMEOUT = 30.0
+"""Seconds for one statement inside the container; it takes 0.1."""
+
+USER = "postgres"
+"""The administrator."""
+
+
+def name_of(context: EnvironmentContext) -> str:
+    """The name of the container, and of the volume with its data."""
+    return f"{manifest.prefix(context.environment.name)}.{manifest.SERVER}"
+
+
+def network_of(context: EnvironmentContext) -> str:
+    """The name of the network that it is made in."""
+    return manifest.prefix(context.environment.name)
+
+
+class DatabaseContainer:
+    """The container, as it should be and as it is started."""
+
+    def __init__(self, place: places.EnvironmentPlace) -> None:
+        self._place = place
+        self._owner = ownership.of(place)
+
+    def make_password(self) -> None:
+        """Make the administrator's password, unless it is there."""
+        path = self._place.server_password
+        if not path.is_file():
+            files.make_directory(path.parent, mode=0o700)
+            files.write(path, random.token_urlsafe(32), mode=0o600)
+
+    def wanted(self, context: EnvironmentContext, image: str) -> Container:
+        """As it should be; its password must be there."""
+        password = self._password()
+        context.programs.mask.add(password)
+        return manifest.server(context.environment, owner=self._owner.value, image=image, password=password)
+
+    def start(self, context: EnvironmentContext, engine: opened.Engine, wanted: Container) -> None:
+        """Start it in the place of one that may be there, let it in, and wait until it answers.
+
+        Raises:
+            StepError: Its name or its network's is somebody else's; or it does not answer in time.
+        """
+        network = engine.networks.named(network_of(context))
+        self._owner.require("network", network)
+        self._owner.require("container", engine.containers.named(wanted.name))
+        if network is None:
+            engine.networks.make(network_of(context), manifest.labels(self._owner.value))
+        engine.containers.remove(wanted.name)
+        engine.containers.start(wanted)
+        self.let_in(context, engine)
+        context.wait_for(
+            "the database server",
+            lambda: self._missing(context, engine, wanted.name),
+            timeout=READY_TIMEOUT,
+            hint=f"Look into its log: `docker logs {wanted.name}`.",
+        )
+
+    def let_in(self, context: EnvironmentContext, engine: opened.Engine) -> None:
+        """Let it into all networks that it is missing from."""
+        name = name_of(context)
+        for network in self.closed(context, engine, engine.containers.named(name)):
+            engine.networks.connect(network, name, manifest.SERVER)
+
+    def closed(
+        self, context: EnvironmentContext, engine: opened.Engine, found: Found | None
+    ) -> tuple[str, ...]:
+        """The networks of tenants that it is not in, also of those that nobody selected: they run on it.
+
+        On the way down those of the selected ones do not count, because they are being removed.
+        """
+        leaving = {each.name for each in context.tenants} if context.goal is step.Goal.ABSENT else set()
+        networks = engine.networks.found(self._owner.labels)
+        tenants = {each.name: each.labels.get(manifest.TENANT) for each in networks}
+        there = found.networks if found else ()
+        return tuple(
+            name for name, tenant in tenants.items() if tenant not in {None, *leaving} and name not in there
+        )
+
+    def outputs(self, found: Found) -> dict[str, step.Json]:
+        """What later steps are told of it."""
+        return {
+            "host": "127.0.0.1",
+            "port": found.ports[manifest.DATABASE_PORT],
+            "user": USER,
+            "password_file": str(self._place.server_password),
+            "container": found.name,
+        }
+
+    def _missing(self, context: EnvironmentContext, engine: opened.Engine, name: str) -> str:
+        """What keeps the server from answering; "" for nothing."""
+        found = engine.containers.named(name)
+        if found is None or not found.running or not found.ports:
+            return f"its container ({found.last_exit or found.state})" if found else "its container"
+        server = postgresql.Server("127.0.0.1", found.ports[manifest.DATABASE_PORT], USER, self._password())
+        try:
+            with postgresql.connected(server):
+                return ""
+        except postgresql_errors.LoginRefused as error:
+            return self._set_password(context, engine, name) or error.message
+        except errors.PlatformError as error:
+            return error.message
+
+    def _set_password(self, context: EnvironmentContext, engine: opened.Engine, name: str) -> str:
+        """Have the server take the password that its container was made with: its data may be older than that.
+
+        Returns:
+            What went wrong; "" for nothing.
+        """
+        said: list[str] = []
+        code = engine.containers.execute(
+            name,
+            manifest.SET_PASSWORD,
+            on_output=lambda is_error, data: said.append(data.decode(errors="replace")),
+            interruption=context.programs.interruption,
+            timeout=PSQL_TIMEOUT,
+        )
+        return f"its password ({context.programs.mask(''.join(said).strip())})" if code else ""
+
+    def _password(self) -> secrets.Secret:
+        return secrets.Secret(self._place.server_password.read_text())

@@ -1,0 +1,272 @@
+"""The answer of `dags-status`: which DAG version every tenant serves, and whether it is one."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from airflow_platform import errors, programs
+from airflow_platform.engine import signals
+from airflow_platform.engine.report import Report
+from airflow_platform.manifests import airflow as manifest
+from airflow_platform.reporting import document, output, tables
+from airflow_platform.runtimes import dag_places, following
+from airflow_platform.tools import dag_branch, dag_changes, dag_serving
+
+AGAIN = 2.0
+"""Seconds between two looks of `--watch`."""
+
+AT_ONCE = 32
+"""Tenants that are asked at the same time; each waits for its own api-server."""
+
+HEADINGS = (
+    "environment", "tenant", "state", "version", "commit", "workers", "branch", "age", "import errors", "dags",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one tenant serves."""
+
+    environment: str
+    tenant: str
+    state: str
+    """`served`, `down`, or why it cannot be read."""
+    version: str = ""
+    """The tree that its dag-processor serves."""
+    commit: str = ""
+    """Of the branch, or of the project where nothing was synced."""
+    source: str = ""
+    """The project's commit."""
+    behind: tuple[str, ...] = ()
+    """DAGs that workers would still run from an older commit with other code."""
+    age: float | None = None
+    """Seconds since the commit was made."""
+    failures: tuple[str, ...] = ()
+    dags: int = 0
+
+    @property
+    def readable(self) -> bool:
+        """Whether it is up and answered."""
+        return self.state == "served"
+
+    def cells(self, head: str) -> tuple[object, ...]:
+        """As the table has it; `head` is the branch's version."""
+        at = "" if not (head and self.version) else "head" if self.version == head else "behind"
+        workers = "" if not self.readable else f"{len(self.behind)} DAGs older" if self.behind else "same"
+        return (
+            self.environment, self.tenant, self.state, self.version[:12], (self.source or self.commit)[:12],
+            workers, at, _told(self.age), len(self.failures) if self.readable else "",
+            self.dags if self.readable else "",
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, object]:
+        """As `--json` has it."""
+        return {
+            "environment": self.environment,
+            "tenant": self.tenant,
+            "state": self.state,
+            "version": self.version,
+            "commit": self.commit,
+            "source": self.source,
+            "behind": list(self.behind),
+            "age": None if self.age is None else round(self.age),
+            "import_errors": list(self.failures),
+            "dags": self.dags,
+        }
+
+
+class Look:
+    """One look at everything."""
+
+    def __init__(self, revision: str, names: Sequence[str]) -> None:
+        """Read what is declared, and what the branch is at.
+
+        Raises:
+            UsageError, ConfigurationError: It does not fit.
+        """
+        self.runner = programs.Programs()
+        self.wanted = following.resolved(self.runner, revision).tree if revision else ""
+        self.revision = revision
+        self.places, self.elsewhere = dag_places.of(dag_places.environments(names), self.runner)
+        self.notes = [f"{each.environment}: {each.why}" for each in self.elsewhere]
+        self.branch = following.branch_if_any(self.runner)
+        self.head = self._head()
+
+    def _head(self) -> dag_branch.Synced | None:
+        if self.branch is None:
+            return None
+        try:
+            self.branch.refresh(self.runner)
+        except errors.PlatformError as error:
+            self.notes.append(f"the branch as last known: {error.message}")
+        return self.branch.head(self.runner)
+
+    def rows(self) -> tuple[Row, ...]:
+        """All tenants, asked at the same time."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return tuple(pool.map(self._row, self.places))
+
+    def _row(self, place: dag_places.LocalPlace) -> Row:
+        try:
+            if down := place.down():
+                return Row(place.environment, place.tenant, down.removeprefix("it is "))
+            with place.connected() as client:
+                served = dag_serving.look(client, place.commit(), manifest.BUNDLE, place.links())
+            return self._read(place, served)
+        except errors.PlatformError as error:
+            return Row(place.environment, place.tenant, f"cannot be read: {error.message}")
+
+    def _read(self, place: dag_places.LocalPlace, served: dag_serving.Served) -> Row:
+        sources = [path for path in (place.repository, self.branch and self.branch.repository) if path]
+
+        def version(commit: str) -> dag_changes.Version | None:
+            return dag_changes.at(self.runner, sources, commit, manifest.FOLDER)
+
+        now = version(served.commit)
+
+        def concerned(old: str) -> dag_changes.Concerned:
+            return dag_changes.concerned(self.runner, version(old), now) if now else dag_changes.ALL
+
+        made = self._described(now, served.commit)
+        return Row(
+            environment=place.environment,
+            tenant=place.tenant,
+            state="served",
+            version=now.tree if now else "",
+            commit=served.commit,
+            source=made.source if made else "",
+            behind=tuple(dag.id for dag in served.behind(served.commit, concerned)),
+            age=_age(made.when) if made else None,
+            failures=dag_serving.told(served.failures),
+            dags=len(served.dags),
+        )
+
+    def _described(self, now: dag_changes.Version | None, commit: str) -> dag_branch.Synced | None:
+        if now is None:
+            return None
+        (made,) = dag_branch.described(self.runner, now.repository, commit, manifest.FOLDER)
+        return made
+
+    def report(self, rows: Sequence[Row]) -> Report:
+        """The answer, with what is not equal as its faults."""
+        faults = list(self._skew(rows))
+        unreadable = [each for each in rows if each.state.startswith("cannot be read")]
+        code = errors.ExitCode.DIFFERENCES if faults else errors.ExitCode.DONE
+        if not faults and (unreadable or not any(row.readable for row in rows)):
+            code = errors.ExitCode.FAILED
+        faults += [
+            errors.Fault(
+                f"{each.environment}/{each.tenant}",
+                each.state[:1].upper() + each.state[1:],
+                f"inv tenant-status --env={each.environment}",
+            )
+            for each in unreadable
+        ]
+        words = {0: "equal", 1: "not proved", 3: "differs"}
+        data = {
+            "branch": None if self.head is None else {
+                "name": self.branch.name if self.branch else "", "commit": self.head.commit,
+                "version": self.head.tree, "source": self.head.source, "who": self.head.who, "when": self.head.when,
+            },
+            "tenants": [row.to_json() for row in rows],
+            "notes": self.notes,
+        }  # fmt: skip
+        return Report("dags-status", None, words[int(code)], int(code), faults=tuple(faults), data=data)
+
+    def _skew(self, rows: Sequence[Row]) -> list[errors.Fault]:
+        """Who serves another version than the others, than the branch, or than was asked for."""
+        found = []
+        up = [row for row in rows if row.readable]
+        wanted, what = self._reference(up)
+        for row in up:
+            name = f"{row.environment}/{row.tenant}"
+            remedy = "`inv dags-sync` brings one version everywhere."
+            if row.version != wanted:
+                now = row.version[:12] or "no version yet"
+                found.append(errors.Fault(name, f"It serves {now}, not {wanted[:12]} ({what}).", remedy))
+            elif row.behind:
+                cause = (
+                    f"Its workers would run {len(row.behind)} DAGs from an older commit: {_some(row.behind)}."
+                )
+                found.append(errors.Fault(name, cause, remedy))
+            found += [errors.Fault(name, f"It cannot import {each}.", "Mend it.") for each in row.failures]
+        if self.head and self.wanted and self.head.tree != self.wanted:
+            cause = f"It is at version {self.head.tree[:12]}, not {self.wanted[:12]} ({what})."
+            found.append(errors.Fault(f"branch {self.branch.name if self.branch else ''}", cause, "Sync it."))
+        return found
+
+    def _reference(self, up: Sequence[Row]) -> tuple[str, str]:
+        """What all must serve: what was asked for, else the branch's version, else what most serve."""
+        if self.wanted:
+            return self.wanted, f"--ref={self.revision}"
+        if self.head:
+            return self.head.tree, f"head of {self.branch.name if self.branch else ''}"
+        common = Counter(row.version for row in up).most_common(1)
+        return (common[0][0], "what most serve") if common else ("", "")
+
+
+def status(revision: str, names: Sequence[str], *, watch: bool, as_json: bool) -> int:
+    """Answer `dags-status`; the exit code, of the last look where there are several."""
+    if not watch:
+        return _answer(Look(revision, names), as_json=as_json)
+    code = 0
+    interruption = programs.Interruption()
+    with signals.handled(interruption), contextlib.suppress(errors.Interrupted):
+        while True:
+            if sys.stdout.isatty() and not as_json:
+                output.answer("\x1b[H\x1b[2J")
+            code = _answer(Look(revision, names), as_json=as_json)
+            interruption.sleep(AGAIN)
+    return code
+
+
+def _answer(look: Look, *, as_json: bool) -> int:
+    rows = look.rows()
+    report = look.report(rows)
+    if as_json:
+        document.write(report)
+        return report.exit_code
+    head = look.head.tree if look.head else ""
+    tables.write(HEADINGS, [row.cells(head) for row in rows])
+    lines = [f"\n{_conclusion(look, rows, report)}"]
+    lines += [f"  {fault}" for fault in report.faults]
+    lines += [f"  {note}" for note in look.notes]
+    output.answer("\n".join(lines) + "\n")
+    return report.exit_code
+
+
+def _conclusion(look: Look, rows: Sequence[Row], report: Report) -> str:
+    up = sum(row.readable for row in rows)
+    down = sum(row.state == "down" for row in rows)
+    waiting = f"; {down} down, which catch up when they come up" if down else ""
+    if report.exit_code == 0:
+        version = next(row.version for row in rows if row.readable)
+        return f"equal: {up} tenants serve version {version[:12]}{waiting}"
+    if not report.faults:
+        return f"{report.status}: no tenant is up{waiting}"
+    return f"{report.status}: {len(report.faults)} fault{'s' * (len(report.faults) > 1)}{waiting}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def _age(when: str) -> float:
+    return max(0.0, time.time() - datetime.fromisoformat(when).astimezone(UTC).timestamp())
+
+
+def _told(age: float | None) -> str:
+    """An age for people: `12 s`, `5 min`, `3 h`, `2 d`."""
+    if age is None:
+        return ""
+    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
+        if age >= seconds:
+            return f"{age // seconds:.0f} {unit}"
+    return f"{age:.0f} s"

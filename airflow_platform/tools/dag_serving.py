@@ -1,0 +1,170 @@
+"""What a tenant serves: its dag-processor's commit, each DAG's commit, and what cannot be imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from airflow_platform import errors
+from airflow_platform.tools import airflow, airflow_answers
+from airflow_platform.tools.dag_changes import Concerned
+
+SETTLING = 10.0
+"""Seconds after a commit arrived until its changed files are surely parsed; 2 on a quiet machine."""
+
+AGAIN = 5.0
+"""Seconds until the dag-processor is asked once more to look for a new commit."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a tenant serves at one moment."""
+
+    commit: str
+    """That its dag-processor parses; "" for none yet."""
+    dags: tuple[airflow_answers.Dag, ...]
+    """Of the bundle, and still there."""
+    failures: tuple[airflow_answers.ImportFailure, ...]
+    links: Mapping[str, str] = field(default_factory=dict)
+    """The commit that git-sync has brought, by the component that reads it; none where git-sync brings nothing."""
+
+    def elsewhere(self, accepted: Callable[[str], bool]) -> str:
+        """What is not at an accepted commit, dag-processor or git-sync, and where it is; "" for nothing."""
+        for component, commit in self.links.items():
+            if not accepted(commit):
+                return f"git-sync of {component} is at {commit[:12] or 'no commit'}"
+        return "" if accepted(self.commit) else f"the bundle is at {self.commit[:12] or 'no commit'}"
+
+    def behind(self, commit: str, concerned: Callable[[str], Concerned]) -> tuple[airflow_answers.Dag, ...]:
+        """The DAGs whose tasks would still be run from an older commit with other code for them.
+
+        Args:
+            commit: The one that should be served.
+            concerned: Which files are concerned by the way from a commit to that one.
+        """
+        return tuple(
+            dag
+            for dag in self.dags
+            if dag.version != commit and not dag.has_import_errors and _is_behind(dag, concerned)
+        )
+
+    def gone(self, commit: str, concerned: Callable[[str], Concerned]) -> tuple[airflow_answers.Dag, ...]:
+        """The DAGs whose files that commit no longer has."""
+        return tuple(
+            dag
+            for dag in self.dags
+            if dag.version not in (None, commit) and dag.file in concerned(dag.version or "").gone
+        )
+
+
+def _is_behind(dag: airflow_answers.Dag, concerned: Callable[[str], Concerned]) -> bool:
+    if dag.version is None or dag.file is None:
+        return True
+    way = concerned(dag.version)
+    return dag.file in way and dag.file not in way.gone
+
+
+def look(client: airflow.Airflow, commit: str, bundle: str, links: Mapping[str, str] | None = None) -> Served:
+    """What a tenant serves now.
+
+    Args:
+        client: Of its api-server.
+        commit: The bundle's version, as its metadata database has it.
+        bundle: Its name.
+        links: As `Served.links`.
+    """
+    dags = tuple(dag for dag in client.dags() if not dag.stale and dag.bundle == bundle)
+    failures = tuple(each for each in client.import_failures() if each.bundle in (bundle, None))
+    return Served(commit, dags, failures, links or {})
+
+
+def told(failures: Sequence[airflow_answers.ImportFailure]) -> tuple[str, ...]:
+    """Import failures for people, by file."""
+    return tuple(sorted(f"{each.file}: {each.reason}" for each in failures))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a tenant should come to serve."""
+
+    commit: str
+    accepted: Callable[[str], bool]
+    """Whether a commit has the same DAG version as that one."""
+    concerned: Callable[[str], Concerned]
+    """Which files are concerned by the way from a commit to the wanted one."""
+    dags: Mapping[str, str] | None = None
+    """The ids that it has, with their files; None where nobody has looked."""
+
+
+def unlike(now: Served, wanted: Wanted) -> str:
+    """DAGs that are not parsed yet, or not gone yet; "" when there are those that there should be."""
+    if not now.dags:
+        return "no DAG is parsed yet"
+    there = {dag.id for dag in now.dags}
+    new: set[str] = set()
+    gone = {dag.id for dag in now.gone(wanted.commit, wanted.concerned)}
+    if wanted.dags is not None:
+        new = wanted.dags.keys() - there
+        gone |= there - wanted.dags.keys()
+    if new:
+        return f"not parsed yet: {', '.join(sorted(new)[:3])}"
+    return f"not gone yet: {', '.join(sorted(gone)[:3])}" if gone else ""
+
+
+class Coming:
+    """What a wait for one commit remembers."""
+
+    def __init__(self, client: airflow.Airflow, wanted: Wanted, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._wanted = wanted
+        self._clock = clock
+        self._asked: set[str] = set()
+        self._nudged: float | None = None
+        self._arrived: float | None = None
+        self._old: frozenset[tuple[str, str]] = frozenset()
+        """Failures that were there when the commit arrived: perhaps of the one before."""
+
+    def missing(self, now: Served) -> str:
+        """What is still missing; "" when all is served.
+
+        Raises:
+            StepError: A file of that commit cannot be imported: waiting longer is of no use.
+        """
+        if elsewhere := now.elsewhere(self._wanted.accepted):
+            self._nudge(now)
+            return elsewhere
+        if self._arrived is None:
+            self._arrived = self._clock()
+            self._old = frozenset((each.file, each.at) for each in now.failures)
+        behind = now.behind(self._wanted.commit, self._wanted.concerned)
+        for dag in behind:
+            self._parse_again(dag)
+        if now.failures:
+            return self._failing(now.failures, since=self._arrived)
+        if behind:
+            return f"{len(behind)} DAGs are parsed again"
+        return unlike(now, self._wanted)
+
+    def _nudge(self, now: Served) -> None:
+        """Airflow looks for a new commit at once when a file of the bundle is to be parsed again."""
+        if now.dags and (self._nudged is None or self._clock() >= self._nudged + AGAIN):
+            self._nudged = self._clock()
+            self._client.parse_file(now.dags[0].token)
+
+    def _parse_again(self, dag: airflow_answers.Dag) -> None:
+        """Airflow parses an unchanged file again only after minutes, so each is asked for, once."""
+        if (key := dag.file or dag.id) not in self._asked:
+            self._asked.add(key)
+            self._client.parse_file(dag.token)
+
+    def _failing(self, failures: Sequence[airflow_answers.ImportFailure], *, since: float) -> str:
+        """Failures of the commit before this one are told until their files are parsed again."""
+        number = f"{len(failures)} DAG file{'s' * (len(failures) > 1)}"
+        fresh = [each for each in failures if (each.file, each.at) not in self._old]
+        if not fresh and self._clock() < since + SETTLING:
+            return f"{number} cannot be imported"
+        commit = self._wanted.commit[:12]
+        raise errors.StepError(
+            f"{number} of commit {commit} cannot be imported: {'; '.join(told(failures))}.",
+            hint="Mend and commit, then run this again; the tenant serves its other DAGs.",
+        )

@@ -1,0 +1,222 @@
+"""A Git repository somewhere else: fetched from, pushed to, and what it answers in our words.
+
+Nothing here ever forces: a push that is no fast-forward is `LostRace`, whoever pushed before.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_platform import errors, programs, secrets
+from airflow_platform.tools import git
+
+TIMEOUT = 120.0
+"""Seconds for one fetch or push; DAGs are small, so this is about a server that hangs."""
+
+CONNECT_TIMEOUT = 10
+"""Seconds until an ssh server must have answered."""
+
+SLOWEST = (1000, 20)
+"""Bytes a second, and for how many seconds less than that is borne: then the transfer counts as stuck."""
+
+
+class NotReachable(errors.StepError):
+    """Nobody answers there, or not in time."""
+
+
+class Cut(errors.StepError):
+    """The transfer broke off; whether a push has arrived is not known."""
+
+
+class LostRace(errors.StepError):
+    """Somebody else has moved the branch meanwhile."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Where it is, and how one gets in."""
+
+    url: str
+    """https://, ssh://, user@host:path, or a path; without credentials."""
+    user: str = ""
+    token: secrets.Secret | None = None
+    key: Path | None = None
+    known_hosts: Path | None = None
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a directory of this machine."""
+        return "://" not in self.url and not re.match(r"[^/]+:", self.url)
+
+
+def fetch(runner: programs.Programs, repository: Path, remote: Remote, branches: Sequence[str]) -> None:
+    """Make branches of a bare repository what they are in another; those that are gone there go here, too.
+
+    Raises:
+        NotReachable: Nobody answers, or it is no repository.
+        Cut: The transfer broke off; the branches are as they were.
+        RefusedError: Not authenticated, no right to read, or another host key than the pinned one.
+    """
+    # A pattern, because the name of a branch that is not there is an error, and a pattern without a match none.
+    specs = [f"+refs/heads/{name}*:refs/heads/{name}*" for name in branches]
+    words = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--prune", remote.url, *specs)
+    _call(runner, repository, remote, *words)
+
+
+def push(
+    runner: programs.Programs,
+    repository: Path,
+    remote: Remote,
+    commit: str,
+    branch: str,
+    *,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Move a branch of another repository forward to a commit, or make it.
+
+    Args:
+        runner: Starts Git.
+        repository: Has the commit.
+        remote: Where to.
+        commit: 40 digits.
+        branch: Its name there.
+        env: Further variables for Git, such as where else objects are.
+
+    Raises:
+        LostRace: The commit does not follow from what the branch is at now.
+        NotReachable, Cut, RefusedError: As for `fetch`; refused also where we may not write.
+    """
+    words = ("push", "--porcelain", "--quiet", remote.url, f"{commit}:refs/heads/{branch}")
+    _call(runner, repository, remote, *words, env=env)
+
+
+def _call(
+    runner: programs.Programs,
+    repository: Path,
+    remote: Remote,
+    *words: str,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    if remote.token:
+        runner.mask.add(remote.token)
+    try:
+        done = git.call(
+            runner,
+            repository,
+            *_settings(),
+            *words,
+            check=False,
+            env={**_access(remote), **(env or {})},
+            timeout=TIMEOUT,
+        )
+    except errors.ProgramTimeout as error:
+        raise NotReachable(
+            f"{remote} did not answer within {TIMEOUT:g} s.", hint="Try again when it is reachable."
+        ) from error
+    if done.code:
+        raise _explained(remote, [*map(runner.mask, done.stdout.splitlines()), *done.tail])
+
+
+def _settings() -> Iterator[str]:
+    bytes_a_second, seconds = SLOWEST
+    for setting in (f"http.lowSpeedLimit={bytes_a_second}", f"http.lowSpeedTime={seconds}"):
+        yield from ("-c", setting)
+
+
+def _access(remote: Remote) -> dict[str, str]:
+    """Environment variables that let Git in; never a secret in an argument list or a file."""
+    options = ["ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]
+    options += ["-o", f"ConnectTimeout={CONNECT_TIMEOUT}", "-o", f"ServerAliveInterval={CONNECT_TIMEOUT}"]
+    if remote.key:
+        options += ["-i", str(remote.key), "-o", "IdentitiesOnly=yes"]
+    if remote.known_hosts:
+        options += ["-o", f"UserKnownHostsFile={remote.known_hosts}", "-o", "GlobalKnownHostsFile=/dev/null"]
+    found = {"GIT_SSH_COMMAND": shlex.join(options)} if remote.key or remote.known_hosts else {}
+    if remote.token is None:
+        return found
+    helper = (
+        """!f() { test "$1" = get && printf 'username=%s\\npassword=%s\\n' "$GIT_LOGIN" "$GIT_TOKEN"; }; f"""
+    )
+    return {
+        **found,
+        "GIT_CONFIG_COUNT": "2",
+        # The empty one switches off what else would answer, and what would keep our token.
+        "GIT_CONFIG_KEY_0": "credential.helper",
+        "GIT_CONFIG_VALUE_0": "",
+        "GIT_CONFIG_KEY_1": "credential.helper",
+        "GIT_CONFIG_VALUE_1": helper,
+        "GIT_LOGIN": remote.user,
+        "GIT_TOKEN": remote.token.reveal(),
+    }
+
+
+_REJECTED = re.compile(
+    r"\[rejected\]|cannot lock ref|reference already exists|failed to update ref|incorrect old value",
+    re.IGNORECASE,
+)
+_HOST_KEY = re.compile(r"host key verification failed|remote host identification has changed", re.IGNORECASE)
+_NOT_WHO = re.compile(
+    r"authentication failed|could not read (username|password)|permission denied \(|\b401\b|access denied",
+    re.IGNORECASE,
+)
+_MAY_NOT = re.compile(
+    r"\[remote rejected\]|\b403\b|not allowed|permission to .* denied|read.?only|deploy key|denied to",
+    re.IGNORECASE,
+)
+_NOT_THERE = re.compile(
+    r"could not resolve|failed to connect|couldn't connect|connection refused|connection timed out|timed out|"
+    r"no route to host|does not appear to be a git repository|repository .*not found|\b404\b|no such file|"
+    r"operation too slow|\b50[0-9]\b",
+    re.IGNORECASE,
+)
+_BROKEN = re.compile(
+    r"early eof|hung up|unexpected disconnect|rpc failed|connection reset|broken pipe|closed by remote|"
+    r"transfer closed|empty reply|index-pack failed|eof",
+    re.IGNORECASE,
+)
+
+
+def _explained(remote: Remote, lines: Sequence[str]) -> errors.PlatformError:
+    """What Git printed, as the error that it means; in doubt the one that is safe to repeat."""
+    said = "\n".join(lines)
+    shown = _shown(lines)
+    if _HOST_KEY.search(said):
+        return errors.RefusedError(
+            f"{remote}: its host key is not the pinned one: {shown}.",
+            hint="Somebody else may be answering. Compare the key with whoever runs the server; only then "
+            "change `known_hosts`.",
+        )
+    if _REJECTED.search(said):
+        return LostRace(f"{remote}: the branch was moved meanwhile.", hint="Run this again.")
+    if _NOT_WHO.search(said):
+        return errors.RefusedError(
+            f"{remote}: not authenticated: {shown}.",
+            hint="The token or key is wrong or has expired: make a new one, and hand it over as dags.toml says.",
+        )
+    if _MAY_NOT.search(said):
+        return errors.RefusedError(
+            f"{remote} refused: {shown}.",
+            hint="Ask for the right to push to that branch; a read-only deploy key is for tenants, not for syncs.",
+        )
+    if _BROKEN.search(said):
+        return Cut(f"{remote}: the transfer broke off: {shown}.", hint="Run this again.")
+    hint = "Start it, or mend `url` under [branch.remote] in dags.toml." if _NOT_THERE.search(said) else ""
+    return NotReachable(f"{remote}: {shown}.", hint=hint or "Run this again.")
+
+
+def _shown(lines: Sequence[str]) -> str:
+    """The lines that say why: those of Git's errors, without its advice."""
+    told = [
+        line.strip()
+        for line in lines
+        if re.match(r"\s*(fatal|error|remote|!|ssh|@|host key)", line, re.IGNORECASE)
+    ]
+    chosen = [re.sub(r"^(fatal|error|remote): *", "", line) for line in told if len(line) > len("remote:")]
+    return "; ".join(chosen[-3:]).rstrip(".") or "; ".join(lines[-2:]).rstrip(".") or "no reason given"

@@ -1,0 +1,176 @@
+"""The proof that a tenant serves a version: asked of the tenant, waited for, and given up where it is of no use."""
+
+import pytest
+
+from airflow_platform import errors
+from airflow_platform.engine import step
+from airflow_platform.steps import dag_branch, dag_delivery, dag_proof
+from airflow_platform.steps.dag_contexts import Project as AllDags
+from airflow_platform.tools import airflow_session, dag_changes, dag_serving, git
+from tests.steps import calling
+from tests.steps.dag_project import Place, Project
+
+OLD = {"orders.py": "x = 1", "smoke.py": "y = 1"}
+
+
+class Scene:
+    """A tenant that serves OLD, and a branch that holds something newer."""
+
+    def __init__(self, tmp_path, server):
+        self.project = Project(tmp_path)
+        self.place = Place(server, tmp_path / "sandbox" / "dags.git")
+        git.make_bare(self.project.runner, self.place.repository, "served")
+        self.calls = calling.Calls(environment=AllDags(), tenant=self.place)
+        self.server = server
+        self.old = self.brought(OLD)
+        self.serve(self.old)
+        self.differences = {}
+
+    def brought(self, files):
+        """Commit files and bring them to the environment's repository; the branch's commit."""
+        commit = self.project.commit(files)
+        branch = dag_branch.MovedBranch(self.project.branch(), self.project.wanted(commit))
+        outputs = self.calls.run(branch).outputs
+        self.calls.run(dag_delivery.Delivery(self.project.branch().repository))
+        self.tree = commit.tree
+        return outputs["commit"]
+
+    def serve(self, commit, *names):
+        """The dag-processor has parsed these files (by default all) of a commit."""
+        self.place.bundle = commit
+        for name in names or ("orders", "smoke"):
+            self.server.add_dag(name, commit)
+
+    def proof(self, dags=None):
+        source = self.project.branch().repository
+        return dag_proof.Proof(
+            dag_changes.Version(source, self.tree),
+            source=source,
+            dags=lambda context: dags,
+            on_difference=self.differences.__setitem__,
+        )
+
+    def then(self, happens):
+        """What happens while the step waits, once."""
+        waiting = [happens]
+
+        def sleep(seconds):
+            self.calls.patience.now += seconds
+            if waiting:
+                waiting.pop()()
+
+        self.calls.patience.sleep = sleep
+
+
+@pytest.fixture
+def scene(tmp_path, server):
+    return Scene(tmp_path, server)
+
+
+def test_a_tenant_that_serves_the_version_is_proved(scene):
+    ran, _ = scene.calls.twice(scene.proof())
+    assert not ran.changed
+    assert ran.outputs == {"state": "served", "commit": scene.old, "version": scene.tree, "dags": 2}
+    assert scene.server.writes == []
+
+
+def test_a_commit_with_the_same_dags_is_the_same_version(scene):
+    other = scene.project.commit({})
+    git.fetch(scene.project.runner, scene.place.repository, scene.project.checkout, other.sha, "served")
+    scene.serve(other.sha)
+    assert not scene.calls.run(scene.proof()).changed
+
+
+def test_a_tenant_that_is_down_holds_nobody_up(scene):
+    scene.brought({"orders.py": "x = 2"})
+    scene.place.is_down = "it is down"
+    ran = scene.calls.run(scene.proof())
+    assert ran.outputs == {"state": "down"}
+    assert ran.text == "it is down; it catches up when it comes up"
+
+
+def test_a_new_version_is_asked_for_at_once_and_waited_for(scene):
+    new = scene.brought({"orders.py": "x = 2"})
+    scene.then(lambda: scene.serve(new, "orders"))
+    ran = scene.calls.run(scene.proof({"orders": "orders.py", "smoke": "smoke.py"}))
+    assert ran.changed
+    assert scene.server.writes == ["PUT token of orders"], (
+        "Airflow looks for new commits when it parses a file"
+    )
+    assert scene.server.dags["smoke"]["bundle_version"] == scene.old, (
+        "its file is the same, and nothing it needs"
+    )
+
+
+def test_what_a_changed_module_concerns_is_parsed_again(scene):
+    base = scene.brought({"orders.py": "import helping", "helping.py": "z = 1"})
+    scene.serve(base)
+    new = scene.brought({"helping.py": "z = 2"})
+    scene.place.bundle = new
+    scene.server.dags["orders"]["then"] = new
+    scene.calls.run(scene.proof())
+    assert scene.server.writes == ["PUT token of orders"]
+
+
+def test_the_plan_says_what_a_tenant_would_see(scene):
+    new = {"orders": "orders.py", "fresh": "fresh.py"}
+    scene.brought({"orders.py": "x = 2", "fresh.py": "f = 1", "smoke.py": None})
+    run = scene.server.add_run("orders", "running", {})
+    planned = scene.calls.plan(scene.proof(new))
+    assert isinstance(planned, step.Change)
+    expected = dag_proof.Difference(("fresh",), ("orders",), ("smoke",), (f"orders/{run['dag_run_id']}",))
+    assert scene.differences == {"sandbox/analytics": expected}
+    assert str(expected) in planned.summary
+    assert str(expected) == f"+ fresh; ~ orders; - smoke; 1 in flight stay: orders/{run['dag_run_id']}"
+
+
+def test_a_dag_that_only_a_tenant_cannot_import_ends_the_wait(scene):
+    new = scene.brought({"orders.py": "import package_that_is_missing_there"})
+    scene.place.bundle = new
+
+    def fail():
+        scene.server.dags["orders"]["has_import_errors"] = True
+        scene.server.add_import_error("orders.py", "ModuleNotFoundError: No module named 'p'")
+
+    scene.then(fail)
+    with pytest.raises(errors.StepError, match=r"orders\.py: ModuleNotFoundError"):
+        scene.calls.run(scene.proof({"orders": "orders.py", "smoke": "smoke.py"}))
+    assert scene.calls.patience.now < 5, "a failure that is new is not waited out"
+
+
+def test_dags_that_are_not_there_yet_or_not_gone_yet_are_waited_for(scene):
+    new = scene.brought({"fresh.py": "f = 1", "smoke.py": None})
+    scene.place.bundle = new
+
+    def arrive():
+        scene.serve(new, "fresh")
+        scene.server.dags["smoke"]["is_stale"] = True
+
+    scene.then(arrive)
+    scene.calls.run(scene.proof({"orders": "orders.py", "fresh": "fresh.py"}))
+    assert scene.calls.news == ["not parsed yet: fresh"]
+
+
+def test_an_api_server_that_is_busy_for_a_moment_does_not_end_the_wait(scene, monkeypatch):
+    new = scene.brought({"orders.py": "x = 2"})
+    proof = scene.proof()
+    change = scene.calls.plan(proof)
+    look, busy = dag_serving.look, [airflow_session.NotReachable("no answer in time")]
+
+    def asked(*arguments):
+        if busy:
+            raise busy.pop()
+        return look(*arguments)
+
+    monkeypatch.setattr(dag_serving, "look", asked)
+    scene.then(lambda: scene.serve(new, "orders"))
+    assert proof.apply(scene.calls.context(proof.scope), change)["commit"] == new
+    assert scene.calls.news == ["an answer of its api-server"]
+
+
+def test_a_version_that_never_comes_is_told_with_where_to_look(scene):
+    scene.brought({"orders.py": "x = 2"})
+    scene.calls.patience.pace = 20
+    with pytest.raises(errors.StepError, match=f"the bundle is at {scene.old[:12]}") as caught:
+        scene.calls.run(scene.proof())
+    assert "--env=sandbox --tenant=analytics" in caught.value.hint
