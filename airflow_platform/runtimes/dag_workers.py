@@ -17,7 +17,7 @@ from airflow_platform.runtimes import recipes
 from airflow_platform.steps import contexts, packages
 from airflow_platform.tools import parsing_worker, results, users
 
-IDLE = "AIRFLOW_PLATFORM_CHECK_IDLE"
+IDLE = "AIRFLOW_PLATFORM_WARM"
 """The variable with the seconds that a worker stays for the next check."""
 
 _IDLE_SECONDS = 900.0

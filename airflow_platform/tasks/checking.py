@@ -50,7 +50,6 @@ def check(call: Call) -> int:
             runner=runner,
             progress=reporter.note,
             rules=load.dag_project().rules,
-            rules=load.dag_project().rules,
             declared=[tenant.name for each in declared for tenant in each.tenants],
         )
     code = errors.ExitCode.FAILED if checked.count("error") else errors.ExitCode.DONE
@@ -95,7 +94,10 @@ def _write(call: Call, checked: dag_checks.Checked) -> None:
 
 
 def _put(place: str, text: str) -> None:
-    files.write(Path(place).absolute(), text, mode=0o644)
+    path = Path(place).absolute()
+    with files.state_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, text, mode=0o644)
 
 
 def _summary(checked: dag_checks.Checked, uncommitted: int, seconds: float) -> str:

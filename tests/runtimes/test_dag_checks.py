@@ -234,7 +234,7 @@ class TestPlace:
 
     def test_another_code_or_setting_is_another_worker(self, monkeypatch):
         first = self.place()
-        monkeypatch.setenv("AIRFLOW_PLATFORM_CHECK_IDLE", "7")
+        monkeypatch.setenv("AIRFLOW_PLATFORM_WARM", "7")
         second = self.place()
         monkeypatch.setattr(parsing_worker, "code_digest", lambda: "other")
         assert len({first.directory, second.directory, self.place().directory}) == 3
@@ -245,8 +245,8 @@ class TestPlace:
         assert self.place().idle == 0
 
     def test_an_idle_time_that_is_none_is_refused(self, monkeypatch):
-        monkeypatch.setenv("AIRFLOW_PLATFORM_CHECK_IDLE", "long")
-        with pytest.raises(Exception, match="AIRFLOW_PLATFORM_CHECK_IDLE=long"):
+        monkeypatch.setenv("AIRFLOW_PLATFORM_WARM", "long")
+        with pytest.raises(Exception, match="AIRFLOW_PLATFORM_WARM=long"):
             self.place()
 
     @pytest.mark.root

@@ -110,19 +110,20 @@ def test_json_is_the_envelope(told, command):
 def test_reports_for_ci_are_written(told, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     told.findings = (ERROR, WARNING)
-    code, _, _ = command("dags-check", "--junit=one.xml", f"--code-quality={tmp_path}/two.json")
+    code, _, _ = command("dags-check", "--junit=one.xml", f"--code-quality={tmp_path}/new/two.json")
     assert code == 1
     assert {case.get("name") for case in ET.parse("one.xml").iter("testcase")} == {"dags/a.py", "dags/b.py"}
-    assert [each["check_name"] for each in json.loads((tmp_path / "two.json").read_text())] == [
+    assert [each["check_name"] for each in json.loads((tmp_path / "new" / "two.json").read_text())] == [
         "import-error",
         "no-dags",
     ]
 
 
 def test_a_report_that_cannot_be_written_is_an_error_that_names_it(told, command, tmp_path):
-    code, _, err = command("dags-check", f"--junit={tmp_path}/missing/one.xml")
+    (tmp_path / "file").write_text("")
+    code, _, err = command("dags-check", f"--junit={tmp_path}/file/one.xml")
     assert code == 1
-    assert "one.xml" in err
+    assert f"{tmp_path}/file" in err
 
 
 def test_an_unknown_revision_or_environment_is_exit_2(command, monkeypatch):
