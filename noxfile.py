@@ -27,7 +27,18 @@ nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_external_run = True
-nox.options.sessions = ["lint", "checkov", "types", "imports", "tests", "docs", "parity", "crash", "dags", "sandbox"]
+nox.options.sessions = [
+    "lint",
+    "checkov",
+    "types",
+    "imports",
+    "tests",
+    "docs",
+    "parity",
+    "crash",
+    "dags",
+    "sandbox",
+]
 
 os.environ.update(package_index.uv_environment(os.environ))
 

@@ -6,42 +6,60 @@ What an import found is kept by the content of the file and of all that it needs
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_platform import programs
-from airflow_platform.config import paths
+from airflow_platform.config import dag_rules, paths, specs
 from airflow_platform.parsing import protocol
 from airflow_platform.rules import catalogue, facts, subject
-from airflow_platform.rules.findings import FOLDER, Checked, ParsedDag, ParsedFile
-from airflow_platform.runtimes import dag_texts, dag_workers
-from airflow_platform.tools import git_trees, parsing_worker, results
+from airflow_platform.rules.findings import FOLDER, Checked, Finding, ParsedDag, ParsedFile
+from airflow_platform.runtimes import dag_recall, dag_texts, dag_workers
+from airflow_platform.tools import git, git_trees, parsing_worker, results
 
-if TYPE_CHECKING:
-    from airflow_platform.runtimes.dag_checks import Inputs
+
+@dataclass(frozen=True)
+class Against:
+    """What a version is held against."""
+
+    environments: Sequence[specs.Environment]
+    """At least one."""
+    rules: dag_rules.Rules
+    declared: frozenset[str]
+    """Names of all tenants, also of environments that are not considered."""
+
+    def identity(self) -> list[object]:
+        """Changes with any of them."""
+        told = [each.model_dump_json() for each in self.environments]
+        return [told, self.rules.model_dump_json(), sorted(self.declared)]
 
 
 def find_out(
-    inputs: Inputs, kept: results.Results, runner: programs.Programs, progress: Callable[[str], None]
-) -> tuple[Checked, bool]:
-    """The result, and whether it would come out the same again.
-
-    An import that came to a bad end may have been ended by a machine that was short of time or memory.
-    """
-    place = dag_workers.place(inputs.environments[0], runner, progress)
+    commit: git.Commit,
+    against: Against,
+    *,
+    checkout: Path,
+    runner: programs.Programs,
+    progress: Callable[[str], None],
+) -> Checked:
+    """Import what is not known, and apply the rules."""
+    place = dag_workers.place(against.environments[0], runner, progress)
     worker = parsing_worker.Worker(place, runner)
-    tree = inputs.commit.tree
+    kept = dag_recall.kept()
     try:
         worker.start()  # A cold one imports Airflow while Git works.
-        entries = git_trees.entries(runner, inputs.checkout, tree)
+        entries = git_trees.entries(runner, checkout, commit.tree)
         trees = paths.dag_checks() / "trees"
-        with git_trees.on_disk(runner, inputs.checkout, tree, trees, FOLDER) as root:
-            texts = dag_texts.read(tree, entries, root, kept)
-            imports = _Imports(inputs, texts, kept, worker, str(place.python))
+        with git_trees.on_disk(runner, checkout, commit.tree, trees, FOLDER) as root:
+            texts = dag_texts.read(commit.tree, entries, root, kept)
+            imports = _Imports(against, texts, kept, worker, str(place.python))
             found, anew = imports.of(root, progress)
     finally:
         worker.close()
-    return _judged(inputs, texts, found, anew), not any(each.ended for each in found)
+    files = tuple(subject.File(each, _needs(each, texts)) for each in found)
+    findings = _judged(against, texts, files)
+    return Checked(commit.sha, commit.tree, tuple(map(_parsed, files)), findings, anew)
 
 
 class _Imports:
@@ -49,7 +67,7 @@ class _Imports:
 
     def __init__(
         self,
-        inputs: Inputs,
+        against: Against,
         texts: dag_texts.Texts,
         kept: results.Results,
         worker: parsing_worker.Worker,
@@ -58,13 +76,13 @@ class _Imports:
         self._texts = texts
         self._kept = kept
         self._worker = worker
-        self._variables, self._connections = dag_workers.values(inputs.environments)
-        self._rules = inputs.rules
+        self._variables, self._connections = dag_workers.values(against.environments)
+        self._rules = rules = against.rules
         self._surroundings = results.key(
             packages,
             parsing_worker.code_digest(),
             [self._variables, self._connections],
-            [inputs.rules.import_deadline, inputs.rules.import_memory],
+            [rules.import_deadline, rules.import_memory],
         )
 
     def of(self, root: Path, progress: Callable[[str], None]) -> tuple[list[facts.Imported], int]:
@@ -114,18 +132,18 @@ class _Imports:
             return facts.Imported(path, ended=what, ended_at=facts.Place(path, 1))
 
 
-def _judged(inputs: Inputs, texts: dag_texts.Texts, found: Sequence[facts.Imported], anew: int) -> Checked:
-    files = tuple(subject.File(each, _needs(each, texts)) for each in found)
-    looked_at = subject.Subject(
-        files=files,
-        sources=texts.sources,
-        tenants=tuple(tenant for each in inputs.environments for tenant in subject.tenants_of(each)),
-        declared=inputs.declared,
-        rules=inputs.rules,
-        smoke=frozenset(each.dags.smoke for each in inputs.environments),
+def _judged(against: Against, texts: dag_texts.Texts, files: tuple[subject.File, ...]) -> tuple[Finding, ...]:
+    environments = against.environments
+    return catalogue.findings(
+        subject.Subject(
+            files=files,
+            sources=texts.sources,
+            tenants=tuple(tenant for each in environments for tenant in subject.tenants_of(each)),
+            declared=against.declared,
+            rules=against.rules,
+            smoke=frozenset(each.dags.smoke for each in environments),
+        )
     )
-    commit, parsed = inputs.commit, tuple(_parsed(each) for each in files)
-    return Checked(commit.sha, commit.tree, parsed, catalogue.findings(looked_at), anew)
 
 
 def _needs(imported: facts.Imported, texts: dag_texts.Texts) -> tuple[str, ...]:

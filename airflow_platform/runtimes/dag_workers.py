@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from airflow_platform import errors, programs
 from airflow_platform.config import paths, specs
-from airflow_platform.engine import step
 from airflow_platform.manifests import parsing as manifest
-from airflow_platform.runtimes import recipes
-from airflow_platform.steps import contexts, packages
+from airflow_platform.runtimes import dag_recall
 from airflow_platform.tools import parsing_worker, results, users
 
 IDLE = "AIRFLOW_PLATFORM_WARM"
@@ -42,31 +38,23 @@ def place(
     Raises:
         PreflightError: They cannot be installed; carries every fault.
     """
-    return _place(_installed(environment, runner, progress))
+    kept, key = dag_recall.kept(), results.key(str(paths.cache()), dag_recall.surroundings())
+    known = kept.get("packages", key)
+    if known is None or not _is_whole(Path(known)):
+        from airflow_platform.runtimes import dag_packages  # noqa: PLC0415 - rarely needed, and heavy.
+
+        known = str(dag_packages.installed(environment, runner, progress))
+        kept.put("packages", key, known)
+    return _place(Path(known))
 
 
-def _installed(
-    environment: specs.Environment, runner: programs.Programs, progress: Callable[[str], None]
-) -> Path:
-    """The virtual environment, made by the step that makes it for tenants."""
-    step_ = packages.AirflowPackages(recipes.AIRFLOW, cache=paths.cache(), ready=None)
-    context = contexts.EnvironmentContext(
-        environment=environment,
-        goal=step.Goal.PRESENT,
-        run_id="dags-check",
-        run_directory=Path(tempfile.gettempdir()),
-        programs=runner,
-        progress=progress,
-        clock=time.monotonic,
-        find_outputs=lambda name: {},
-    )
-    if faults := tuple(step_.check(context)):
-        raise errors.PreflightError("Airflow's packages are needed to import DAG files.", faults)
-    planned = step_.plan(context, step_.observe(context))
-    if isinstance(planned, step.NoChange):
-        return Path(planned.outputs["environment"])
-    progress(planned.summary)
-    return Path(step_.apply(context, planned)["environment"])
+def _is_whole(environment: Path) -> bool:
+    """Whether an environment is there as it was built: the step that builds it writes this file last."""
+    try:
+        built = (environment.parent / "complete").read_text().strip()
+    except OSError:
+        return False
+    return built == str(environment.parent)
 
 
 def _place(environment: Path) -> parsing_worker.Place:

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import pytest
 
-from airflow_platform import programs
+from airflow_platform import errors, programs
 from airflow_platform.config import dag_rules, paths
-from airflow_platform.runtimes import dag_checks, dag_imports, dag_workers
+from airflow_platform.runtimes import dag_checks, dag_packages, dag_workers
 from airflow_platform.testing import specs
 from airflow_platform.tools import git, parsing_worker
 
@@ -219,8 +219,19 @@ class TestPlace:
     """Which worker is asked."""
 
     @pytest.fixture(autouse=True)
-    def installed(self, monkeypatch):
-        monkeypatch.setattr(dag_workers, "_installed", lambda *_: Path("/venv"))
+    def installed(self, monkeypatch, tmp_path):
+        """The packages, as the step would install them; how often it was asked."""
+        entry = tmp_path / "packages" / "ab12"
+        entry.mkdir(parents=True)
+        (entry / "complete").write_text(f"{entry}\n")
+        self.asked = []
+
+        def install(*arguments):
+            self.asked.append(1)
+            return entry / "venv"
+
+        monkeypatch.setattr(dag_packages, "installed", install)
+        self.entry = entry
 
     def place(self):
         return dag_workers.place(SANDBOX, programs.Programs(), lambda text: None)
@@ -228,9 +239,17 @@ class TestPlace:
     def test_it_has_airflows_python_and_a_clean_environment(self, monkeypatch):
         monkeypatch.setenv("DEPLOY_TOKEN", "canary")
         place = self.place()
-        assert place.python == Path("/venv/bin/python")
+        assert place.python == self.entry / "venv" / "bin" / "python"
         assert "canary" not in str(place)
         assert place.directory.is_relative_to(paths.cache() / "dag-checks")
+
+    def test_the_step_is_asked_once_and_again_when_its_work_is_gone(self):
+        self.place()
+        self.place()
+        assert len(self.asked) == 1
+        (self.entry / "complete").unlink()
+        self.place()
+        assert len(self.asked) == 2
 
     def test_another_code_or_setting_is_another_worker(self, monkeypatch):
         first = self.place()
@@ -256,11 +275,8 @@ class TestPlace:
         assert len(set(users)) == len(users)
 
 
-def test_packages_that_cannot_be_installed_are_exit_4(repository, monkeypatch):
+def test_packages_that_cannot_be_installed_are_exit_4(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(Exception) as raised:
-        dag_imports.find_out(
-            dag_checks.Inputs(git.Commit("a" * 40, "b" * 40), (SANDBOX,), dag_rules.Rules(), frozenset(), repository),
-            None, programs.Programs(), lambda text: None,
-        )  # fmt: skip
+    with pytest.raises(errors.PreflightError) as raised:
+        dag_packages.installed(SANDBOX, programs.Programs(), lambda text: None)
     assert raised.value.exit_code == 4

@@ -1,5 +1,6 @@
 """`inv dags-check` from the command line to the answer, on a check that was told its result."""
 
+import itertools
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -8,6 +9,7 @@ import jsonschema
 import pytest
 
 from airflow_platform import errors
+from airflow_platform.config import load
 from airflow_platform.rules.findings import Checked, Finding, ParsedDag, ParsedFile
 from airflow_platform.runtimes import dag_checks
 from airflow_platform.tasks import checking
@@ -29,8 +31,11 @@ class Told:
         self.findings = ()
         self.asked = {}
         self.uncommitted = ()
+        self.tree = ""
+        self.times = 0
 
     def check(self, commit, environments, *, progress, declared, **rest):
+        self.times += 1
         self.asked = {
             "commit": commit,
             "environments": [each.name for each in environments],
@@ -43,11 +48,15 @@ class Told:
 @pytest.fixture
 def told(monkeypatch):
     made = Told()
+    trees = itertools.count()
     monkeypatch.setattr(dag_checks, "check", made.check)
     monkeypatch.setattr(git, "uncommitted", lambda *_: made.uncommitted)
-    monkeypatch.setattr(
-        git, "resolve", lambda runner, checkout, ref, folder: git.Commit(ref.lower() * 10, "cafe" * 10)
-    )
+
+    def resolve(runner, checkout, ref, folder):
+        """Another version each time, unless a test says which."""
+        return git.Commit(ref.lower() * 10, made.tree or f"cafe{next(trees):036}")
+
+    monkeypatch.setattr(git, "resolve", resolve)
     return made
 
 
@@ -55,7 +64,7 @@ def test_no_finding_is_exit_0_and_figures(told, command):
     code, out, err = command("dags-check")
     assert code == 0
     assert out.startswith(
-        "dags-check headheadhead (version cafecafecafe): 0 errors, 0 warnings: 1 DAG in 2 files, 1 checked anew, "
+        "dags-check headheadhead (version cafe00000000): 0 errors, 0 warnings: 1 DAG in 2 files, 1 checked anew, "
     )
     assert err == "importing 1 of 2 files\n"
 
@@ -79,7 +88,7 @@ def test_all_environments_are_considered_or_those_that_are_named(told, command):
     command("dags-check")
     assert told.asked["environments"] == ["boxes", "cloud", "prod", "sandbox"]
     command("dags-check", "--env=sandbox", "--env=prod", "--ref=main")
-    assert told.asked["environments"] == ["sandbox", "prod"]
+    assert told.asked["environments"] == ["prod", "sandbox"]
     assert told.asked["declared"] == {"analytics", "finance"}
     assert told.asked["commit"].sha == "main" * 10
 
@@ -134,6 +143,38 @@ def test_an_unknown_revision_or_environment_is_exit_2(command, monkeypatch):
     code, _, err = command("dags-check", "--ref=x")
     assert (code, "There is no revision 'x'. Fetch it" in err) == (2, True)
     assert command("dags-check", "--env=nowhere")[0] == 2
+
+
+def test_a_known_version_is_not_checked_and_no_spec_is_read(told, command, environments, monkeypatch):
+    told.tree, told.findings = "c" * 40, (ERROR,)
+    first = command("dags-check")
+    monkeypatch.setattr(load, "environment", None)
+    again = command("dags-check")
+    assert (first[0], again[0], told.times) == (1, 1, 1)
+    assert again[1].startswith("dags/a.py:3: import-error")
+    assert "0 checked anew" in again[1]
+
+
+def test_what_decides_about_a_result_is_part_of_what_is_known(told, command, environments):
+    told.tree = "c" * 40
+    command("dags-check")
+    command("dags-check", "--env=sandbox")
+    assert told.times == 2
+    path = environments / "boxes.toml"
+    path.write_text(path.read_text() + "# a comment")
+    command("dags-check")
+    assert told.times == 3
+    told.tree = "d" * 40
+    command("dags-check")
+    assert told.times == 4
+
+
+def test_a_result_that_may_be_the_machines_fault_is_not_kept(told, command):
+    told.tree = "c" * 40
+    told.findings = (Finding("dags/a.py", 3, "import-timeout", "Late.", "Look.", "error"),)
+    for _ in range(2):
+        assert command("dags-check")[0] == 1
+    assert told.times == 2
 
 
 def test_where_nothing_is_declared_there_is_nobody_to_check_for(command, environments):
