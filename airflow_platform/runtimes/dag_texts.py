@@ -63,7 +63,7 @@ class Texts:
         waiting = [path]
         while waiting:
             file = waiting.pop()
-            more = source.needs(file, self.sources.get(file, _NOTHING), self.paths) - found
+            more = source.needs(file, self.sources.get(file, _NOTHING), self.paths, self._folders) - found
             found |= more
             waiting += more
         return tuple(sorted(found - {path}))

@@ -89,6 +89,7 @@ def test_it_survives_being_kept():
     assert source.Source.from_json(json.loads(json.dumps(read.to_json()))) == read
 
 
+FOLDERS = {"pack", "pack/deep"}
 KNOWN = {"one.py", "pack/__init__.py", "pack/inner.py", "pack/deep/leaf.py", "up.py", "data.json"}
 
 NEEDS = {
@@ -105,12 +106,12 @@ NEEDS = {
 
 @pytest.mark.parametrize("text", NEEDS)
 def test_the_files_that_an_import_may_load(text):
-    assert source.needs("dag.py", source.read(text.encode()), KNOWN) == NEEDS[text]
+    assert source.needs("dag.py", source.read(text.encode()), KNOWN, FOLDERS) == NEEDS[text]
 
 
 def test_relative_imports_are_of_the_files_own_folder():
     def of(path, text):
-        return source.needs(path, source.read(text), KNOWN)
+        return source.needs(path, source.read(text), KNOWN, FOLDERS)
 
     assert of("pack/deep/leaf.py", b"from .. import inner") == {"pack/__init__.py", "pack/inner.py"}
     assert of("pack/inner.py", b"from .deep.leaf import x") == {"pack/__init__.py", "pack/deep/leaf.py"}
@@ -121,8 +122,7 @@ def test_relative_imports_are_of_the_files_own_folder():
 
 
 def test_whether_the_folder_has_a_module():
-    folders = {"pack", "pack/deep"}
     assert all(
-        source.is_here(name, KNOWN, folders) for name in ("one", "pack", "pack.deep", "pack.deep.leaf")
+        source.is_here(name, KNOWN, FOLDERS) for name in ("one", "pack", "pack.deep", "pack.deep.leaf")
     )
-    assert not any(source.is_here(name, KNOWN, folders) for name in ("two", "pack.other", "data"))
+    assert not any(source.is_here(name, KNOWN, FOLDERS) for name in ("two", "pack.other", "data"))
