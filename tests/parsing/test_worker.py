@@ -29,6 +29,8 @@ def base():
     directory.chmod(0o755)
     yield directory
     parsing_worker.end_all(directory / "workers")
+    # A worker that was one too many may be so slow that it has not noticed yet.
+    wait_for(lambda: not any(str(directory) in linux.title(each.pid) for each in linux.processes()))
     shutil.rmtree(directory)
 
 
