@@ -44,7 +44,7 @@ class Slot:
             os.chown(self.scratch, self.user, self.user)
 
 
-@dataclass
+@dataclass(eq=False)
 class Child:
     """One import that is under way."""
 
@@ -54,7 +54,7 @@ class Child:
     answer: int
     trace: int
     deadline: float
-    seconds: float
+    """When it is killed, by the monotonic clock."""
     received: bytearray = field(default_factory=bytearray)
     late: bool = False
 
@@ -85,7 +85,7 @@ class Child:
 
     def _ended(self, status: int, trace: str) -> str:
         code = os.waitstatus_to_exitcode(status)
-        if self.late or code == -signal.SIGXCPU or trace.startswith(_TOO_LATE):
+        if self.late or trace.startswith(_TOO_LATE):
             return protocol.LATE
         if len(self.received) > protocol.LARGEST_ANSWER:
             return "it told more than anybody wants to know"
@@ -114,25 +114,30 @@ def start(
     """Fork a child that does `work` and answers with what it returns."""
     answer, answering = os.pipe()
     trace, tracing = os.pipe()
-    limits = {"worker": os.getpid(), "memory": memory, "seconds": seconds, "user": slot.user}
+    limits = {"worker": os.getpid(), "memory": memory, "user": slot.user}
     pid = os.fork()
     if pid == 0:
-        _be_child(work, slot, answering, tracing, limits)
+        _be_child(work, slot, (answering, tracing), seconds, limits)
     os.close(answering)
     os.close(tracing)
     deadline = time.monotonic() + seconds + PATIENCE
-    return Child(path, pid, slot, answer, trace, deadline, seconds)
+    return Child(path, pid, slot, answer, trace, deadline)
 
 
 def _be_child(
-    work: Callable[[], Mapping[str, Any]], slot: Slot, answering: int, tracing: int, limits: dict[str, Any]
+    work: Callable[[], Mapping[str, Any]],
+    slot: Slot,
+    pipes: tuple[int, int],
+    seconds: float,
+    limits: dict[str, Any],
 ) -> None:
     """Confine this process, work, answer, end. Never returns."""
     leave = os._exit  # Before a DAG file could put something else in its place.
+    answering, tracing = pipes
     try:
-        _detach(slot, {answering, tracing})
+        _detach(slot, pipes)
         faulthandler.enable(tracing, all_threads=False)
-        faulthandler.dump_traceback_later(limits["seconds"], file=tracing, exit=True)
+        faulthandler.dump_traceback_later(seconds, file=tracing, exit=True)
         confinement.confine(**limits)
         message = protocol.encode(work())
         faulthandler.cancel_dump_traceback_later()
@@ -146,7 +151,7 @@ def _be_child(
         leave(2)
 
 
-def _detach(slot: Slot, kept: set[int]) -> None:
+def _detach(slot: Slot, kept: tuple[int, int]) -> None:
     """A session, signals, descriptors and a directory of its own."""
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):

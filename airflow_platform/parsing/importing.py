@@ -121,8 +121,18 @@ def _error(text: str, path: str, root: Path, places: facts.Places) -> dict[str, 
         file, line = inside[-1][0][len(str(root)) + 1 :], inside[-1][1]
     else:
         file, line = places.named_in(text, (path, 1))
-    message = text.strip().rpartition("\n")[2] or "it ended without a word"
-    return {"file": file, "line": line, "message": message.replace(f"{root}/", "")[:LONGEST_MESSAGE]}
+    return {"file": file, "line": line, "message": _message(text).replace(f"{root}/", "")[:LONGEST_MESSAGE]}
+
+
+def _message(text: str) -> str:
+    """The exception at the end of a traceback, on one line."""
+    lines = text.strip().splitlines()
+    frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
+    after = lines[frames[-1] + 1 :] if frames else lines
+    # Source lines of the frame are indented, the exception is not; what follows it belongs to its message.
+    while after and after[0].startswith(" "):
+        after = after[1:]
+    return " ".join(line.strip() for line in after) or "it ended without a word"
 
 
 def _missing(modules: Sequence[str]) -> Iterator[str]:

@@ -28,6 +28,9 @@ PROCESS = frozenset({
 })  # fmt: skip
 LISTINGS = frozenset({"os.listdir", "os.scandir"})
 
+MOST = 100
+"""Pieces of work that are noted of one file: nobody mends more at a time."""
+
 MARK = "while the DAG file was imported"
 """How the message of stopped work ends, also when somebody else's exception quotes it."""
 
@@ -98,9 +101,12 @@ class Watch:
         """Note work of the DAG code that is on the stack; False when it is not its own."""
         with self.off():
             by = self.author()
-            if by is not None:
-                self.work.append({"kind": kind, "file": by[0], "line": by[1], "what": what})
-            return by is not None
+            if by is None:
+                return False
+            done = {"kind": kind, "file": by[0], "line": by[1], "what": what}
+            if done not in self.work and len(self.work) < MOST:
+                self.work.append(done)
+            return True
 
     def _notice(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self._on:

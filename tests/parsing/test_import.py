@@ -70,6 +70,18 @@ def test_what_fails_in_airflow_fails_here_in_the_same_files(repository, tmp_path
     assert found(checked, "wrong.py") == [("import-error", 5, "error")]
 
 
+def test_a_message_of_many_lines_is_told_in_one(repository):
+    text = "# airflow dag\nclass E(Exception): pass\ntry:\n    1/0\nexcept ZeroDivisionError:\n    raise E('one\\n  two\\nthree')\n"
+    (finding,) = repository.check({"raises.py": text}).findings
+    assert (finding.line, finding.message.endswith("E: one two three")) == (6, True)
+
+
+def test_work_that_is_repeated_is_told_once(repository):
+    text = "# airflow dag\nfrom airflow.sdk import Variable\nfor _ in range(100_000): Variable.get('x', default=1)\n"
+    checked = repository.check({"asks.py": text}, import_seconds=600, import_deadline=60)
+    assert found(checked, "asks.py") == [("variable-at-import", 3, "error")]
+
+
 def test_airflows_ignore_file_and_its_safe_mode_are_honoured(repository):
     files = {
         ".airflowignore": "ignored\nfolder/\n",
