@@ -6,9 +6,9 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from airflow_platform.config import dag_rules, specs
 from airflow_platform.rules.facts import Dag, Imported, Place
 from airflow_platform.rules.findings import FOLDER
+from airflow_platform.rules.limits import Limits
 from airflow_platform.rules.source import Source
 
 TAG = "tenant:"
@@ -67,7 +67,7 @@ class Subject:
     tenants: tuple[Tenant, ...]
     declared: frozenset[str]
     """Names of all tenants that are declared, also in environments that are not looked at."""
-    rules: dag_rules.Rules
+    rules: Limits
     smoke: frozenset[str] = frozenset()
     """Ids of the DAGs that tenant-up runs last."""
 
@@ -99,19 +99,6 @@ class Subject:
 def tenant_names(dag: Dag) -> tuple[str, ...]:
     """The names in a DAG's tags `tenant:…`."""
     return tuple(tag.removeprefix(TAG) for tag in dag.tags if tag.startswith(TAG))
-
-
-def tenants_of(environment: specs.Environment) -> tuple[Tenant, ...]:
-    """The tenants of an environment."""
-    return tuple(
-        Tenant(
-            environment.name,
-            each.name,
-            frozenset({specs.SNOWFLAKE_CONNECTION, *(connection.id for connection in each.connections)}),
-            frozenset({DEFAULT_POOL, *(pool.name for pool in each.pools)}),
-        )
-        for each in environment.tenants
-    )
 
 
 def shown(path: str) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from airflow_platform import programs
 from airflow_platform.config import dag_rules, load, paths, specs
 from airflow_platform.rules.findings import FOLDER, Checked, Finding, ParsedDag, ParsedFile
-from airflow_platform.runtimes import dag_imports, dag_recall
-from airflow_platform.tools import git, results
+from airflow_platform.runtimes import dag_against, dag_imports, dag_recall
+from airflow_platform.tools import git
 
 __all__ = ["FOLDER", "Checked", "Finding", "ParsedDag", "ParsedFile", "check"]
 
@@ -40,9 +40,9 @@ def check(
         ProgramError: The program that imports DAG files does not work; never the fault of a DAG file.
         Interrupted: A signal came.
     """
-    names = frozenset(_declared() if declared is None else declared)
-    against = dag_imports.Against(environments, rules or dag_rules.Rules(), names)
-    key = results.key(commit.tree, against.identity(), dag_recall.surroundings())
+    names = _declared() if declared is None else declared
+    against = dag_against.of(environments, rules or dag_rules.Rules(), names)
+    key = dag_recall.key(commit.tree, against)
     if (known := dag_recall.find(key, commit.sha)) is not None:
         return known
     checked = dag_imports.find_out(commit, against, checkout=checkout, runner=runner, progress=progress)

@@ -6,33 +6,17 @@ What an import found is kept by the content of the file and of all that it needs
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from airflow_platform import programs
-from airflow_platform.config import dag_rules, paths, specs
+from airflow_platform.config import paths
 from airflow_platform.parsing import protocol
 from airflow_platform.rules import catalogue, facts, subject
 from airflow_platform.rules.findings import FOLDER, Checked, Finding, ParsedDag, ParsedFile
 from airflow_platform.runtimes import dag_recall, dag_texts, dag_workers
+from airflow_platform.runtimes.dag_against import Against
 from airflow_platform.tools import git, git_trees, parsing_worker, results
-
-
-@dataclass(frozen=True)
-class Against:
-    """What a version is held against."""
-
-    environments: Sequence[specs.Environment]
-    """At least one."""
-    rules: dag_rules.Rules
-    declared: frozenset[str]
-    """Names of all tenants, also of environments that are not considered."""
-
-    def identity(self) -> list[object]:
-        """Changes with any of them."""
-        told = [each.model_dump_json() for each in self.environments]
-        return [told, self.rules.model_dump_json(), sorted(self.declared)]
 
 
 def find_out(
@@ -44,7 +28,7 @@ def find_out(
     progress: Callable[[str], None],
 ) -> Checked:
     """Import what is not known, and apply the rules."""
-    place = dag_workers.place(against.environments[0], runner, progress)
+    place = dag_workers.place(runner, progress)
     worker = parsing_worker.Worker(place, runner)
     kept = dag_recall.kept()
     try:
@@ -76,13 +60,12 @@ class _Imports:
         self._texts = texts
         self._kept = kept
         self._worker = worker
-        self._variables, self._connections = dag_workers.values(against.environments)
-        self._rules = rules = against.rules
+        self._against = against
         self._surroundings = results.key(
             packages,
             parsing_worker.code_digest(),
-            [self._variables, self._connections],
-            [rules.import_deadline, rules.import_memory],
+            [against.variables, against.connections],
+            [against.limits.import_deadline, against.limits.import_memory],
         )
 
     def of(self, root: Path, progress: Callable[[str], None]) -> tuple[list[facts.Imported], int]:
@@ -103,10 +86,10 @@ class _Imports:
             root=str(root),
             files=tuple(protocol.File(path, self._texts.modules(path)) for path in unknown),
             warm=tuple(sorted({name for path in unknown for name in self._texts.airflow_modules(path)})),
-            variables=self._variables,
-            connections=self._connections,
-            seconds=float(self._rules.import_deadline),
-            memory=self._rules.import_memory,
+            variables=self._against.variables,
+            connections=self._against.connections,
+            seconds=float(self._against.limits.import_deadline),
+            memory=self._against.limits.import_memory,
         )
 
     def _key(self, path: str) -> str:
@@ -133,15 +116,14 @@ class _Imports:
 
 
 def _judged(against: Against, texts: dag_texts.Texts, files: tuple[subject.File, ...]) -> tuple[Finding, ...]:
-    environments = against.environments
     return catalogue.findings(
         subject.Subject(
             files=files,
             sources=texts.sources,
-            tenants=tuple(tenant for each in environments for tenant in subject.tenants_of(each)),
-            declared=against.declared,
-            rules=against.rules,
-            smoke=frozenset(each.dags.smoke for each in environments),
+            tenants=against.tenants,
+            declared=frozenset(against.declared),
+            rules=against.limits,
+            smoke=frozenset(against.smoke),
         )
     )
 

@@ -5,22 +5,28 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from airflow_platform import errors, programs
-from airflow_platform.config import paths, specs
+from airflow_platform.config import paths
 from airflow_platform.engine import step
 from airflow_platform.runtimes import recipes
-from airflow_platform.steps import contexts, packages
+from airflow_platform.steps import packages
 
 
-def installed(
-    environment: specs.Environment, runner: programs.Programs, progress: Callable[[str], None]
-) -> Path:
+@dataclass(frozen=True)
+class _AllEnvironments:
+    """What the step is told instead of an environment: the locked packages are those of all."""
+
+    name: str = "all"
+
+
+def installed(runner: programs.Programs, progress: Callable[[str], None]) -> Path:
     """The virtual environment; made if it is missing.
 
     Args:
-        environment: Whose context the step has; it decides nothing.
         runner: Starts programs.
         progress: Called with lines of news.
 
@@ -28,8 +34,8 @@ def installed(
         PreflightError: It cannot be made; carries every fault.
     """
     step_ = packages.AirflowPackages(recipes.AIRFLOW, cache=paths.cache(), ready=None)
-    context = contexts.EnvironmentContext(
-        environment=environment,
+    context: Any = step.EnvironmentContext[_AllEnvironments, Any](
+        environment=_AllEnvironments(),
         goal=step.Goal.PRESENT,
         run_id="dags-check",
         run_directory=Path(tempfile.gettempdir()),

@@ -1,7 +1,7 @@
-"""What is known of a DAG version, by the bytes of all that decides about it: found without reading any of it.
+"""What is known of DAG versions, and of what they are held against: kept by what decided about it.
 
-Most checks are of what was checked before. Specs need not be loaded for those, nor anything imported that
-loading them needs: that is two thirds of the time.
+Most checks are of what was checked before, or nearly so. What is held against is known by the bytes of its
+files, so that no spec is loaded, nor anything imported that loading one needs: most of the time of a check.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import functools
 import hashlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from airflow_platform.config import load, paths
 from airflow_platform.rules.findings import Checked
+from airflow_platform.runtimes.dag_against import Against
 from airflow_platform.tools import parsing_worker, results
 
 FLEETING = ("import-ended", "import-timeout")
@@ -30,12 +31,9 @@ def kept() -> results.Results:
     return results.Results(paths.dag_checks() / "results")
 
 
-def key(tree: str, environments: Sequence[str]) -> str:
-    """Of a DAG version, held against the tenants of these environments, or of all when none is named."""
-    declared = [paths.environments() / f"{name}.toml" for name in load.names()]
-    return results.key(
-        tree, sorted(environments), [(path.name, digest(path)) for path in declared], surroundings()
-    )
+def key(tree: str, against: Against) -> str:
+    """Of a DAG version and what it is held against."""
+    return results.key(tree, against.to_json(), surroundings())
 
 
 def find(key_: str, commit: str) -> Checked | None:
@@ -48,6 +46,22 @@ def keep(key_: str, checked: Checked) -> None:
     """Remember a result, if it would come out the same again."""
     if not any(each.rule in FLEETING for each in checked.findings):
         kept().put("versions", key_, checked.to_json())
+
+
+def declared(environments: Sequence[str], load_: Callable[[], Against]) -> Against:
+    """What is declared for these environments, or for all when none is named.
+
+    Args:
+        environments: Their names.
+        load_: Loads it, where the files have changed.
+    """
+    files = [paths.environments() / f"{name}.toml" for name in load.names()]
+    key_ = results.key(sorted(environments), [(path.name, digest(path)) for path in files], surroundings())
+    if (known := kept().get("against", key_)) is not None:
+        return Against.from_json(known)
+    found = load_()
+    kept().put("against", key_, found.to_json())
+    return found
 
 
 @functools.cache

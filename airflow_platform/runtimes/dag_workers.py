@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from airflow_platform import errors, programs
-from airflow_platform.config import paths, specs
+from airflow_platform.config import paths
 from airflow_platform.manifests import parsing as manifest
 from airflow_platform.runtimes import dag_recall
 from airflow_platform.tools import parsing_worker, results, users
@@ -26,16 +25,7 @@ _MOST = 8
 """Imports at the same time; each may take a GB."""
 
 
-def values(
-    environments: Sequence[specs.Environment],
-) -> tuple[Mapping[str, str], Mapping[str, Mapping[str, Any]]]:
-    """The variables and connections that DAG files find while they are imported."""
-    return manifest.variables(environments), manifest.connections(environments)
-
-
-def place(
-    environment: specs.Environment, runner: programs.Programs, progress: Callable[[str], None]
-) -> parsing_worker.Place:
+def place(runner: programs.Programs, progress: Callable[[str], None]) -> parsing_worker.Place:
     """The worker that has Airflow's locked packages, which are installed if they are missing.
 
     Raises:
@@ -46,7 +36,7 @@ def place(
     if known is None or not _is_whole(Path(known)):
         from airflow_platform.runtimes import dag_packages  # noqa: PLC0415 - rarely needed, and heavy.
 
-        known = str(dag_packages.installed(environment, runner, progress))
+        known = str(dag_packages.installed(runner, progress))
         kept.put("packages", key, known)
     return _place(Path(known))
 

@@ -16,6 +16,7 @@ from airflow_platform.reporting import findings as shown
 from airflow_platform.reporting import output
 from airflow_platform.rules.findings import FOLDER, Checked
 from airflow_platform.runtimes import dag_recall
+from airflow_platform.runtimes.dag_against import Against
 from airflow_platform.tools import files, git
 
 TASK = "dags-check"
@@ -41,10 +42,11 @@ def check(call: Call) -> int:
     with signals.handled(runner.interruption):
         commit = _commit(runner, call.ref)
         uncommitted = git.uncommitted(runner, paths.CHECKOUT, FOLDER)
-        key = dag_recall.key(commit.tree, call.environments)
+        against = dag_recall.declared(call.environments, lambda: _loaded(call.environments))
+        key = dag_recall.key(commit.tree, against)
         checked = dag_recall.find(key, commit.sha)
         if checked is None:
-            checked = _anew(call, commit, runner)
+            checked = _anew(call, commit, against, runner)
             dag_recall.keep(key, checked)
     code = errors.ExitCode.FAILED if checked.count("error") else errors.ExitCode.DONE
     _write(call, checked)
@@ -56,20 +58,25 @@ def check(call: Call) -> int:
     return int(code)
 
 
-def _anew(call: Call, commit: git.Commit, runner: programs.Programs) -> Checked:
-    """Check what is not known."""
-    from airflow_platform.reporting import choosing as reporters
-    from airflow_platform.runtimes import dag_checks
+def _loaded(names: Sequence[str]) -> Against:
+    """What is declared, from the files."""
+    from airflow_platform.runtimes import dag_against
 
     declared = load.all_environments()
-    return dag_checks.check(
-        commit,
-        [each for each in declared if not call.environments or each.name in call.environments],
-        runner=runner,
-        progress=reporters.choose(sys.stderr, os.environ, json=call.json).note,
-        rules=load.dag_project().rules,
-        declared=[tenant.name for each in declared for tenant in each.tenants],
+    return dag_against.of(
+        [each for each in declared if not names or each.name in names],
+        load.dag_project().rules,
+        [tenant.name for each in declared for tenant in each.tenants],
     )
+
+
+def _anew(call: Call, commit: git.Commit, against: Against, runner: programs.Programs) -> Checked:
+    """Check what is not known."""
+    from airflow_platform.reporting import choosing as reporters
+    from airflow_platform.runtimes import dag_imports
+
+    progress = reporters.choose(sys.stderr, os.environ, json=call.json).note
+    return dag_imports.find_out(commit, against, checkout=paths.CHECKOUT, runner=runner, progress=progress)
 
 
 def _require_known(names: Sequence[str]) -> None:

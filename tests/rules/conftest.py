@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_platform.config import dag_rules
-from airflow_platform.rules import catalogue, facts, source, subject
+from airflow_platform.rules import catalogue, facts, limits, source, subject
 
 
 def task(name: str = "one", *, line: int = 10, file: str = "a.py", **fields: Any) -> facts.Task:
@@ -49,7 +49,7 @@ def findings(
         sources=sources or {},
         tenants=tenants,
         declared=frozenset({"x", "y", "elsewhere"}),
-        rules=dag_rules.Rules(**rules),
+        rules=limits.Limits(**dag_rules.Rules(**rules).model_dump()),
         smoke=smoke,
     )
     return [

@@ -1,7 +1,10 @@
 """The check of a commit, with a worker that plays what it is told: what is asked, kept, and made of odd answers."""
 
+import dataclasses
+import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,7 +12,8 @@ import pytest
 
 from airflow_platform import errors, programs
 from airflow_platform.config import dag_rules, paths
-from airflow_platform.runtimes import dag_checks, dag_packages, dag_workers
+from airflow_platform.rules import limits
+from airflow_platform.runtimes import dag_against, dag_checks, dag_packages, dag_workers
 from airflow_platform.testing import specs
 from airflow_platform.tools import git, parsing_worker, users
 
@@ -235,7 +239,7 @@ class TestPlace:
         self.entry = entry
 
     def place(self):
-        return dag_workers.place(SANDBOX, programs.Programs(), lambda text: None)
+        return dag_workers.place(programs.Programs(), lambda text: None)
 
     def test_it_has_airflows_python_and_a_clean_environment(self, monkeypatch):
         monkeypatch.setenv("DEPLOY_TOKEN", "canary")
@@ -285,8 +289,39 @@ class TestPlace:
         assert set(self.place().users) == {None}
 
 
+def test_limits_are_all_that_the_projects_rules_say():
+    rules = dag_rules.Rules(interval=7, catchup=True)
+    assert dataclasses.asdict(limits.Limits(**rules.model_dump())) == rules.model_dump()
+
+
+def test_what_is_held_against_survives_being_kept():
+    tenant = specs.tenant("one", variables={"x": "1"}, pools=({"name": "p", "slots": 1},))
+    against = dag_against.of([specs.environment("dev", tenant, "two")], dag_rules.Rules(), ["two", "one"])
+    assert dag_against.Against.from_json(json.loads(json.dumps(against.to_json()))) == against
+    assert [(str(each), sorted(each.pools)) for each in against.tenants] == [
+        ("dev/one", ["default_pool", "p"]),
+        ("dev/two", ["default_pool"]),
+    ]
+
+
+def test_a_known_result_needs_neither_specs_nor_an_http_client():
+    program = (
+        "import sys; from airflow_platform.tasks import checking; from airflow_platform.runtimes import dag_imports;"
+        "print(sorted({'pydantic', 'urllib3', 'cryptography', 'rich'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=paths.CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=15,
+    )
+    assert done.stdout.strip() == "[]"
+
+
 def test_packages_that_cannot_be_installed_are_exit_4(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(errors.PreflightError) as raised:
-        dag_packages.installed(SANDBOX, programs.Programs(), lambda text: None)
+        dag_packages.installed(programs.Programs(), lambda text: None)
     assert raised.value.exit_code == 4

@@ -11,7 +11,7 @@ import pytest
 from airflow_platform import errors
 from airflow_platform.config import load
 from airflow_platform.rules.findings import Checked, Finding, ParsedDag, ParsedFile
-from airflow_platform.runtimes import dag_checks
+from airflow_platform.runtimes import dag_imports
 from airflow_platform.tasks import checking
 from airflow_platform.tools import git
 
@@ -34,12 +34,12 @@ class Told:
         self.tree = ""
         self.times = 0
 
-    def check(self, commit, environments, *, progress, declared, **rest):
+    def find_out(self, commit, against, *, progress, **rest):
         self.times += 1
         self.asked = {
             "commit": commit,
-            "environments": [each.name for each in environments],
-            "declared": set(declared),
+            "environments": sorted({each.environment for each in against.tenants}),
+            "declared": set(against.declared),
         }
         progress("importing 1 of 2 files")
         return Checked(commit.sha, commit.tree, FILES, self.findings, anew=1)
@@ -49,7 +49,7 @@ class Told:
 def told(monkeypatch):
     made = Told()
     trees = itertools.count()
-    monkeypatch.setattr(dag_checks, "check", made.check)
+    monkeypatch.setattr(dag_imports, "find_out", made.find_out)
     monkeypatch.setattr(git, "uncommitted", lambda *_: made.uncommitted)
 
     def resolve(runner, checkout, ref, folder):
@@ -157,13 +157,17 @@ def test_a_known_version_is_not_checked_and_no_spec_is_read(told, command, envir
 
 def test_what_decides_about_a_result_is_part_of_what_is_known(told, command, environments):
     told.tree = "c" * 40
+    path = environments / "boxes.toml"
     command("dags-check")
     command("dags-check", "--env=sandbox")
     assert told.times == 2
-    path = environments / "boxes.toml"
-    path.write_text(path.read_text() + "# a comment")
+    path.write_text(path.read_text() + "# A comment says nothing.\n")
+    command("dags-check")
+    assert told.times == 2
+    path.write_text(path.read_text().replace("analytics", "renamed"))
     command("dags-check")
     assert told.times == 3
+    assert "renamed" in told.asked["declared"]
     told.tree = "d" * 40
     command("dags-check")
     assert told.times == 4
@@ -199,9 +203,9 @@ def test_where_nothing_is_declared_there_is_nobody_to_check_for(command, environ
     ],
 )
 def test_what_stops_a_check_has_its_exit_code(told, command, monkeypatch, raised, code):
-    def check(*_, **__):
+    def find_out(*_, **__):
         raise raised
 
-    monkeypatch.setattr(dag_checks, "check", check)
+    monkeypatch.setattr(dag_imports, "find_out", find_out)
     assert command("dags-check")[0] == code
     assert checking.TASK == "dags-check"

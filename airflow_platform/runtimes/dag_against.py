@@ -1,0 +1,83 @@
+"""What a DAG version is held against: tenants, their values, limits; from specs, or as it was kept.
+
+Loading specs takes a quarter of the time of a check in which one file has changed, and they change seldom.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_platform.rules.limits import Limits
+from airflow_platform.rules.subject import DEFAULT_POOL, Tenant
+
+if TYPE_CHECKING:
+    from airflow_platform.config import dag_rules, specs
+
+
+@dataclass(frozen=True)
+class Against:
+    """All that decides about findings, besides the DAGs."""
+
+    tenants: tuple[Tenant, ...]
+    """Those that are considered."""
+    declared: tuple[str, ...]
+    """Names of all tenants, also of environments that are not considered."""
+    smoke: tuple[str, ...]
+    """Ids of the DAGs that tenant-up runs last."""
+    limits: Limits
+    variables: Mapping[str, str]
+    """What files find while they are imported."""
+    connections: Mapping[str, Mapping[str, Any]]
+    """What files find while they are imported."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As a cache keeps it, and a digest is made of it."""
+        tenants = [
+            [each.environment, each.name, sorted(each.connections), sorted(each.pools)]
+            for each in self.tenants
+        ]
+        return {**dataclasses.asdict(self), "tenants": tenants}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Against:
+        """What `to_json` made."""
+        tenants = tuple(
+            Tenant(environment, name, frozenset(connections), frozenset(pools))
+            for environment, name, connections, pools in found["tenants"]
+        )
+        return cls(
+            tenants=tenants,
+            declared=tuple(found["declared"]),
+            smoke=tuple(found["smoke"]),
+            limits=Limits(**found["limits"]),
+            variables=found["variables"],
+            connections=found["connections"],
+        )
+
+
+def of(environments: Sequence[specs.Environment], rules: dag_rules.Rules, declared: Iterable[str]) -> Against:
+    """What the tenants of these environments are, and the rules of the project."""
+    from airflow_platform.config import specs  # noqa: PLC0415 - what was kept needs no specs.
+    from airflow_platform.manifests import dag_values  # noqa: PLC0415
+
+    tenants = (
+        Tenant(
+            environment.name,
+            each.name,
+            frozenset({specs.SNOWFLAKE_CONNECTION, *(connection.id for connection in each.connections)}),
+            frozenset({DEFAULT_POOL, *(pool.name for pool in each.pools)}),
+        )
+        for environment in environments
+        for each in environment.tenants
+    )
+    return Against(
+        tenants=tuple(tenants),
+        declared=tuple(sorted(set(declared))),
+        smoke=tuple(sorted({each.dags.smoke for each in environments})),
+        limits=Limits(**rules.model_dump()),
+        variables=dag_values.variables(environments),
+        connections=dag_values.connections(environments),
+    )
