@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from airflow_platform.errors import ExitCode
+from airflow_platform.rules import catalogue
 from airflow_platform.tasks import collection
 
 ROOT = Path(__file__).parents[1]
@@ -108,3 +109,9 @@ def test_locks_have_hashes_and_no_addresses(path: Path) -> None:
     assert text.count("--hash=sha256:") >= len(pinned)
     assert "://" not in text
     assert "--index" not in text
+
+
+def test_every_rule_of_the_check_is_explained() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| (error|warning) \| \S.* \| \S.* \|$", page, re.MULTILINE)
+    assert rows == [(rule.name, rule.severity) for rule in catalogue.RULES]

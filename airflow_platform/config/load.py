@@ -25,6 +25,19 @@ def names(directory: Path | None = None) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (directory or paths.environments()).glob("*.toml")))
 
 
+def require(name: str, directory: Path | None = None) -> Path:
+    """The file of an environment, which may say anything.
+
+    Raises:
+        UsageError: There is none of that name; names the nearest one and all.
+    """
+    place = directory or paths.environments()
+    known = names(place)
+    if name not in known:
+        raise errors.UsageError(f"There is no environment {name!r}.", hint=_instead(name, known, str(place)))
+    return place / f"{name}.toml"
+
+
 def environment(name: str, directory: Path | None = None) -> specs.Environment:
     """Load an environment.
 
@@ -34,11 +47,7 @@ def environment(name: str, directory: Path | None = None) -> specs.Environment:
     """
     from airflow_platform.config import specs  # noqa: PLC0415 - pydantic takes 40 ms to import.
 
-    place = directory or paths.environments()
-    known = names(place)
-    if name not in known:
-        raise errors.UsageError(f"There is no environment {name!r}.", hint=_instead(name, known, str(place)))
-    path = place / f"{name}.toml"
+    path = require(name, directory)
     data = _read(path)
     if "name" in data:
         raise _faulty(

@@ -44,6 +44,11 @@ def cache() -> Path:
     return platformdirs.user_cache_path(_NAME)
 
 
+def dag_checks() -> Path:
+    """What checks of DAGs keep and make, in the cache; may not exist yet."""
+    return cache() / "dag-checks"
+
+
 def environments() -> Path:
     """The directory of the environment files."""
     override = os.environ.get("AIRFLOW_PLATFORM_ENVIRONMENTS")

@@ -7,14 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow_platform import secrets
 from airflow_platform.config import specs
-from airflow_platform.manifests import objects
 
 HIDDEN = "***"
 """What stands for a secret variable."""
-
-_NOWHERE = objects.LocalSnowflake("127.0.0.1", 443, secrets.Secret(HIDDEN))
 
 
 def environment(home: Path, programs: Path) -> dict[str, str]:
@@ -55,18 +51,34 @@ def connections(environments: Iterable[specs.Environment]) -> dict[str, Mapping[
     """The connections while importing, without secrets; of an id that several tenants have, the first."""
     found: dict[str, Mapping[str, Any]] = {}
     for tenant in _tenants(environments):
-        for each in objects.connections(tenant, lambda reference: secrets.Secret(HIDDEN), _NOWHERE):
-            plain = {key: value for key, value in each.extra.items() if not isinstance(value, secrets.Secret)}
+        found.setdefault(specs.SNOWFLAKE_CONNECTION, _snowflake(tenant.snowflake))
+        for each in tenant.connections:
             told = {
                 "conn_type": each.type,
                 "host": each.host,
                 "port": each.port,
                 "login": each.login,
-                "schema": each.schema,
-                "extra": json.dumps(plain) if plain else None,
+                "schema": each.database_schema,
+                "extra": json.dumps(each.extra) if each.extra else None,
             }
             found.setdefault(each.id, told)
     return found
+
+
+def _snowflake(spec: specs.Snowflake) -> Mapping[str, Any]:
+    """As a file may see it that must not ask: what it is for, and no address that depends on where it runs."""
+    extra = {
+        "account": spec.account,
+        "database": spec.database,
+        "warehouse": spec.warehouse,
+        "role": spec.role,
+    }
+    return {
+        "conn_type": "snowflake",
+        "login": spec.user,
+        "schema": spec.default_schema,
+        "extra": json.dumps(extra),
+    }
 
 
 def _tenants(environments: Iterable[specs.Environment]) -> Iterable[specs.Tenant]:

@@ -114,9 +114,10 @@ def start(
     """Fork a child that does `work` and answers with what it returns."""
     answer, answering = os.pipe()
     trace, tracing = os.pipe()
+    limits = {"worker": os.getpid(), "memory": memory, "seconds": seconds, "user": slot.user}
     pid = os.fork()
     if pid == 0:
-        _be_child(work, slot, answering, tracing, seconds=seconds, memory=memory)
+        _be_child(work, slot, answering, tracing, limits)
     os.close(answering)
     os.close(tracing)
     deadline = time.monotonic() + seconds + PATIENCE
@@ -124,21 +125,15 @@ def start(
 
 
 def _be_child(
-    work: Callable[[], Mapping[str, Any]],
-    slot: Slot,
-    answering: int,
-    tracing: int,
-    *,
-    seconds: float,
-    memory: int,
+    work: Callable[[], Mapping[str, Any]], slot: Slot, answering: int, tracing: int, limits: dict[str, Any]
 ) -> None:
     """Confine this process, work, answer, end. Never returns."""
     leave = os._exit  # Before a DAG file could put something else in its place.
     try:
         _detach(slot, {answering, tracing})
         faulthandler.enable(tracing, all_threads=False)
-        faulthandler.dump_traceback_later(seconds, file=tracing, exit=True)
-        confinement.confine(memory=memory, seconds=seconds, user=slot.user)
+        faulthandler.dump_traceback_later(limits["seconds"], file=tracing, exit=True)
+        confinement.confine(**limits)
         message = protocol.encode(work())
         faulthandler.cancel_dump_traceback_later()
         while message:

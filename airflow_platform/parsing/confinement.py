@@ -68,15 +68,18 @@ _CALLS = {"x86_64": _X86_64, "aarch64": _AARCH64}
 """Numbers of system calls, from the kernel's tables; the second list is in the order of the first."""
 
 
-def confine(*, memory: int, seconds: float, user: int | None) -> bool:
+def confine(*, worker: int, memory: int, seconds: float, user: int | None) -> bool:
     """Confine this process from now on, for good; whether the kernel could refuse it programs and sockets.
 
     Args:
+        worker: The process whose end is to be ours, as it was called before the fork: it may have ended since.
         memory: MiB that it may take besides what it has.
         seconds: Of processor time.
         user: The user and group id that it has from now on; None to stay who we are.
+
+    Raises:
+        ProcessLookupError: The worker has ended.
     """
-    worker = os.getppid()
     _limit(memory, seconds, own_user=user is not None)
     if user is not None:
         os.setgroups([])

@@ -81,14 +81,15 @@ class Places:
 def of_dag(dag: Any, places: Places, file: str) -> dict[str, Any]:
     """What is asked of a DAG."""
     where = places.of(dag, (file, 1))
+    timetable = coerce_to_core_timetable(dag.timetable)
     return {
         "id": str(dag.dag_id),
         "file": where[0],
         "line": where[1],
         "tags": sorted(map(str, dag.tags or ())),
         "catchup": bool(dag.catchup),
-        "schedule": _summary(dag.timetable),
-        "interval": _interval(dag.timetable),
+        "schedule": _summary(timetable),
+        "interval": _interval(timetable),
         "tasks": [_of_task(task, places.of(task, where)) for task in dag.tasks],
     }
 
@@ -135,17 +136,15 @@ def _summary(timetable: Any) -> str:
     """The schedule in Airflow's words; "" for a DAG that is only run by hand."""
     if type(timetable).__name__ == "NullTimetable":
         return ""
-    core = coerce_to_core_timetable(timetable)
-    return str(getattr(core, "summary", "") or type(timetable).__name__)
+    return str(getattr(timetable, "summary", "") or type(timetable).__name__)
 
 
 def _interval(timetable: Any) -> float | None:
     """Seconds of the shortest time between two runs, of the next few; None where no clock decides."""
-    core = coerce_to_core_timetable(timetable)
     restriction = TimeRestriction(earliest=coerce_datetime(FROM), latest=None, catchup=True)
     last, runs = None, []
     for _ in range(LOOKED_AT):
-        info = core.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
+        info = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
         if info is None or info.run_after is None:
             break
         runs.append(info.run_after)

@@ -17,6 +17,7 @@ from airflow.dag_processing import processor
 from airflow.dag_processing.dagbag import BundleDagBag
 from airflow.dag_processing.importers import get_importer_registry
 from airflow.sdk import DAG, task
+from airflow.utils.file import get_unique_dag_module_name
 
 from airflow_platform.parsing import facts, lookups
 from airflow_platform.parsing.protocol import File, Order
@@ -68,6 +69,7 @@ def rehearse() -> None:
     bag.bag_dag(dag)
     processor._serialize_dags(bag, structlog.get_logger())  # noqa: SLF001 - dag-processor's own way.
     facts.of_dag(dag, facts.Places(Watch(Path("/dev/null"))), "rehearsal")
+    get_unique_dag_module_name("/dev/null")
 
 
 def import_file(file: File, order: Order) -> dict[str, Any]:

@@ -26,6 +26,14 @@ def take(directory: Path) -> int | None:
     return held
 
 
+def is_free(directory: Path) -> bool:
+    """Whether no worker lives there: the kernel frees the lock with the process that held it."""
+    held = take(directory)
+    if held is not None:
+        os.close(held)
+    return held is not None
+
+
 def listen(directory: Path) -> socket.socket:
     """Listen there, in place of a worker that was killed. Only the holder of the lock may."""
     draft = f".{protocol.SOCKET}.new"

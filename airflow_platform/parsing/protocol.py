@@ -3,8 +3,8 @@
 | the client asks | the worker answers |
 | --- | --- |
 | `{"ask": "files", "root": DIRECTORY}` | `{"files": [...]}`: those that Airflow would import |
-| `{"ask": "import", …}`, see `Order` | `{"file": PATH, "facts": {…}}` for each as it is done, then `{"done": n}` |
-| `{"ask": "end"}` | nothing: the worker ends |
+| `{"ask": "import", …}`, see `Order` | for each file `{"begun": PATH}`, and `{"file": PATH, "facts": {…}}` when it is done; then `{"done": n}` |
+| `{"ask": "end"}` | nothing: the worker ends as soon as nobody else asks anything |
 
 An `{"error": TEXT}` is the worker's own failure, never that of a DAG file.
 """

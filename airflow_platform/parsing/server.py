@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import os
 import selectors
 import socket
 import time
@@ -48,6 +47,7 @@ class _Client:
     waiting: collections.deque[protocol.File] = field(default_factory=collections.deque)
     running: list[children.Child] = field(default_factory=list)
     done: int = 0
+    wants_end: bool = False
 
 
 class Server:
@@ -99,10 +99,10 @@ class Server:
             self._forget(client)
 
     def _is_over(self) -> bool:
+        if any(not each.wants_end for each in self._clients):
+            return False
         if self._asked_to_end:
             return True
-        if self._clients:
-            return False
         quiet = time.monotonic() - self._quiet_since
         return quiet > (self._idle if self._had_clients else _FIRST_CLIENT) or not self._wanted()
 
@@ -147,7 +147,7 @@ class Server:
             message = protocol.decode(asked)
             ask = message.get("ask")
             if ask == "end":
-                self._asked_to_end = True
+                self._asked_to_end = client.wants_end = True
             elif ask == "files":
                 self._tell(client, {"files": self._airflow.files(str(message["root"]))})
             elif ask == "import":
@@ -181,6 +181,7 @@ class Server:
     def _start(self, client: _Client, file: protocol.File, slot: children.Slot) -> None:
         order = client.order
         assert order is not None
+        self._tell(client, {"begun": file.path})
         child = children.start(
             file.path,
             lambda: self._airflow.import_file(file, order),
@@ -235,10 +236,3 @@ class Server:
         if client in self._clients:
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.told else 0)
             self._selector.modify(client.line, events, lambda happened: self._hear(client, happened))
-
-
-def processors() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     except Exception:  # noqa: BLE001 - its log is read by whoever started it.
         traceback.print_exc()
         return 1
-    return 0
+    os._exit(0)  # Without taking Airflow apart, which takes a tenth of a second.
 
 
 def _airflow() -> Any:

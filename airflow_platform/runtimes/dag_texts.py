@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -62,7 +63,7 @@ class Texts:
         waiting = [path]
         while waiting:
             file = waiting.pop()
-            more = source.needs(file, self.sources.get(file, _NOTHING), self.paths) - found
+            more = source.needs(file, self.sources.get(file, _NOTHING), self.paths, self._folders) - found
             found |= more
             waiting += more
         return tuple(sorted(found - {path}))
@@ -78,9 +79,7 @@ class Texts:
         return tuple(sorted(name for name in names if not source.is_here(name, self.paths, self._folders)))
 
 
-def read(
-    tree: str, entries: Mapping[str, git_trees.Entry], root: Path, kept: results.Results, code: str
-) -> Texts:
+def read(tree: str, entries: Mapping[str, git_trees.Entry], root: Path, kept: results.Results) -> Texts:
     """The texts of the files below a folder; what one says is kept by its content alone.
 
     Args:
@@ -88,8 +87,8 @@ def read(
         entries: Its files and folders.
         root: Where they are on disk.
         kept: What is known of texts.
-        code: Changes with what reads them.
     """
+    code = hashlib.sha256(Path(source.__file__).read_bytes()).hexdigest()
 
     def said(path: str, digest: str) -> source.Source:
         key = results.key(digest, code)

@@ -18,7 +18,7 @@ from airflow_platform.reporting import document, output, summary, tables
 from airflow_platform.runtimes import choosing as runtimes
 from airflow_platform.runtimes import runtime as contract
 from airflow_platform.tasks import running
-from airflow_platform.tools import cache
+from airflow_platform.tools import cache, parsing_worker
 from airflow_platform.tools import logs as log_files
 
 _LOOK_AGAIN = 0.3
@@ -196,6 +196,8 @@ def leaving(call: running.Call, confirmed: Sequence[str]) -> tuple[specs.Tenant,
 
 def prune_cache(*, as_json: bool) -> int:
     """Delete what the cache holds; the next tenant-up installs it again."""
+    # A worker that waits for the next check runs from the cache, and nobody would miss it.
+    parsing_worker.end_all(paths.dag_checks() / "workers")
     pruned = cache.prune(paths.cache())
     rows = [(str(paths.cache()), ", ".join(pruned.names) or "nothing", f"{pruned.freed / 1024**3:.1f} GB")]
     return _answer_table("cache-prune", None, ("cache", "deleted", "freed"), rows, as_json=as_json)

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_platform import errors, programs
-from airflow_platform.config import load, paths, specs
+from airflow_platform.config import load, paths
 from airflow_platform.engine import signals
-from airflow_platform.engine.report import Report
-from airflow_platform.reporting import choosing as reporters
-from airflow_platform.reporting import document, finding_formats, output
 from airflow_platform.reporting import findings as shown
-from airflow_platform.runtimes import dag_checks
+from airflow_platform.reporting import output
+from airflow_platform.rules.findings import FOLDER, Checked
+from airflow_platform.runtimes import dag_recall
 from airflow_platform.tools import files, git
 
 TASK = "dags-check"
@@ -38,55 +37,69 @@ def check(call: Call) -> int:
     """Check, tell, write; the exit code."""
     began = time.monotonic()
     runner = programs.Programs(marker={"AIRFLOW_PLATFORM_RUN": f"{TASK}-{os.getpid()}"})
-    declared = [load.environment(name) for name in load.names()]
-    considered = _considered(declared, call.environments)
-    reporter = reporters.choose(sys.stderr, os.environ, json=call.json)
+    _require_known(call.environments)
     with signals.handled(runner.interruption):
         commit = _commit(runner, call.ref)
-        uncommitted = git.uncommitted(runner, paths.CHECKOUT, dag_checks.FOLDER)
-        checked = dag_checks.check(
-            commit,
-            considered,
-            runner=runner,
-            progress=reporter.note,
-            rules=load.dag_project().rules,
-            declared=[tenant.name for each in declared for tenant in each.tenants],
-        )
+        uncommitted = git.uncommitted(runner, paths.CHECKOUT, FOLDER)
+        key = dag_recall.key(commit.tree, call.environments)
+        checked = dag_recall.find(key, commit.sha)
+        if checked is None:
+            checked = _anew(call, commit, runner)
+            dag_recall.keep(key, checked)
     code = errors.ExitCode.FAILED if checked.count("error") else errors.ExitCode.DONE
     _write(call, checked)
     if call.json:
-        data = {**checked.to_json(), "uncommitted": list(uncommitted)}
-        document.write(Report(TASK, None, "findings" if code else "passed", int(code), data=data))
+        _tell(checked, uncommitted, int(code))
     else:
         output.answer(shown.text(checked.findings))
         output.answer(_summary(checked, len(uncommitted), time.monotonic() - began))
     return int(code)
 
 
-def _considered(declared: Sequence[specs.Environment], names: Sequence[str]) -> list[specs.Environment]:
-    """The environments of these names, or all.
+def _anew(call: Call, commit: git.Commit, runner: programs.Programs) -> Checked:
+    """Check what is not known."""
+    from airflow_platform.reporting import choosing as reporters
+    from airflow_platform.runtimes import dag_checks
+
+    declared = load.all_environments()
+    return dag_checks.check(
+        commit,
+        [each for each in declared if not call.environments or each.name in call.environments],
+        runner=runner,
+        progress=reporters.choose(sys.stderr, os.environ, json=call.json).note,
+        rules=load.dag_project().rules,
+        declared=[tenant.name for each in declared for tenant in each.tenants],
+    )
+
+
+def _require_known(names: Sequence[str]) -> None:
+    """Refuse to check for nobody.
 
     Raises:
-        UsageError: There is none of a name, or none at all.
+        UsageError: There is no environment of a name, or none at all.
     """
-    chosen = [load.environment(name) for name in names] if names else list(declared)
-    if not chosen:
+    if not load.names():
         raise errors.UsageError(
             f"No environment is declared in {paths.environments()}.",
             hint="A DAG is checked for tenants: declare one.",
         )
-    return chosen
+    for name in names:
+        load.require(name)
 
 
 def _commit(runner: programs.Programs, ref: str) -> git.Commit:
     try:
-        return git.resolve(runner, paths.CHECKOUT, ref, dag_checks.FOLDER)
+        return git.resolve(runner, paths.CHECKOUT, ref, FOLDER)
     except git.NoCommit as error:
         raise errors.UsageError(error.message, hint=error.hint) from error
 
 
-def _write(call: Call, checked: dag_checks.Checked) -> None:
-    places = [f"{dag_checks.FOLDER}/{each.path}" for each in checked.files]
+def _write(call: Call, checked: Checked) -> None:
+    if not (call.junit or call.code_quality):
+        return
+    from airflow_platform.reporting import finding_formats
+
+    places = [f"{FOLDER}/{each.path}" for each in checked.files]
     if call.junit:
         _put(call.junit, finding_formats.junit(checked.findings, places))
     if call.code_quality:
@@ -94,10 +107,21 @@ def _write(call: Call, checked: dag_checks.Checked) -> None:
 
 
 def _put(place: str, text: str) -> None:
-    files.write(Path(place).absolute(), text, mode=0o644)
+    path = Path(place).absolute()
+    with files.state_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, text, mode=0o644)
 
 
-def _summary(checked: dag_checks.Checked, uncommitted: int, seconds: float) -> str:
+def _tell(checked: Checked, uncommitted: Sequence[str], code: int) -> None:
+    from airflow_platform.engine.report import Report
+    from airflow_platform.reporting import document
+
+    data = {**checked.to_json(), "uncommitted": list(uncommitted)}
+    document.write(Report(TASK, None, "findings" if code else "passed", code, data=data))
+
+
+def _summary(checked: Checked, uncommitted: int, seconds: float) -> str:
     dags = len(checked.ids)
     figures = (
         f"{_count(checked.count('error'), 'error')}, {_count(checked.count('warning'), 'warning')}: "
@@ -105,9 +129,7 @@ def _summary(checked: dag_checks.Checked, uncommitted: int, seconds: float) -> s
     )
     lines = [f"{TASK} {checked.commit[:12]} (version {checked.tree[:12]}): {figures}\n"]
     if uncommitted:
-        lines.append(
-            f"{_count(uncommitted, 'file')} under {dag_checks.FOLDER}/ not committed, so not checked.\n"
-        )
+        lines.append(f"{_count(uncommitted, 'file')} under {FOLDER}/ not committed, so not checked.\n")
     return "".join(lines)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from airflow_platform import errors
 from airflow_platform.tools import processes
 
-PRUNED = ("airflow-packages", "snowflake-packages", "downloads", "checks", "images", "debian")
+PRUNED = ("airflow-packages", "snowflake-packages", "downloads", "checks", "images", "debian", "dag-checks")
 """What lies in the cache besides the doors' own uv, which the very command that prunes may need."""
 
 _SHOWN = 3

@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,20 @@ START_TIMEOUT = 120.0
 SILENCE = 60.0
 """Seconds beyond the limit of one import after which a worker that says nothing is given up."""
 
+_ATTEMPTS = 3
+"""How often a worker is started that dies before it has begun anything: whoever is killed leaves a socket
+open for as long as a child of it lives, and one attempt may meet that."""
+
 _LOOK_EVERY = 0.01
 _TAIL_LINES = 12
 _CHUNK = 1024**2
-_START = "import sys; sys.path.insert(0, {home!r}); from airflow_platform.parsing import worker; sys.exit(worker.main(sys.argv[1:]))"
+_START = """
+import sys
+sys.path.insert(0, {home!r})
+from airflow_platform.parsing import worker
+raise SystemExit(worker.main(sys.argv[1:]))
+"""
+"""What Airflow's Python executes; that folder is off its path again before the first DAG file is imported."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +94,10 @@ class Worker:
         while (line := _connected(self._at.directory)) is None:
             if started is None:
                 started = self._start()
-            elif _has_ended(started):
-                # Another's worker may have been there first; if that one has gone as well, start again.
+            elif (code := _exit_code(started)) is not None:
+                if code:
+                    raise self._error(errors.ProgramError, code, f"exited {code}")
+                # Another's worker was there first; if that one has gone as well, start again.
                 started = None
             if time.monotonic() > deadline:
                 raise self._error(WorkerDied, 124, f"did not listen within {START_TIMEOUT:g} s")
@@ -100,12 +112,12 @@ class Worker:
 
     def files(self, root: Path) -> tuple[str, ...]:
         """The files below a folder that Airflow would import."""
-        for attempt in (1, 2):
+        for attempt in range(_ATTEMPTS):
             try:
                 self._say({"ask": "files", "root": str(root)})
                 return tuple(self._hear(START_TIMEOUT)["files"])
             except WorkerDied:
-                self._restart(last=attempt == 2)
+                self._restart(last=attempt == _ATTEMPTS - 1)
         raise AssertionError("one of the attempts has returned or raised")
 
     def facts(self, order: protocol.Order) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -115,40 +127,42 @@ class Worker:
         files that were not told are then imported one at a time.
         """
         left = {each.path: each for each in order.files}
-        alone = order.jobs
+        alone, vain = order.jobs, 0
         while left:
+            begun: set[str] = set()
+            wanted = dataclasses.replace(order, files=tuple(left.values()), jobs=alone)
             try:
-                for path, found in self._ask(
-                    dataclasses.replace(order, files=tuple(left.values()), jobs=alone)
-                ):
-                    if left.pop(path, None) is not None:
-                        yield path, found
-                if left:
-                    raise self._error(WorkerDied, 1, "left files out")
+                for path, found in self._ask(wanted, begun):
+                    left.pop(path)
+                    yield path, found
             except WorkerDied:
+                suspects = begun & left.keys()
+                # A worker that dies before it has begun anything was killed by somebody else, or was dying.
+                vain = 0 if suspects else vain + 1
                 if alone == 1:
-                    culprit = next(iter(left))
-                    left.pop(culprit)
-                    yield culprit, {"ended": "the process that imports ended with it"}
+                    for path in suspects:
+                        left.pop(path)
+                        yield path, {"ended": "the process that imports ended with it"}
                 alone = 1
-                self._restart(last=False)
+                self._restart(last=vain == _ATTEMPTS)
 
-    def end(self) -> None:
-        """Have the worker end."""
-        with contextlib.suppress(WorkerDied):
-            self._say({"ask": "end"})
-            self._hear(START_TIMEOUT)
-
-    def _ask(self, order: protocol.Order) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def _ask(self, order: protocol.Order, begun: set[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Facts as they come; `begun` gets the files whose import has begun."""
+        wanted = {each.path for each in order.files}
         self._say(order.to_json())
         while "done" not in (message := self._hear(order.seconds + SILENCE)):
-            if isinstance(message.get("facts"), dict):
-                yield str(message["file"]), message["facts"]
+            path, found = message.get("file"), message.get("facts")
+            begun.add(message.get("begun", ""))
+            if path in wanted and isinstance(found, dict):
+                wanted.discard(path)
+                yield path, found
+        if wanted:
+            raise self._error(WorkerDied, 1, "left files out")
 
     def _restart(self, *, last: bool) -> None:
         self.close()
         if last:
-            raise self._error(WorkerDied, 1, "ended twice")
+            raise self._error(WorkerDied, 1, "ends again and again")
         self.start()
 
     def _say(self, message: Mapping[str, Any]) -> None:
@@ -238,11 +252,8 @@ def end_all(workers: Path, *, timeout: float = 10.0) -> None:
             line.sendall(protocol.encode({"ask": "end"}))
             while line.recv(_CHUNK):
                 continue
-
-
-def default_users(scratch: Sequence[Path], user_of: Any) -> tuple[int | None, ...]:
-    """The user id for each scratch directory, as `users.of_tenant` derives it."""
-    return tuple(user_of(each) for each in scratch)
+        while not place.is_free(directory) and time.monotonic() < deadline:
+            time.sleep(_LOOK_EVERY)
 
 
 def _connected(directory: Path) -> socket.socket | None:
@@ -256,8 +267,7 @@ def _connected(directory: Path) -> socket.socket | None:
     return line
 
 
-def _has_ended(pid: int) -> bool:
-    """Whether a worker that we started has ended; reaps it."""
-    with contextlib.suppress(ChildProcessError):
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    return True
+def _exit_code(pid: int) -> int | None:
+    """The exit code of a worker that we started, which is reaped; None while it runs."""
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None

@@ -11,7 +11,7 @@ from airflow.sdk import dag
 @dag(
     schedule=None,
     is_paused_upon_creation=False,
-    tags=["test"],
+    tags=["test", "tenant:all"],
     default_args={"retries": 0, "execution_timeout": datetime.timedelta(seconds=60)},
 )
 def asks_the_impossible():

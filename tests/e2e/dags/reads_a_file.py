@@ -7,7 +7,7 @@ from pathlib import Path
 from airflow.sdk import dag, get_current_context, task
 
 
-@dag(schedule=None, is_paused_upon_creation=False, tags=["test"])
+@dag(schedule=None, is_paused_upon_creation=False, tags=["test", "tenant:all"])
 def reads_a_file():
     @task
     def read() -> int:

@@ -13,6 +13,7 @@ from airflow.sdk import dag, get_current_context, task
     schedule="* * * * *",
     start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
     catchup=False,
+    tags=["tenant:all"],
 )
 def fails() -> None:
     """Look for files, do not find them, and do not go on."""

@@ -9,7 +9,12 @@ from airflow.sdk import Variable, dag, task
 from helping import double
 
 
-@dag(dag_id="many_ways", schedule=None, start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
+@dag(
+    dag_id="many_ways",
+    schedule=None,
+    start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    tags=["tenant:all"],
+)
 def many_ways() -> None:
     """Wait in the triggerer, then work on two numbers."""
 

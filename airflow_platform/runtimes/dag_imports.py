@@ -1,0 +1,158 @@
+"""Finding out what the DAG files of a version are, each by an import of its own, and applying the rules.
+
+What an import found is kept by the content of the file and of all that it needs: a change costs what it touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_platform import programs
+from airflow_platform.config import dag_rules, paths, specs
+from airflow_platform.parsing import protocol
+from airflow_platform.rules import catalogue, facts, subject
+from airflow_platform.rules.findings import FOLDER, Checked, Finding, ParsedDag, ParsedFile
+from airflow_platform.runtimes import dag_recall, dag_texts, dag_workers
+from airflow_platform.tools import git, git_trees, parsing_worker, results
+
+
+@dataclass(frozen=True)
+class Against:
+    """What a version is held against."""
+
+    environments: Sequence[specs.Environment]
+    """At least one."""
+    rules: dag_rules.Rules
+    declared: frozenset[str]
+    """Names of all tenants, also of environments that are not considered."""
+
+    def identity(self) -> list[object]:
+        """Changes with any of them."""
+        told = [each.model_dump_json() for each in self.environments]
+        return [told, self.rules.model_dump_json(), sorted(self.declared)]
+
+
+def find_out(
+    commit: git.Commit,
+    against: Against,
+    *,
+    checkout: Path,
+    runner: programs.Programs,
+    progress: Callable[[str], None],
+) -> Checked:
+    """Import what is not known, and apply the rules."""
+    place = dag_workers.place(against.environments[0], runner, progress)
+    worker = parsing_worker.Worker(place, runner)
+    kept = dag_recall.kept()
+    try:
+        worker.start()  # A cold one imports Airflow while Git works.
+        entries = git_trees.entries(runner, checkout, commit.tree)
+        trees = paths.dag_checks() / "trees"
+        with git_trees.on_disk(runner, checkout, commit.tree, trees, FOLDER) as root:
+            texts = dag_texts.read(commit.tree, entries, root, kept)
+            imports = _Imports(against, texts, kept, worker, str(place.python))
+            found, anew = imports.of(root, progress)
+    finally:
+        worker.close()
+    files = tuple(subject.File(each, _needs(each, texts)) for each in found)
+    findings = _judged(against, texts, files)
+    return Checked(commit.sha, commit.tree, tuple(map(_parsed, files)), findings, anew)
+
+
+class _Imports:
+    """The imports of one version's files: known, or made."""
+
+    def __init__(
+        self,
+        against: Against,
+        texts: dag_texts.Texts,
+        kept: results.Results,
+        worker: parsing_worker.Worker,
+        packages: str,
+    ) -> None:
+        self._texts = texts
+        self._kept = kept
+        self._worker = worker
+        self._variables, self._connections = dag_workers.values(against.environments)
+        self._rules = rules = against.rules
+        self._surroundings = results.key(
+            packages,
+            parsing_worker.code_digest(),
+            [self._variables, self._connections],
+            [rules.import_deadline, rules.import_memory],
+        )
+
+    def of(self, root: Path, progress: Callable[[str], None]) -> tuple[list[facts.Imported], int]:
+        """The facts of all DAG files, and how many had to be imported for that."""
+        # A link to a folder is followed by Airflow, and its files are those of the folder itself.
+        files = [path for path in self._worker.files(root) if path in self._texts.paths]
+        found = {path: known for path in files if (known := self._known(path)) is not None}
+        unknown = [path for path in files if path not in found]
+        if unknown:
+            progress(f"importing {len(unknown)} of {len(files)} files")
+            for path, told in self._worker.facts(self._order(root, unknown)):
+                found[path] = self._understood(path, told)
+                self._keep(found[path], told)
+        return [found[path] for path in files], len(unknown)
+
+    def _order(self, root: Path, unknown: Sequence[str]) -> protocol.Order:
+        return protocol.Order(
+            root=str(root),
+            files=tuple(protocol.File(path, self._texts.modules(path)) for path in unknown),
+            warm=tuple(sorted({name for path in unknown for name in self._texts.airflow_modules(path)})),
+            variables=self._variables,
+            connections=self._connections,
+            seconds=float(self._rules.import_deadline),
+            memory=self._rules.import_memory,
+        )
+
+    def _key(self, path: str) -> str:
+        return results.key(self._texts.identity(path), self._surroundings)
+
+    def _known(self, path: str) -> facts.Imported | None:
+        """What is kept of a file, if all that it read is as it was."""
+        known = self._kept.get("files", self._key(path))
+        if known is None or known["seen"] != self._texts.seen(known["seen"]):
+            return None
+        return self._understood(path, known["told"])
+
+    def _keep(self, imported: facts.Imported, told: Mapping[str, Any]) -> None:
+        if not imported.ended:
+            seen = self._texts.seen([*imported.reads, *(f"?{path}" for path in imported.asks)])
+            self._kept.put("files", self._key(imported.path), {"told": told, "seen": seen})
+
+    def _understood(self, path: str, told: Mapping[str, Any]) -> facts.Imported:
+        try:
+            return facts.placed(facts.Imported.from_json(path, told), self._texts.paths)
+        except (facts.NoFacts, KeyError, TypeError):
+            what = "what it told is no description of DAGs"
+            return facts.Imported(path, ended=what, ended_at=facts.Place(path, 1))
+
+
+def _judged(against: Against, texts: dag_texts.Texts, files: tuple[subject.File, ...]) -> tuple[Finding, ...]:
+    environments = against.environments
+    return catalogue.findings(
+        subject.Subject(
+            files=files,
+            sources=texts.sources,
+            tenants=tuple(tenant for each in environments for tenant in subject.tenants_of(each)),
+            declared=against.declared,
+            rules=against.rules,
+            smoke=frozenset(each.dags.smoke for each in environments),
+        )
+    )
+
+
+def _needs(imported: facts.Imported, texts: dag_texts.Texts) -> tuple[str, ...]:
+    read = {path for path in imported.reads if path in texts.paths}
+    return tuple(sorted({*texts.needs(imported.path), *read} - {imported.path}))
+
+
+def _parsed(file: subject.File) -> ParsedFile:
+    dags = tuple(
+        ParsedDag(dag.id, dag.at.line, dag.tags, ", ".join(dag.owners)) for dag in file.imported.dags
+    )
+    return ParsedFile(file.path, dags, file.needs)

@@ -1,0 +1,16 @@
+"""The mark of tests that import DAG files with the real Airflow."""
+
+import os
+
+import pytest
+
+VARIABLE = "AIRFLOW_PLATFORM_TEST_AIRFLOW"
+
+real = [
+    pytest.mark.sandbox,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(
+        not os.environ.get(VARIABLE, ""),
+        reason=f"{VARIABLE} names no virtual environment made from images/airflow/requirements.lock",
+    ),
+]

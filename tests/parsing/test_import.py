@@ -1,0 +1,276 @@
+"""What is found by importing with the real Airflow: the same errors, work at import, what files need."""
+
+import json
+import subprocess
+
+import pytest
+
+from airflow_platform import programs
+from airflow_platform.testing import specs as made
+from tests.parsing.conftest import PACKAGES, SANDBOX, dag, found
+from tests.parsing.real import real
+
+pytestmark = real
+
+BAG = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag(sys.argv[1], bundle_path=__import__("pathlib").Path(sys.argv[1]))
+print(json.dumps([sorted(bag.import_errors), sorted(bag.dags)]))
+"""
+
+CYCLE = """
+import datetime
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
+with DAG("cycle", schedule=None):
+    one, two = EmptyOperator(task_id="one"), EmptyOperator(task_id="two")
+    one >> two >> one
+"""
+
+WRONG_ARGUMENT = """
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG
+with DAG("wrong", schedule=None):
+    BashOperator(
+        task_id="one", bash_command="true", nonsense=1
+    )
+"""
+
+
+def test_what_fails_in_airflow_fails_here_in_the_same_files(repository, tmp_path):
+    files = {
+        "good.py": dag("good"),
+        "syntax.py": "# airflow dag\ndef f(:\n",
+        "raises.py": "# airflow dag\n\nraise ValueError('no')\n",
+        "cycle.py": CYCLE,
+        "wrong.py": WRONG_ARGUMENT,
+        "schedule.py": dag("odd").replace('"@daily"', '"every day"'),
+        "helper.py": "value = 1\n",
+        "folder/inner.py": dag("inner"),
+    }
+    checked = repository.check(files)
+    told = subprocess.run(
+        [f"{PACKAGES}/bin/python", "-c", BAG, repository.place / "dags"],
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "AIRFLOW_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    failing, dags = json.loads(told.stdout.splitlines()[-1])
+    assert (
+        sorted({each.file.removeprefix("dags/") for each in checked.findings if each.rule == "import-error"})
+        == failing
+    )
+    assert sorted(checked.ids) == dags
+    assert found(checked, "syntax.py") == [("import-error", 2, "error")]
+    assert found(checked, "raises.py") == [("import-error", 3, "error")]
+    assert found(checked, "cycle.py") == [("import-error", 5, "error")]
+    assert found(checked, "wrong.py") == [("import-error", 5, "error")]
+
+
+def test_airflows_ignore_file_and_its_safe_mode_are_honoured(repository):
+    files = {
+        ".airflowignore": "ignored\nfolder/\n",
+        "ignored.py": "raise ValueError",
+        "folder/also.py": "# airflow dag\nraise ValueError",
+        "helper.py": "raise ValueError('no such words in here')",
+        "good.py": dag("good"),
+    }
+    checked = repository.check(files)
+    assert [each.path for each in checked.files] == ["good.py"]
+    assert checked.findings == ()
+
+
+def test_work_at_import_is_found_at_its_line_and_the_rest_is_still_checked(repository):
+    text = """# airflow dag
+import os, socket, subprocess, time, urllib.request
+from airflow.models import Variable as Old
+from airflow.sdk import BaseHook, Variable
+from shared import works
+time.sleep(3600)
+assert Variable.get("orders_schema") == "MARTS"
+assert Variable.get("nowhere", default="other") == "other"
+assert Old.get("orders_schema") == "MARTS"
+assert BaseHook.get_connection("warehouse").host == "warehouse.invalid"
+for work in (
+    lambda: socket.create_connection(("127.0.0.1", 9)),
+    lambda: socket.gethostbyname("localhost"),
+    lambda: subprocess.run(["true"]),
+    lambda: os.system("true"),
+    works,
+):
+    try:
+        work()
+    except OSError:
+        pass
+"""
+    shared = "import subprocess\ndef works():\n    subprocess.run(['true'])\n"
+    checked = repository.check({"works.py": text + dag("works"), "shared.py": shared})
+    assert found(checked, "works.py") == [
+        ("sleep-at-import", 6, "error"),
+        ("variable-at-import", 7, "error"),
+        ("variable-at-import", 8, "error"),
+        ("variable-at-import", 9, "error"),
+        ("connection-at-import", 10, "error"),
+        ("network-at-import", 12, "error"),
+        ("network-at-import", 13, "error"),
+        ("process-at-import", 14, "error"),
+        ("process-at-import", 15, "error"),
+    ]
+    assert found(checked, "shared.py") == [("process-at-import", 3, "error")]
+    assert list(checked.ids) == ["works"]
+
+
+def test_what_a_package_does_while_it_is_imported_is_not_the_authors(repository):
+    # Both look for the machine's abilities by sockets or programs.
+    checked = repository.check({"uses.py": "import uuid, urllib3.util.connection, platform\n" + dag("uses")})
+    assert checked.findings == ()
+
+
+def test_modules_are_looked_for_where_tasks_find_them(repository):
+    text = """
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    import for_types_only
+try:
+    import not_there_and_not_needed
+except ImportError:
+    pass
+
+def work():
+    import json
+    import numpy.linalg
+    import helping.inner
+    from airflow.providers.snowflake.hooks.snowflake import SnowflakeHook
+    from airflow.operators.python import PythonOperator
+    import nowhere
+    from airflow.providers.nowhere import Hook
+    import helping.nothing
+"""
+    files = {
+        "uses.py": dag("uses") + text,
+        "helping/__init__.py": "",
+        "helping/inner.py": "def f():\n    import lost\n",
+    }
+    checked = repository.check(files)
+    base = len(dag("uses").splitlines())
+    assert found(checked, "uses.py") == [("module-missing", base + line, "error") for line in (16, 17, 18)]
+    assert found(checked, "helping/inner.py") == [("module-missing", 2, "error")]
+    assert "nowhere" in checked.findings[0].message or "lost" in checked.findings[0].message
+
+
+def test_needs_are_found_in_texts_and_while_importing(repository):
+    files = {
+        "uses.py": "from pathlib import Path\nimport one\n"
+        "text = (Path(__file__).parent / 'sql' / 'x.sql').read_text()\n"
+        "list(Path(__file__).parent.glob('conf/*.json'))\n"
+        "def work():\n    from two import three\n" + dag("uses"),
+        "one.py": "import shared.deep\n",
+        "two/__init__.py": "",
+        "two/three.py": "from . import four\n",
+        "two/four.py": "",
+        "shared/deep.py": "",
+        "sql/x.sql": "select 1",
+        "conf/a.json": "{}",
+        "unrelated.py": "",
+    }
+    (file,) = repository.check(files).files
+    assert file.path == "uses.py"
+    assert file.needs == (
+        "one.py",
+        "shared/deep.py",
+        "sql/x.sql",
+        "two/__init__.py",
+        "two/four.py",
+        "two/three.py",
+    )
+
+
+def test_dags_tasks_and_schedules_are_seen_as_airflow_has_them(repository):
+    text = '''
+import datetime
+from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
+from airflow.providers.snowflake.operators.snowflake import SnowflakeSqlApiOperator
+from airflow.sdk import DAG, dag, task
+
+@dag(schedule="* * * * *", start_date=datetime.datetime(2026, 1, 1), catchup=True,
+     tags=["tenant:finance"], default_args={"owner": "x", "retries": 9, "pool": "snowflake"})
+def often():
+    SQLExecuteQueryOperator(task_id="asks", conn_id="lost" + "_one", sql="select 1")
+    SQLExecuteQueryOperator.partial(task_id="maps", conn_id="lost" + "_two").expand(sql=["select 1"])
+
+often()
+
+with DAG("seldom", schedule=datetime.timedelta(seconds=30), tags=["tenant:nobody"]):
+    @task(retries=1)
+    def nothing():
+        """Owned by nobody."""
+    nothing()
+'''
+    checked = repository.check({"many.py": text})
+    told = [(each.rule, each.line, each.tenants) for each in checked.findings]
+    assert told == [
+        ("pool-unknown", 10, ("sandbox/finance",)),
+        ("connection-unknown", 10, ("sandbox/finance",)),
+        ("connection-unknown", 11, ("sandbox/finance",)),
+        ("retries-policy", 7, ()),
+        ("schedule-policy", 7, ()),
+        ("owner-missing", 15, ()),
+        ("schedule-policy", 15, ()),
+        ("tenant-tag", 15, ()),
+    ] or sorted(told) == sorted(
+        [
+            ("connection-unknown", 10, ("sandbox/finance",)),
+            ("connection-unknown", 11, ("sandbox/finance",)),
+            ("owner-missing", 15, ()),
+            ("pool-unknown", 10, ("sandbox/finance",)),
+            ("retries-policy", 7, ()),
+            ("schedule-policy", 7, ()),
+            ("schedule-policy", 15, ()),
+            ("tenant-tag", 15, ()),
+        ]
+    )
+
+
+def test_the_dags_of_this_repository_pass(repository, checkout):
+    files = {
+        str(path.relative_to(checkout / "dags")): path.read_bytes()
+        for path in (checkout / "dags").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    tenant = made.tenant(pools=({"name": "snowflake", "slots": 1},))
+    checked = repository.check(files, made.environment("dev", tenant))
+    assert checked.findings == ()
+    assert sorted(checked.ids) == ["orders_daily", "platform_smoke"]
+
+
+def test_an_archive_of_dags_is_looked_into(repository, tmp_path):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
+        archive.writestr("inside.py", dag("inside").replace("tenant:all", "other"))
+    checked = repository.check({"packed.zip": (tmp_path / "packed.zip").read_bytes()})
+    assert dict(checked.ids) == {"inside": "packed.zip"}
+    assert found(checked, "packed.zip") == [("tenant-tag", 1, "error")]
+
+
+def test_ctrl_c_ends_a_check_and_what_it_had_begun(repository):
+    runner = programs.Programs()
+    repository.told = Interrupting(runner)
+    with pytest.raises(Exception, match="Interrupted by SIGINT"):
+        repository.check({"loops.py": "# airflow dag\nwhile True: pass\n"}, runner=runner)
+    repository.told = []
+    assert repository.check({"loops.py": None, "good.py": dag("good")}, SANDBOX).findings == ()
+
+
+class Interrupting(list):
+    """News, at the first of which Ctrl-C comes."""
+
+    def __init__(self, runner):
+        super().__init__()
+        self._runner = runner
+
+    def append(self, text):
+        self._runner.interruption.request(2)

@@ -1,0 +1,282 @@
+"""The check of a commit, with a worker that plays what it is told: what is asked, kept, and made of odd answers."""
+
+import subprocess
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from airflow_platform import errors, programs
+from airflow_platform.config import dag_rules, paths
+from airflow_platform.runtimes import dag_checks, dag_packages, dag_workers
+from airflow_platform.testing import specs
+from airflow_platform.tools import git, parsing_worker
+
+SANDBOX = specs.environment("sandbox", "analytics", "finance")
+NOTHING = {"dags": [], "errors": [], "work": [], "missing": [], "needs": [], "asked": [], "cpu": 0.01}
+
+
+def dag(name, file, **fields):
+    task = {
+        "id": "t",
+        "file": file,
+        "line": 3,
+        "owner": "team",
+        "retries": 1,
+        "pool": "default_pool",
+        "connections": [],
+    }
+    return {"id": name, "file": file, "line": 2, "tags": ["tenant:all"], "catchup": False, "schedule": "@daily",
+            "interval": 86400.0, "tasks": [task], **fields}  # fmt: skip
+
+
+class Worker:
+    """Tells of each Python file one DAG of its name, or what a test says."""
+
+    asked: ClassVar[list[list[str]]] = []
+    orders: ClassVar[list[object]] = []
+    told: ClassVar[dict[str, dict]] = {}
+    started = 0
+
+    def __init__(self, at, runner):
+        pass
+
+    def start(self):
+        Worker.started += 1
+
+    def close(self):
+        pass
+
+    def files(self, root):
+        return tuple(sorted(path.name for path in root.glob("*.py") if b"dag" in path.read_bytes()))
+
+    def facts(self, order):
+        Worker.asked.append([each.path for each in order.files])
+        Worker.orders.append(order)
+        for each in order.files:
+            made = {**NOTHING, "dags": [dag(each.path.removesuffix(".py"), each.path)]}
+            yield each.path, Worker.told.get(each.path, made)
+
+
+@pytest.fixture
+def worker(monkeypatch, tmp_path):
+    Worker.asked, Worker.orders, Worker.told, Worker.started = [], [], {}, 0
+    place = parsing_worker.Place(tmp_path / "w", tmp_path / "s", Path("/venv/bin/python"), {}, (None,), 0)
+    monkeypatch.setattr(parsing_worker, "Worker", Worker)
+    monkeypatch.setattr(dag_workers, "place", lambda *_: place)
+    return Worker
+
+
+@pytest.fixture
+def repository(tmp_path):
+    place = tmp_path / "repository"
+    (place / "dags").mkdir(parents=True)
+    subprocess.run(["git", "-C", place, "init", "--quiet"], check=True, timeout=15)
+    return place
+
+
+def commit(place, **files):
+    for name, text in files.items():
+        (place / "dags" / f"{name}.py").write_text(text)
+    for words in (
+        ["add", "--all"],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--allow-empty", "-mx"],
+    ):
+        subprocess.run(["git", "-C", place, *words], check=True, timeout=15)
+    return git.resolve(programs.Programs(), place, "HEAD", "dags")
+
+
+def check(place, *environments, **options):
+    found = commit(place)
+    given = {"declared": ["analytics", "finance"], **options}
+    return dag_checks.check(
+        found,
+        environments or (SANDBOX,),
+        runner=programs.Programs(),
+        progress=lambda text: None,
+        checkout=place,
+        **given,
+    )
+
+
+def test_a_version_is_imported_once(worker, repository):
+    commit(repository, one="dag", two="dag # 2", helper="value = 1")
+    first = check(repository)
+    assert worker.asked == [["one.py", "two.py"]]
+    assert dict(first.ids) == {"one": "one.py", "two": "two.py"}
+    assert first.findings == ()
+    again = check(repository)
+    assert (again.anew, again.files, worker.started) == (0, first.files, 1)
+
+
+def test_a_changed_file_and_who_needs_it_are_imported_again(worker, repository):
+    commit(repository, one="import helper # dag", two="dag", helper="value = 1")
+    check(repository)
+    commit(repository, helper="value = 2")
+    checked = check(repository)
+    assert worker.asked[1:] == [["one.py"]]
+    assert {each.path: each.needs for each in checked.files} == {"one.py": ("helper.py",), "two.py": ()}
+
+
+def test_what_was_read_while_importing_counts_too(worker, repository):
+    worker.told["one.py"] = {**NOTHING, "needs": ["data.txt", "gone.txt"], "asked": ["maybe"]}
+    (repository / "dags" / "data.txt").write_text("1")
+    commit(repository, one="dag")
+    check(repository)
+    for name, imported in (("data.txt", 1), ("gone.txt", 1), ("maybe", 1), ("other", 0)):
+        (repository / "dags" / name).write_text("2")
+        assert check(repository).anew == imported, name
+    (repository / "dags" / "maybe").write_text("3")  # It was only asked for.
+    assert check(repository).anew == 0
+
+
+def test_other_rules_are_applied_to_what_is_known(worker, repository):
+    commit(repository, one="dag")
+    check(repository)
+    found = check(repository, rules=dag_rules.Rules(least_retries=2)).findings
+    assert [(each.rule, each.line) for each in found] == [("retries-policy", 2)]
+    assert len(worker.asked) == 1
+
+
+def test_values_that_files_can_see_are_part_of_what_is_known(worker, repository):
+    commit(repository, one="dag")
+    check(repository)
+    check(repository, specs.environment("sandbox", specs.tenant("analytics", variables={"x": "1"})))
+    assert len(worker.asked) == 2
+    assert worker.orders[1].variables == {"x": "1"}
+    assert "snowflake_default" in worker.orders[1].connections
+
+
+def test_the_smoke_dag_of_an_environment_may_have_no_retries(worker, repository):
+    commit(repository, one="dag")
+    smoke = specs.environment("sandbox", dags={"smoke": "one"})
+    assert check(repository, smoke, rules=dag_rules.Rules(least_retries=2)).findings == ()
+
+
+def test_a_bad_end_is_told_and_not_kept(worker, repository):
+    worker.told["one.py"] = {"ended": "late", "file": "one.py", "line": 4, "cpu": 9.0}
+    commit(repository, one="dag", two="dag")
+    for _ in range(2):
+        found = check(repository).findings
+        assert [(each.file, each.line, each.rule) for each in found] == [("dags/one.py", 4, "import-timeout")]
+    assert worker.asked == [["one.py", "two.py"], ["one.py"]]
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"dags": 1}, {**NOTHING, "dags": [{}]}, {**NOTHING, "cpu": "x"}, {"ended": 3}]
+)
+def test_facts_that_are_none_are_a_finding(worker, repository, told):
+    worker.told["one.py"] = told
+    commit(repository, one="dag")
+    (finding,) = check(repository).findings
+    assert (finding.file, finding.line, finding.rule) == ("dags/one.py", 1, "import-ended")
+
+
+def test_places_outside_the_folder_are_the_files_own(worker, repository):
+    worker.told["one.py"] = {**NOTHING, "errors": [{"file": "../../etc/passwd", "line": 7, "message": "x"}]}
+    commit(repository, one="dag")
+    (finding,) = check(repository).findings
+    assert (finding.file, finding.line) == ("dags/one.py", 1)
+
+
+def test_the_worker_is_told_what_to_look_for_and_what_to_warm(worker, repository):
+    text = "import os, helper\nfrom airflow.sdk import dag\ndef f():\n    import late.one\n"
+    commit(repository, one=text, helper="import deep, airflow.providers.http.hooks.http")
+    check(repository)
+    (order,) = worker.orders
+    (file,) = order.files
+    assert file.modules == ("airflow.providers.http.hooks.http", "airflow.sdk", "deep", "late.one", "os")
+    assert order.warm == ("airflow.providers.http.hooks.http", "airflow.sdk")
+    assert (order.seconds, order.memory) == (30.0, 1024)
+
+
+def test_declared_tenants_are_those_of_all_files_unless_told(worker, repository, tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_PLATFORM_ENVIRONMENTS", str(tmp_path))
+    (tmp_path / "other.toml").write_text(
+        'runtime = "process"\n[[tenants]]\nname = "elsewhere"\nsnowflake = { database = "D", warehouse = "W", role = "R" }\n'
+    )
+    worker.told["one.py"] = {**NOTHING, "dags": [dag("one", "one.py", tags=["tenant:elsewhere"])]}
+    commit(repository, one="dag")
+    assert check(repository, declared=None).findings == ()
+    assert [each.rule for each in check(repository).findings] == ["tenant-tag"]
+
+
+def test_a_link_is_not_read_by_us(worker, repository, tmp_path):
+    (tmp_path / "secret.py").write_text("import secret # dag")
+    (repository / "dags" / "link.py").symlink_to(tmp_path / "secret.py")
+    commit(repository, one="dag")
+    check(repository)
+    assert all(file.modules == () for order in worker.orders for file in order.files)
+
+
+def test_no_files_of_a_check_are_left(worker, repository):
+    commit(repository, one="dag")
+    check(repository)
+    assert list((paths.dag_checks() / "trees").iterdir()) == []
+
+
+class TestPlace:
+    """Which worker is asked."""
+
+    @pytest.fixture(autouse=True)
+    def installed(self, monkeypatch, tmp_path):
+        """The packages, as the step would install them; how often it was asked."""
+        entry = tmp_path / "packages" / "ab12"
+        entry.mkdir(parents=True)
+        (entry / "complete").write_text(f"{entry}\n")
+        self.asked = []
+
+        def install(*arguments):
+            self.asked.append(1)
+            return entry / "venv"
+
+        monkeypatch.setattr(dag_packages, "installed", install)
+        self.entry = entry
+
+    def place(self):
+        return dag_workers.place(SANDBOX, programs.Programs(), lambda text: None)
+
+    def test_it_has_airflows_python_and_a_clean_environment(self, monkeypatch):
+        monkeypatch.setenv("DEPLOY_TOKEN", "canary")
+        place = self.place()
+        assert place.python == self.entry / "venv" / "bin" / "python"
+        assert "canary" not in str(place)
+        assert place.directory.is_relative_to(paths.cache() / "dag-checks")
+
+    def test_the_step_is_asked_once_and_again_when_its_work_is_gone(self):
+        self.place()
+        self.place()
+        assert len(self.asked) == 1
+        (self.entry / "complete").unlink()
+        self.place()
+        assert len(self.asked) == 2
+
+    def test_another_code_or_setting_is_another_worker(self, monkeypatch):
+        first = self.place()
+        monkeypatch.setenv("AIRFLOW_PLATFORM_WARM", "7")
+        second = self.place()
+        monkeypatch.setattr(parsing_worker, "code_digest", lambda: "other")
+        assert len({first.directory, second.directory, self.place().directory}) == 3
+        assert (first.idle, second.idle) == (900.0, 7.0)
+
+    def test_in_ci_it_does_not_stay(self, monkeypatch):
+        monkeypatch.setenv("CI", "true")
+        assert self.place().idle == 0
+
+    def test_an_idle_time_that_is_none_is_refused(self, monkeypatch):
+        monkeypatch.setenv("AIRFLOW_PLATFORM_WARM", "long")
+        with pytest.raises(Exception, match="AIRFLOW_PLATFORM_WARM=long"):
+            self.place()
+
+    @pytest.mark.root
+    def test_as_root_each_import_has_a_user_of_its_own(self):
+        users = self.place().users
+        assert None not in users
+        assert len(set(users)) == len(users)
+
+
+def test_packages_that_cannot_be_installed_are_exit_4(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(errors.PreflightError) as raised:
+        dag_packages.installed(SANDBOX, programs.Programs(), lambda text: None)
+    assert raised.value.exit_code == 4

@@ -1,0 +1,172 @@
+"""The client against a scripted worker: what it says, and what it makes of any answer."""
+
+import threading
+
+import pytest
+
+from airflow_platform import errors, programs
+from airflow_platform.parsing import place, protocol
+from airflow_platform.tools import parsing_worker
+
+
+@pytest.fixture
+def at(tmp_path):
+    directory = tmp_path / "worker"
+    directory.mkdir()
+    return parsing_worker.Place(directory, tmp_path / "scratch", tmp_path / "python", {}, (None,), 60)
+
+
+@pytest.fixture
+def scripted(at):
+    """Plays conversations, a connection each: for each thing asked the bytes that are answered."""
+    servers = []
+
+    def play(*conversations):
+        listener = place.listen(at.directory)
+        asked = []
+
+        def serve():
+            for answers in conversations:
+                line, _ = listener.accept()
+                with line, line.makefile("rb") as told:
+                    for answer in answers:
+                        asked.append(protocol.decode(told.readline()))
+                        line.sendall(answer)
+            listener.close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        servers.append(thread)
+        return asked
+
+    yield play
+    for thread in servers:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def answer(*messages):
+    return b"".join(map(protocol.encode, messages))
+
+
+def fact(path, **told):
+    return {"file": path, "facts": told}
+
+
+ORDER = protocol.Order(
+    "/dags", (protocol.File("a.py", ("os",)), protocol.File("b.py")), warm=("airflow.sdk",)
+)
+
+
+def facts(at):
+    worker = parsing_worker.Worker(at, programs.Programs())
+    try:
+        return dict(worker.facts(ORDER))
+    finally:
+        worker.close()
+
+
+def test_an_order_survives_the_line():
+    assert protocol.Order.from_json(protocol.decode(protocol.encode(ORDER.to_json()))) == ORDER
+
+
+def test_files_and_facts_are_what_the_worker_says(at, scripted):
+    asked = scripted(
+        [
+            answer({"files": ["a.py"]}),
+            answer({"begun": "a.py"}, fact("a.py", x=1), fact("b.py", x=2), {"done": 2}),
+        ]
+    )
+    worker = parsing_worker.Worker(at, programs.Programs())
+    assert worker.files("/dags") == ("a.py",)
+    assert dict(worker.facts(ORDER)) == {"a.py": {"x": 1}, "b.py": {"x": 2}}
+    worker.close()
+    assert asked == [{"ask": "files", "root": "/dags"}, protocol.decode(protocol.encode(ORDER.to_json()))]
+
+
+def test_what_was_not_asked_for_or_is_told_twice_is_passed_over(at, scripted):
+    scripted(
+        [
+            answer(
+                fact("c.py"),
+                fact("a.py", x=1),
+                fact("a.py", x=3),
+                {"news": 1},
+                fact("b.py", x=2),
+                {"done": 9},
+            )
+        ]
+    )
+    assert facts(at) == {"a.py": {"x": 1}, "b.py": {"x": 2}}
+
+
+def test_files_that_were_not_told_are_asked_for_again_one_at_a_time(at, scripted):
+    asked = scripted(
+        [answer({"begun": "a.py"}, {"begun": "b.py"}, fact("a.py", x=1))],
+        [answer({"begun": "b.py"}, fact("b.py", x=2), {"done": 1})],
+    )
+    assert facts(at) == {"a.py": {"x": 1}, "b.py": {"x": 2}}
+    assert [([file["path"] for file in each["files"]], each["jobs"]) for each in asked] == [
+        (["a.py", "b.py"], 0),
+        (["b.py"], 1),
+    ]
+
+
+def test_a_file_is_blamed_only_when_its_import_had_begun_alone(at, scripted):
+    scripted(
+        [answer({"begun": "a.py"}, {"begun": "b.py"})],
+        [b""],
+        [answer({"begun": "a.py"})],
+        [answer({"begun": "b.py"}, fact("b.py", x=2), {"done": 1})],
+    )
+    assert facts(at) == {"a.py": {"ended": "the process that imports ended with it"}, "b.py": {"x": 2}}
+
+
+@pytest.mark.parametrize("said", [b"not json\n", b"[]\n", b'{"file": "a', b"", b"[" * 100_000 + b"\n"])
+def test_a_worker_that_talks_nonsense_is_given_up_after_a_few_attempts(at, scripted, said):
+    scripted(*[[said]] * 3)
+    with pytest.raises(errors.ProgramError, match="ends again and again") as raised:
+        facts(at)
+    assert raised.value.hint
+
+
+def test_an_error_of_the_workers_is_told_at_once(at, scripted):
+    scripted([answer({"error": "no order: x"})])
+    with pytest.raises(errors.ProgramError, match="said: no order: x"):
+        facts(at)
+
+
+def test_a_worker_that_leaves_files_out_is_asked_for_them(at, scripted):
+    scripted(
+        [answer({"begun": "a.py"}, fact("a.py", x=1), {"done": 1})],
+        [answer({"begun": "b.py"}, fact("b.py", x=2), {"done": 1})],
+    )
+    assert facts(at) == {"a.py": {"x": 1}, "b.py": {"x": 2}}
+
+
+def test_a_worker_that_says_nothing_is_given_up(at, monkeypatch):
+    monkeypatch.setattr(parsing_worker, "SILENCE", 0.2)
+    with place.listen(at.directory):  # Nobody accepts: who connects waits.
+        worker = parsing_worker.Worker(at, programs.Programs())
+        with pytest.raises(errors.ProgramError, match="again and again"):
+            list(worker.facts(protocol.Order("/dags", ORDER.files, seconds=0.1)))
+        worker.close()
+
+
+def test_ctrl_c_is_noticed_while_waiting(at):
+    runner = programs.Programs()
+    worker = parsing_worker.Worker(at, runner)
+    with place.listen(at.directory):
+        timer = threading.Timer(0.2, runner.interruption.request, (2,))
+        timer.start()
+        with pytest.raises(errors.Interrupted):
+            list(worker.facts(ORDER))
+        worker.close()
+        timer.join()
+
+
+def test_the_digest_of_its_code_changes_with_it(monkeypatch, tmp_path):
+    before = parsing_worker.code_digest()
+    (tmp_path / "__init__.py").write_text("")
+    monkeypatch.setattr(parsing_worker.parsing, "__file__", str(tmp_path / "__init__.py"))
+    assert parsing_worker.code_digest() != before
