@@ -60,8 +60,14 @@ class Watch:
         sys.addaudithook(self._notice)
         time.sleep = self._sleeping(time.sleep)  # type: ignore[assignment]
         os._exit = self._exiting(os._exit)  # type: ignore[assignment]
-        os.stat = self._looking(os.stat)
-        os.lstat = self._looking(os.lstat)
+        for name in ("stat", "lstat"):
+            real = getattr(os, name)
+            looking = self._looking(real)
+            setattr(os, name, looking)
+            # What a function can do is asked by looking for it in these.
+            for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
+                if real in able:
+                    able.add(looking)
 
     @contextlib.contextmanager
     def off(self) -> Iterator[None]:

@@ -19,6 +19,9 @@ IDLE = "AIRFLOW_PLATFORM_WARM"
 _IDLE_SECONDS = 900.0
 """A quarter of an hour: somebody who mends DAGs comes back sooner, and 150 MB are not kept for nobody."""
 
+_NOBODY = 65534
+"""The user id that owns nothing."""
+
 _MOST = 8
 """Imports at the same time; each may take a GB."""
 
@@ -69,9 +72,15 @@ def _place(environment: Path) -> parsing_worker.Place:
         scratch=scratch,
         python=environment / "bin" / "python",
         environment=settings,
-        users=tuple(users.of_tenant(scratch / str(number)) for number in range(count)),
+        users=tuple(_user(scratch / str(number)) for number in range(count)),
         idle=_idle(),
     )
+
+
+def _user(scratch: Path) -> int | None:
+    """Whom an import runs as: as root never root, also where this machine lends root few user ids."""
+    found = users.of_tenant(scratch)
+    return _NOBODY if found is None and os.geteuid() == 0 else found
 
 
 def _idle() -> float:

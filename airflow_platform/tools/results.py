@@ -42,7 +42,8 @@ class Results:
         body = json.dumps(value, separators=(",", ":")).encode()
         path = self._path(kind, key)
         with files.state_errors(path):
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             # A result that a crash of the machine cuts has no checksum that fits: nothing must be synced.
             draft = path.with_name(f".{path.name}.{_own()}")
             draft.write_bytes(_checksum(body).encode() + b"\n" + body)

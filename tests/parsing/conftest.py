@@ -18,7 +18,8 @@ from airflow_platform.config import dag_rules, specs
 from airflow_platform.runtimes import dag_checks, recipes
 from airflow_platform.steps import packages
 from airflow_platform.testing import specs as made
-from airflow_platform.tools import git, parsing_worker
+from airflow_platform.tools import git
+from tests.parsing.caches import remove
 from tests.steps import calling
 
 VARIABLE = "AIRFLOW_PLATFORM_TEST_AIRFLOW"
@@ -77,8 +78,7 @@ def shared_cache() -> Iterator[Path]:
     try:
         yield make_cache(directory)
     finally:
-        parsing_worker.end_all(directory / "dag-checks" / "workers")
-        shutil.rmtree(directory)
+        remove(directory)
 
 
 @pytest.fixture
@@ -89,8 +89,7 @@ def own_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     try:
         yield make_cache(directory)
     finally:
-        parsing_worker.end_all(directory / "dag-checks" / "workers")
-        shutil.rmtree(directory)
+        remove(directory)
 
 
 @dataclass

@@ -14,3 +14,6 @@ real = [
         reason=f"{VARIABLE} names no virtual environment made from images/airflow/requirements.lock",
     ),
 ]
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root imports files as other users")
+"""The mark of tests about user ids."""

@@ -5,11 +5,10 @@ import signal
 import threading
 import time
 
-import pytest
-
 from airflow_platform.supervisor import linux
+from tests.parsing.caches import workers
 from tests.parsing.conftest import DAG, dag, found
-from tests.parsing.real import real
+from tests.parsing.real import as_root, real
 
 pytestmark = real
 
@@ -201,7 +200,7 @@ def test_a_file_finds_nothing_of_its_callers_environment(repository, own_cache, 
     assert "canary" not in finding.message
 
 
-@pytest.mark.root
+@as_root
 def test_as_root_a_file_reads_nothing_of_roots(repository, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("canary")
@@ -213,7 +212,7 @@ def test_as_root_a_file_reads_nothing_of_roots(repository, tmp_path):
         assert "PermissionError" in finding.message
 
 
-@pytest.mark.root
+@as_root
 def test_as_root_no_two_imports_at_a_time_have_the_same_user(repository):
     text = "# airflow dag\nimport os, time\nraise ValueError(f'user {os.getuid()} {os.getgid()} {os.getgroups()}')\n"
     checked = repository.check({"one.py": text, "two.py": text})
@@ -257,10 +256,3 @@ def kill_at_work(worker):
     while not linux.descendants(worker):
         time.sleep(0.005)
     os.kill(worker, signal.SIGKILL)
-
-
-def workers(cache):
-    """The processes that listen in a cache, without their children, which have the same title."""
-    named = str(cache / "dag-checks" / "workers")
-    found = {each.pid: each for each in linux.processes() if named in linux.title(each.pid)}
-    return [pid for pid, each in found.items() if each.parent not in found]

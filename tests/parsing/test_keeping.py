@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -13,9 +12,9 @@ from airflow_platform import errors
 from airflow_platform.supervisor import linux
 from airflow_platform.testing import specs as made
 from airflow_platform.tools import cache, parsing_worker
+from tests.parsing.caches import wait_for, workers
 from tests.parsing.conftest import ANALYTICS, dag, found
 from tests.parsing.real import real
-from tests.parsing.test_harm import workers
 
 pytestmark = real
 
@@ -82,7 +81,7 @@ def test_results_that_were_cut_or_changed_are_made_again(repository, shared_cach
         {"one.py": dag("one"), "helper.py": "", "bad.py": "# airflow dag\nimport helper\n1/0\n"}
     )
     kept = [path for path in (shared_cache / "dag-checks" / "results").rglob("*") if path.is_file()]
-    assert len(kept) == 6
+    assert len(kept) == 7
     for damage in (b"", b"{}", b"\0" * 100, None):
         for path in kept:
             text = path.read_bytes()
@@ -179,10 +178,3 @@ def test_the_cache_is_emptied_though_a_worker_waits(empty_repository, own_cache)
     parsing_worker.end_all(own_cache / "dag-checks" / "workers")
     assert "dag-checks" in cache.prune(own_cache).names
     assert workers(own_cache) == []
-
-
-def wait_for(happened):
-    deadline = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

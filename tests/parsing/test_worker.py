@@ -3,7 +3,6 @@
 import concurrent.futures
 import dataclasses
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -17,6 +16,7 @@ from airflow_platform import errors, programs
 from airflow_platform.parsing import place, protocol
 from airflow_platform.supervisor import linux
 from airflow_platform.tools import parsing_worker
+from tests.parsing.caches import remove, wait_for
 
 STANDIN = Path(__file__).with_name("standin.py")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="macOS has no seccomp and no /proc")
@@ -28,8 +28,7 @@ def base():
     directory = Path(tempfile.mkdtemp(prefix="airflow-platform-test-"))
     directory.chmod(0o755)
     yield directory
-    parsing_worker.end_all(directory / "workers")
-    shutil.rmtree(directory)
+    remove(directory)
 
 
 @pytest.fixture
@@ -85,13 +84,6 @@ def pid_of(directory):
         line.connect(f"{near}/{protocol.SOCKET}")
         credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     return int.from_bytes(credentials[:4], sys.byteorder)
-
-
-def wait_for(happened):
-    deadline = time.monotonic() + 15
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_files_are_listed_and_imported_each_in_a_process_of_its_own(worker, root):

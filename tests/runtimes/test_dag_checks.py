@@ -1,5 +1,6 @@
 """The check of a commit, with a worker that plays what it is told: what is asked, kept, and made of odd answers."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import ClassVar
@@ -10,7 +11,7 @@ from airflow_platform import errors, programs
 from airflow_platform.config import dag_rules, paths
 from airflow_platform.runtimes import dag_checks, dag_packages, dag_workers
 from airflow_platform.testing import specs
-from airflow_platform.tools import git, parsing_worker
+from airflow_platform.tools import git, parsing_worker, users
 
 SANDBOX = specs.environment("sandbox", "analytics", "finance")
 NOTHING = {"dags": [], "errors": [], "work": [], "missing": [], "needs": [], "asked": [], "cpu": 0.01}
@@ -268,11 +269,20 @@ class TestPlace:
         with pytest.raises(Exception, match="AIRFLOW_PLATFORM_WARM=long"):
             self.place()
 
-    @pytest.mark.root
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root imports files as other users")
     def test_as_root_each_import_has_a_user_of_its_own(self):
-        users = self.place().users
-        assert None not in users
-        assert len(set(users)) == len(users)
+        found = self.place().users
+        assert None not in found
+        assert len(set(found)) == len(found)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root imports files as other users")
+    def test_as_root_no_import_is_roots_where_there_are_few_user_ids(self, monkeypatch):
+        monkeypatch.setattr(users, "of_tenant", lambda directory: None)
+        assert set(self.place().users) == {65534}
+
+    def test_as_another_user_imports_are_ours(self, monkeypatch):
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        assert set(self.place().users) == {None}
 
 
 def test_packages_that_cannot_be_installed_are_exit_4(monkeypatch):

@@ -46,6 +46,11 @@ def test_many_may_put_the_same_at_once(kept):
     assert kept.get("files", "ab") == "x" * 10_000
 
 
+def test_nobody_else_reads_results(kept, tmp_path):
+    kept.put("files", "ab", 1)
+    assert (tmp_path / "results").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_place_that_cannot_be_written_is_named(kept, tmp_path):
     (tmp_path / "results").write_text("")
     with pytest.raises(errors.StateError, match="results"):
