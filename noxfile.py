@@ -149,6 +149,7 @@ def images(session: nox.Session) -> None:
     """What `inv build` makes, on a real Docker engine. Minutes; the first time it builds them."""
     _sync(session, "tests")
     _require_engine(session)
+    session.run("scripts/inv", "build", external=True)
     session.run("pytest", "--timeout=900", "tests/images", *session.posargs)
 
 
@@ -180,7 +181,10 @@ def integration(session: nox.Session) -> None:
 
 @nox.session(default=False, tags=["engine"])
 def contracts(session: nox.Session) -> None:
-    """What every runtime must do, on both: up, again, changed, isolated, killed, down. A quarter of an hour."""
+    """What every runtime must do, on both: up, again, changed, isolated, killed, down. Ten minutes.
+
+    `-- --seeds=24` kills more commands than CI has time for.
+    """
     _sync(session, "tests")
     _require_engine(session)
     session.run("scripts/inv", "build", external=True)

@@ -15,7 +15,7 @@ from airflow_platform.tasks import collection
 ROOT = Path(__file__).parents[1]
 NOXFILE = (ROOT / "noxfile.py").read_text()
 SESSIONS = set(re.findall(r"^def ([a-z]\w*)\(session", NOXFILE, re.MULTILINE))
-BY_HAND = {"benchmarks", "lock", "contracts", "images"}
+BY_HAND = {"benchmarks", "lock"}
 """What is run by whoever wants figures, or other versions."""
 
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())
@@ -26,15 +26,14 @@ JOBS: dict[str, dict[str, Any]] = {
 
 def sessions_of(command: str) -> list[str]:
     """The sessions that a command line names."""
-    found = re.search(r"(?:-s|--sessions) ([\w ]+)", command)
+    found = re.search(r"(?:-s|--sessions) +([\w ]+)", command)
     return found[1].split() if found else []
 
 
 def everything() -> str:
     """What .ci/run does when it is told nothing."""
-    return next(
-        line for line in (ROOT / ".ci" / "run").read_text().splitlines() if "set -- --sessions" in line
-    )
+    text = (ROOT / ".ci" / "run").read_text().replace("\\\n", "")
+    return next(line for line in text.splitlines() if "set -- --sessions" in line)
 
 
 def test_ci_runs_every_session_once() -> None:
@@ -63,6 +62,15 @@ def test_packages_are_for_sessions_that_exist() -> None:
         match = re.fullmatch(r"[a-z0-9.+-]+ +# ([\w ]+): \S.*", line)
         assert match, line
         assert set(match[1].split()) <= SESSIONS | {"engine"}, line
+
+
+def test_whoever_builds_images_has_what_makes_their_base() -> None:
+    listed = (ROOT / "scripts" / "debian-packages.txt").read_text()
+    match = re.search(r"^mmdebstrap +# ([\w ]+):", listed, re.MULTILINE)
+    assert match
+    bodies = re.findall(r"^def (\w+)\(session(.*?)(?=\n\n\n)", NOXFILE, re.DOTALL | re.MULTILINE)
+    build = {name for name, body in bodies if '"scripts/inv", "build"' in body}
+    assert set(match[1].split()) == build
 
 
 @pytest.mark.parametrize("name", JOBS)

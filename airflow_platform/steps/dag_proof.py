@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +62,7 @@ class Proof(PlaceStep):
         self,
         wanted: dag_changes.Version,
         *,
+        known: dag_changes.Known,
         source: Path,
         dags: Callable[[PlaceContext], Mapping[str, str] | None],
         on_difference: Callable[[str, Difference], None] = lambda place, difference: None,
@@ -72,12 +72,14 @@ class Proof(PlaceStep):
 
         Args:
             wanted: The wanted version.
+            known: What is known of versions, for all tenants.
             source: The repository with the branch, for commits that no environment's own repository has.
             dags: The ids of the DAGs of the wanted version, with their files; None where nobody has looked.
             on_difference: Called with a place's name and what it would see of the version.
             requires: Further steps that must have succeeded before.
         """
         self._new = wanted
+        self._known = known
         self._tree = wanted.tree
         self._source = source
         self._dags = dags
@@ -135,20 +137,18 @@ class Proof(PlaceStep):
             return "an answer of its api-server"
 
     def _wanted(self, context: PlaceContext, commit: str) -> dag_serving.Wanted:
-        @functools.cache
         def accepted(other: str) -> bool:
             return self._tree_of(context, other) == self._tree
 
-        @functools.cache
         def concerned(old: str) -> dag_changes.Concerned:
-            return dag_changes.concerned(context.programs, self._version(context, old), self._new)
+            return self._known.way(self._version(context, old), self._new)
 
         return dag_serving.Wanted(commit, accepted, concerned, self._dags(context))
 
     def _version(self, context: PlaceContext, commit: str) -> dag_changes.Version | None:
         mine = context.tenant.repository
         places = [self._source] if mine is None else [mine, self._source]
-        return dag_changes.at(context.programs, places, commit, manifest.FOLDER)
+        return self._known.version(commit, places, manifest.FOLDER) if commit else None
 
     def _tree_of(self, context: PlaceContext, commit: str) -> str:
         found = self._version(context, commit)
@@ -159,7 +159,7 @@ class Proof(PlaceStep):
         coming = self._dags(context)
         if coming is None:
             return Difference((), (), (), _in_flight(observed.runs))
-        concerned = dag_changes.concerned(context.programs, self._version(context, now.commit), self._new)
+        concerned = self._known.way(self._version(context, now.commit), self._new)
         changed = (dag for dag in coming.keys() & there if coming[dag] in concerned)
         return Difference(
             added=tuple(sorted(coming.keys() - there)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,12 +85,13 @@ def _wanted(context: TenantContext) -> dag_serving.Wanted:
     served = context.outputs("dag-repository")
     commit, repository = served["commit"], Path(served["repository"])
 
-    def version(of: str) -> dag_changes.Version | None:
-        return dag_changes.at(context.programs, [repository], of, manifest.FOLDER)
+    known = dag_changes.Known(context.programs)
 
-    @functools.cache
+    def version(of: str) -> dag_changes.Version | None:
+        return known.version(of, [repository], manifest.FOLDER)
+
     def concerned(old: str) -> dag_changes.Concerned:
         new = version(commit)
-        return dag_changes.concerned(context.programs, version(old), new) if new else dag_changes.ALL
+        return known.way(version(old), new) if new else dag_changes.ALL
 
     return dag_serving.Wanted(commit, lambda other: other == commit, concerned)

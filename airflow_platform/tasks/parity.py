@@ -98,6 +98,8 @@ class Look:
         self.notes = [f"{each.environment}: {each.why}" for each in self.elsewhere]
         self.branch = following.branch_if_any(self.runner)
         self.head = self._head()
+        self.known = dag_changes.Known(self.runner)
+        self._commits: dict[str, dag_branch.Synced] = {}
 
     def _head(self) -> dag_branch.Synced | None:
         if self.branch is None:
@@ -127,12 +129,12 @@ class Look:
         sources = [path for path in (place.repository, self.branch and self.branch.repository) if path]
 
         def version(commit: str) -> dag_changes.Version | None:
-            return dag_changes.at(self.runner, sources, commit, manifest.FOLDER)
+            return self.known.version(commit, sources, manifest.FOLDER) if commit else None
 
         now = version(served.commit)
 
         def concerned(old: str) -> dag_changes.Concerned:
-            return dag_changes.concerned(self.runner, version(old), now) if now else dag_changes.ALL
+            return self.known.way(version(old), now) if now else dag_changes.ALL
 
         made = self._described(now, served.commit)
         return Row(
@@ -151,8 +153,10 @@ class Look:
     def _described(self, now: dag_changes.Version | None, commit: str) -> dag_branch.Synced | None:
         if now is None:
             return None
-        (made,) = dag_branch.described(self.runner, now.repository, commit, manifest.FOLDER)
-        return made
+        if commit not in self._commits:
+            (made,) = dag_branch.described(self.runner, now.repository, commit, manifest.FOLDER)
+            self._commits[commit] = made
+        return self._commits[commit]
 
     def report(self, rows: Sequence[Row]) -> Report:
         """The answer, with what is not equal as its faults."""

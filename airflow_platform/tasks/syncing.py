@@ -56,6 +56,7 @@ class Scene:
         self.environments: Sequence[specs.Environment] = dag_places.environments(call.environments)
         self.places, self.elsewhere = dag_places.of(self.environments, self.runner)
         self.branch = following.branch(self.runner)
+        self.known = dag_changes.Known(self.runner)
         self.differences: dict[str, dag_proof.Difference] = {}
 
     def execute(self, task: str, wanted: dag_branch.Wanted, first: Sequence[step.Step]) -> Report:
@@ -69,6 +70,7 @@ class Scene:
             dag_delivery.Delivery(source),
             dag_proof.Proof(
                 version,
+                known=self.known,
                 source=source,
                 dags=lambda context: context.outputs(before[0])["dags"] if before else None,
                 on_difference=self.differences.__setitem__,

@@ -7,6 +7,7 @@ every change, and a change of anything but a Python file (a template of SQL, set
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -78,6 +79,36 @@ def concerned(runner: programs.Programs, old: Version | None, new: Version) -> C
         fresh = naming - found
         found |= naming
     return Concerned(frozenset(found), gone=gone)
+
+
+class Known:
+    """What was found out about versions, once for all tenants: neither a commit nor a tree ever changes."""
+
+    def __init__(self, runner: programs.Programs) -> None:
+        self._runner = runner
+        self._versions: dict[str, Version] = {}
+        self._ways: dict[tuple[str, str], Concerned] = {}
+        self._lock = threading.Lock()
+
+    def version(self, commit: str, repositories: Iterable[Path], folder: str) -> Version | None:
+        """The version that a commit has; None where none of the repositories knows it."""
+        with self._lock:
+            if commit not in self._versions:
+                found = at(self._runner, repositories, commit, folder)
+                if found is None:
+                    return None
+                self._versions[commit] = found
+            return self._versions[commit]
+
+    def way(self, old: Version | None, new: Version) -> Concerned:
+        """What the way from one version to another concerns."""
+        if old is None:
+            return ALL
+        with self._lock:
+            key = (old.tree, new.tree)
+            if key not in self._ways:
+                self._ways[key] = concerned(self._runner, old, new)
+            return self._ways[key]
 
 
 def _module(path: str) -> str:

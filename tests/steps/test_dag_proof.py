@@ -45,6 +45,7 @@ class Scene:
         source = self.project.branch().repository
         return dag_proof.Proof(
             dag_changes.Version(source, self.tree),
+            known=dag_changes.Known(self.project.runner),
             source=source,
             dags=lambda context: dags,
             on_difference=self.differences.__setitem__,

@@ -1,0 +1,135 @@
+"""A checkout with DAGs, environments, and tenants that serve what a test says: for the tasks about DAGs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_platform import errors, secrets
+from airflow_platform.config import paths, places
+from airflow_platform.rules.findings import Checked, Finding, ParsedDag, ParsedFile
+from airflow_platform.runtimes import choosing, dag_checks
+from airflow_platform.tools import airflow, git
+from tests.steps import api_server
+from tests.steps.dag_project import Project
+
+
+@dataclass
+class Tenant:
+    """What one tenant is like; None for `server` is a tenant that is down."""
+
+    server: api_server.ApiServer | None = None
+    broken: str = ""
+    """Why it cannot be read."""
+    stuck: bool = False
+    """Whether it never comes to serve anything new."""
+    commit: str = ""
+    """That its dag-processor has parsed."""
+
+
+@dataclass
+class Fleet:
+    """A runtime whose tenants serve their environment's repository at once."""
+
+    environment: str
+    tenants: dict[str, Tenant]
+    scene: Scene
+
+    def is_running(self, tenant: str) -> bool:
+        return self.tenants[tenant].server is not None
+
+    def dag_commit(self, tenant: str) -> str:
+        mine = self.tenants[tenant]
+        if mine.broken:
+            raise errors.StepError(mine.broken)
+        if not mine.stuck:
+            self._parse(tenant)
+        return mine.commit
+
+    def links(self, tenant: str) -> dict[str, str]:
+        return {}
+
+    @contextlib.contextmanager
+    def connected(self, tenant: str) -> Iterator[airflow.Airflow]:
+        server = self.tenants[tenant].server
+        assert server is not None
+        client = airflow.Airflow(server.url, "admin", secrets.Secret(api_server.PASSWORD))
+        try:
+            yield client
+        finally:
+            client.session.close()
+
+    def _parse(self, tenant: str) -> None:
+        """As the dag-processor does: all files of the branch `served`."""
+        runner, mine = self.scene.project.runner, self.tenants[tenant]
+        server = mine.server
+        repository = places.EnvironmentPlace(paths.state(self.environment)).repository
+        commit = git.branch(runner, repository, "served")
+        assert server is not None
+        if commit in ("", mine.commit):
+            return
+        mine.commit = commit
+        server.dags.clear()
+        server.import_errors.clear()
+        for path in git.listed(runner, repository, git.tree(runner, repository, commit, "dags")):
+            name = Path(path).stem
+            text = git.call(runner, repository, "show", f"{commit}:dags/{path}").stdout
+            if f"fails in {tenant}" in text:
+                server.add_import_error(path, "RuntimeError: not here")
+            else:
+                server.add_dag(name, commit)
+
+
+@dataclass
+class Scene:
+    """All of it."""
+
+    project: Project
+    fleets: dict[str, Fleet] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    """What the check finds."""
+
+    def check(self, commit: git.Commit, environments: Any, **options: Any) -> Checked:
+        """Each file is a DAG of its own name."""
+        listed = git.listed(self.project.runner, self.project.checkout, commit.tree)
+        files = tuple(
+            ParsedFile(path, (ParsedDag(Path(path).stem, 1, (), "o"),), ()) for path in sorted(listed)
+        )
+        return Checked(commit.sha, commit.tree, files, tuple(self.findings))
+
+    def was_up(self, *names: str) -> None:
+        """These environments serve the checkout's commit, as before the first sync."""
+        for name in names:
+            repository = places.EnvironmentPlace(paths.state(name)).repository
+            git.make_bare(self.project.runner, repository, "served")
+            head = git.resolve(self.project.runner, self.project.checkout, "HEAD", "dags").sha
+            git.fetch(self.project.runner, repository, self.project.checkout, head, "served")
+
+
+@contextlib.contextmanager
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *up: str) -> Iterator[Scene]:
+    """A scene in which these tenants, `environment/tenant`, are up."""
+    scene = Scene(Project(tmp_path))
+    scene.project.commit({"orders.py": "x = 1"})
+    tenants = {"sandbox": ("analytics", "finance"), "prod": ("analytics", "finance"), "boxes": ("analytics",)}
+    with contextlib.ExitStack() as stack:
+        for environment, names in tenants.items():
+            found = {name: Tenant() for name in names}
+            scene.fleets[environment] = Fleet(environment, found, scene)
+        for name in up:
+            environment, _, tenant = name.partition("/")
+            server = stack.enter_context(api_server.ApiServer())
+            thread = api_server.serve(server)
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            scene.fleets[environment].tenants[tenant].server = server
+        scene.was_up(*{name.partition("/")[0] for name in up})
+        monkeypatch.setattr(paths, "CHECKOUT", scene.project.checkout)
+        monkeypatch.setattr(choosing, "of", lambda spec: scene.fleets[spec.name])
+        monkeypatch.setattr(dag_checks, "check", scene.check)
+        yield scene

@@ -1,0 +1,129 @@
+"""`dags-status`: equal or not, who lags, who is down, and what cannot be read."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+
+from airflow_platform.config import paths, places
+from tests.steps.dag_project import run_git
+from tests.tasks import dag_scene
+
+UP = ("sandbox/analytics", "sandbox/finance", "boxes/analytics")
+SCHEMA = json.loads((paths.CHECKOUT / "docs" / "report.schema.json").read_text())
+
+
+@pytest.fixture
+def scene(tmp_path, monkeypatch, environments):
+    with dag_scene.served(tmp_path, monkeypatch, *UP) as made:
+        yield made
+
+
+def read(command, *words):
+    code, out, _ = command("dags-status", "--json", *words)
+    document = json.loads(out)
+    jsonschema.validate(document, SCHEMA)
+    assert document["exit_code"] == code
+    return code, document
+
+
+def tenants(document):
+    return {f"{each['environment']}/{each['tenant']}": each for each in document["data"]["tenants"]}
+
+
+def test_equal_versions_are_exit_0_and_the_table_says_so(scene, command):
+    code, out, _ = command("dags-status")
+    assert code == 0
+    version = scene.project.commit({}).tree[:12]
+    assert f"equal: 3 tenants serve version {version}; 2 down, which catch up when they come up" in out
+    assert "cloud: its runtime, eks, is not there yet" in out
+    (row,) = [line.split() for line in out.splitlines() if line.startswith("boxes")]
+    assert row[:4] == ["boxes", "analytics", "served", version]
+
+
+def test_a_commit_that_leaves_the_dags_alone_is_no_skew(scene, command):
+    (scene.project.checkout / "README.md").write_text("words")
+    scene.project.commit({})
+    scene.was_up("boxes")
+    code, document = read(command, "--ref=HEAD")
+    assert code == 0
+    assert len({each["commit"] for each in tenants(document).values() if each["state"] == "served"}) == 2
+
+
+def test_who_lags_is_named(scene, command):
+    scene.project.commit({"orders.py": "x = 2"})
+    scene.was_up("boxes")
+    code, document = read(command)
+    assert code == 3
+    assert [fault["thing"] for fault in document["faults"]] == ["boxes/analytics"], "most serve the other"
+    code, document = read(command, "--ref=HEAD")
+    assert {fault["thing"] for fault in document["faults"]} == {"sandbox/analytics", "sandbox/finance"}
+
+
+def test_the_branch_is_what_all_are_measured_by(scene, command):
+    assert command("dags-sync")[0] == 0
+    repository = places.EnvironmentPlace(paths.state("boxes")).repository
+    run_git(repository, "update-ref", "refs/heads/served", run_git(repository, "rev-parse", "served"))
+    scene.project.commit({"orders.py": "x = 2"})
+    assert command("dags-sync", "--env=sandbox")[0] == 0
+    code, document = read(command)
+    assert (code, [fault["thing"] for fault in document["faults"]]) == (3, ["boxes/analytics"])
+    assert "head of dags-live" in document["faults"][0]["cause"]
+
+
+def test_another_ref_than_what_is_served_is_a_skew(scene, command):
+    scene.project.commit({"orders.py": "x = 2"})
+    assert read(command, "--ref=HEAD")[0] == 3
+    assert read(command, "--ref=HEAD~1")[0] == 0
+
+
+def test_workers_that_would_run_older_code_are_a_skew(scene, command):
+    old = scene.project.commit({"orders.py": "import helping", "helping.py": "y = 1"})
+    scene.was_up("boxes", "sandbox")
+    assert read(command)[0] == 0
+    scene.project.commit({"helping.py": "y = 2"})
+    scene.was_up("boxes", "sandbox")
+    assert read(command)[0] == 0
+    tenant = scene.fleets["boxes"].tenants["analytics"]
+    tenant.stuck = True
+    tenant.server.dags["orders"]["bundle_version"] = old.sha
+    code, document = read(command)
+    assert code == 3
+    assert "Its workers would run 1 DAGs from an older commit: orders." in document["faults"][0]["cause"]
+
+
+def test_import_errors_are_told_with_their_tenant(scene, command):
+    scene.project.commit({"orders.py": "fails in finance"})
+    scene.was_up("boxes", "sandbox")
+    code, document = read(command)
+    assert code == 3
+    assert document["faults"][0]["thing"] == "sandbox/finance"
+    assert "orders.py: RuntimeError: not here" in document["faults"][0]["cause"]
+
+
+def test_a_tenant_that_cannot_be_read_is_not_proved(scene, command):
+    scene.fleets["boxes"].tenants["analytics"].broken = "Its database is away."
+    code, document = read(command)
+    assert (code, document["status"]) == (1, "not proved")
+    assert tenants(document)["boxes/analytics"]["state"] == "cannot be read: Its database is away."
+
+
+def test_nothing_that_is_up_is_not_proved(environments, tmp_path, monkeypatch, command):
+    with dag_scene.served(tmp_path, monkeypatch):
+        code, out, _ = command("dags-status")
+    assert code == 1
+    assert "not proved: no tenant is up; 5 down" in out
+
+
+def test_only_the_environments_that_are_asked_for_are_looked_at(scene, command):
+    _, document = read(command, "--env=boxes")
+    assert list(tenants(document)) == ["boxes/analytics"]
+
+
+@pytest.mark.parametrize("words", [("--ref=nothing",), ("--env=nothing",)])
+def test_what_does_not_exist_is_exit_2(scene, command, words):
+    code, _, err = command("dags-status", *words)
+    assert code == 2
+    assert "nothing" in err

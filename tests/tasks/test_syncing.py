@@ -1,0 +1,176 @@
+"""`dags-sync` and `dags-rollback`: branch, tenants and ledger, with tenants that are doubles."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from airflow_platform.config import paths
+from airflow_platform.rules.findings import Finding
+from tests.steps.dag_project import run_git
+from tests.tasks import dag_scene
+
+UP = ("sandbox/analytics", "sandbox/finance", "boxes/analytics")
+
+
+@pytest.fixture
+def scene(tmp_path, monkeypatch, environments):
+    with dag_scene.served(tmp_path, monkeypatch, *UP) as made:
+        yield made
+
+
+def branch(*words):
+    return run_git(paths.dag_state() / "branch.git", *words)
+
+
+def subjects():
+    return branch("log", "--format=%s", "dags-live").splitlines()
+
+
+def ledger():
+    return [json.loads(line) for line in branch("show", "dags-ledger:ledger.jsonl").splitlines()]
+
+
+def synced(scene, command, files, *words):
+    commit = scene.project.commit(files)
+    code, out, err = command("dags-sync", *words)
+    return commit, code, out + err
+
+
+def test_a_version_gets_everywhere_and_into_the_ledger(scene, command):
+    commit, code, _ = synced(scene, command, {"orders.py": "x = 2"})
+    assert code == 0
+    assert subjects() == [f"Serve the DAGs of {commit.sha[:12]}"]
+    (entry,) = ledger()
+    assert (entry["task"], entry["source"], entry["version"]) == ("dags-sync", commit.sha, commit.tree)
+    assert entry["result"] == "served"
+    assert entry["environments"] == {
+        "boxes": {"analytics": "served"},
+        "prod": {"analytics": "down", "finance": "down"},
+        "sandbox": {"analytics": "served", "finance": "served"},
+    }
+    assert entry["who"].endswith(">")
+    assert entry["when"].endswith("+00:00")
+
+
+def test_the_same_again_changes_nothing_and_writes_nothing(scene, command):
+    synced(scene, command, {"orders.py": "x = 2"})
+    code, out, _ = command("dags-sync", "--json")
+    steps = [step for each in json.loads(out)["tenants"] for step in each["steps"]]
+    assert code == 0
+    assert {step["status"] for step in steps} == {"unchanged"}
+    assert len(ledger()) == 1
+
+
+def test_a_plan_tells_each_tenant_s_difference_and_changes_nothing(scene, command):
+    scene.project.commit({"fresh.py": "f = 1", "orders.py": "x = 2"})
+    code, out, _ = command("dags-sync", "--plan", "--json")
+    assert code == 3
+    found = json.loads(out)["data"]["differences"]
+    expected = {"added": ["fresh"], "changed": ["orders"], "removed": [], "staying": []}
+    assert found == dict.fromkeys(UP, expected)
+    assert not (paths.dag_state() / "branch.git").exists() or branch("branch", "--list", "dags-live") == ""
+
+
+def test_findings_stop_it_before_anything_is_moved(scene, command):
+    scene.findings.append(Finding("dags/orders.py", 3, "owner-missing", "No owner.", "Name one.", "error"))
+    _, code, told = synced(scene, command, {"orders.py": "x = 2"})
+    assert code == 1
+    assert "dags/orders.py:3: owner-missing: No owner." in told
+    assert (
+        branch("branch", "--list", "dags-live") == "" if (paths.dag_state() / "branch.git").exists() else True
+    )
+
+
+def test_warnings_do_not_stop_it(scene, command):
+    scene.findings.append(Finding("dags/orders.py", 3, "slow-import", "Slow.", "Mend it.", "warning"))
+    assert synced(scene, command, {"orders.py": "x = 2"})[1] == 0
+
+
+def test_a_failure_in_one_tenant_is_named_and_the_others_serve_it(scene, command):
+    _, code, told = synced(scene, command, {"orders.py": "x = 'fails in finance'"})
+    assert code == 1
+    assert "sandbox/finance" in told
+    assert "orders.py: RuntimeError: not here" in told
+    assert ledger()[-1]["result"] == "not served everywhere"
+    assert ledger()[-1]["environments"]["sandbox"] == {"analytics": "served", "finance": "failed"}
+
+
+def test_a_failure_in_one_tenant_is_undone_everywhere_when_asked_to(scene, command):
+    good, _, _ = synced(scene, command, {"orders.py": "x = 2"})
+    words = ({"orders.py": "x = 'fails in finance'"}, "--rollback-on-error")
+    _, code, told = synced(scene, command, *words)
+    assert code == 1, "what was asked for is not served"
+    assert f"Rolled back everywhere to version {good.tree[:12]}" in " ".join(told.split())
+    assert branch("rev-parse", "dags-live:dags") == good.tree
+    assert [entry["task"] for entry in ledger()] == ["dags-sync", "dags-sync", "dags-rollback"]
+    assert len(subjects()) == 3, "only ever forward"
+
+
+def test_without_a_good_version_nothing_is_undone(scene, command):
+    words = ({"orders.py": "x = 'fails in finance'"}, "--rollback-on-error")
+    _, code, told = synced(scene, command, *words)
+    assert code == 1
+    assert "Nothing was rolled back" in told
+    assert len(subjects()) == 1
+
+
+def test_a_rollback_goes_to_the_last_good_version(scene, command):
+    first, _, _ = synced(scene, command, {"orders.py": "x = 2"})
+    synced(scene, command, {"orders.py": "x = 'fails in finance'"})
+    synced(scene, command, {"orders.py": "x = 4"})
+    code, _, err = command("dags-rollback")
+    assert code == 0, err
+    assert branch("rev-parse", "dags-live:dags") == first.tree
+    assert subjects()[0] == f"Roll back to the DAGs of {first.sha[:12]}"
+    assert ledger()[-1]["version"] == first.tree
+
+
+@pytest.mark.parametrize("name", ["sha", "tree"])
+def test_a_rollback_goes_where_it_is_told_by_commit_or_version(scene, command, name):
+    first, _, _ = synced(scene, command, {"orders.py": "x = 2"})
+    synced(scene, command, {"orders.py": "x = 3"})
+    synced(scene, command, {"orders.py": "x = 4"})
+    assert command("dags-rollback", f"--to={getattr(first, name)[:10]}")[0] == 0
+    assert branch("rev-parse", "dags-live:dags") == first.tree
+
+
+def test_a_rollback_that_means_nothing_or_too_much_is_exit_2(scene, command):
+    assert command("dags-rollback")[0] == 2
+    synced(scene, command, {"orders.py": "x = 2"})
+    code, _, err = command("dags-rollback")
+    assert code == 2
+    assert "no other version" in err
+    synced(scene, command, {"orders.py": "x = 3"})
+    code, _, err = command("dags-rollback", "--to=xyz")
+    assert code == 2
+    assert "inv dags-sync --ref=xyz" in " ".join(err.split())
+
+
+def test_a_branch_moved_by_hand_is_exit_6_until_it_is_named(scene, command):
+    synced(scene, command, {"orders.py": "x = 2"})
+    run_git(scene.project.checkout, "fetch", "--quiet", str(paths.dag_state() / "branch.git"), "dags-live")
+    ours = scene.project.commit({"orders.py": "x = 3"})
+    scene.project.commit({"orders.py": "x = 'hot fix'"})
+    tree = run_git(scene.project.checkout, "rev-parse", "HEAD^{tree}")
+    made = run_git(scene.project.checkout, "commit-tree", tree, "-p", "FETCH_HEAD", "-m", "Hot fix")
+    target = str(paths.dag_state() / "branch.git")
+    run_git(scene.project.checkout, "push", "--quiet", target, f"{made}:refs/heads/dags-live")
+    code, _, err = command("dags-sync", f"--ref={ours.sha}")
+    assert code == 6
+    assert "Hot fix" in err
+    code, _, err = command("dags-sync", f"--ref={ours.sha}", f"--over={made[:12]}")
+    assert code == 0, err
+    assert subjects()[:2] == [f"Serve the DAGs of {ours.sha[:12]}", "Hot fix"]
+
+
+def test_an_unknown_ref_is_exit_2(scene, command):
+    code, _, err = command("dags-sync", "--ref=v9")
+    assert code == 2
+    assert "There is no revision 'v9'" in err
+
+
+def test_only_the_environments_that_are_asked_for_are_brought_forward(scene, command):
+    synced(scene, command, {"orders.py": "x = 2"}, "--env=boxes")
+    assert ledger()[-1]["environments"] == {"boxes": {"analytics": "served"}}
