@@ -182,6 +182,7 @@ class ProgramTimeout(ProgramError):
     """A program did not end before its deadline and was stopped."""
 
     def __init__(self, program: str, seconds: float, tail: Sequence[str]) -> None:
+        self.seconds = seconds
         lines = "".join(f"\n    {line}" for line in tail)
         message = f"{program} did not end within {seconds:g} s and was stopped; its last lines:{lines}"
         super().__init__(program, 124, tail, message=message)

@@ -36,8 +36,8 @@ class Remote(Spec):
     def _fits(self) -> Remote:
         if "@" in self.url.partition("://")[2].partition("/")[0] and self.url.startswith("http"):
             raise ValueError("credentials do not belong into the address: use user and token")
-        if self.token and not self.url.startswith(("https://", "http://")):
-            raise ValueError("a token is for https")
+        if self.token and not self.url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+            raise ValueError("a token is for https: anybody on the way could read it otherwise")
         if self.key and self.key.file is None:
             raise ValueError("a key is a file")
         return self

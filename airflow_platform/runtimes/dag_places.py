@@ -78,4 +78,4 @@ def environments(names: Sequence[str]) -> tuple[specs.Environment, ...]:
         UsageError: There is none of a name.
         ConfigurationError: A file does not say what it must.
     """
-    return tuple(load.environment(name) for name in names) if names else load.all_environments()
+    return tuple(map(load.environment, dict.fromkeys(names))) if names else load.all_environments()

@@ -6,7 +6,8 @@ import contextlib
 import getpass
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from airflow_platform import errors, programs
@@ -19,8 +20,15 @@ LOCK_TIMEOUT = 60.0
 """Seconds to wait for an environment's lock, or for the repository with the branch."""
 
 
-def branch(runner: programs.Programs, spec: project.Branch | None = None) -> dag_branch.DagBranch:
+def branch(
+    runner: programs.Programs, spec: project.Branch | None = None, *, must_enter: bool = True
+) -> dag_branch.DagBranch:
     """The branch that `dags.toml` names.
+
+    Args:
+        runner: Starts Git.
+        spec: What that file says; by default it is read.
+        must_enter: Whether the token must be there. Who only follows can do with what is known already.
 
     Raises:
         ConfigurationError: That file does not say what it must.
@@ -31,12 +39,14 @@ def branch(runner: programs.Programs, spec: project.Branch | None = None) -> dag
     remote = spec.remote
     return dag_branch.DagBranch(
         repository=directory / "copy.git",
-        remote=_remote(remote) if remote else git_remote.Remote(str(directory / "branch.git")),
+        remote=_remote(remote, must_enter=must_enter)
+        if remote
+        else git_remote.Remote(str(directory / "branch.git")),
         name=spec.name,
         ledger=spec.ledger,
         folder=manifest.FOLDER,
         who=_who(runner),
-        turn=lambda: turn(runner, directory / "locks" / "repository.lock", "the DAGs' branch"),
+        turn=turns(runner),
         own_remote=remote is None,
     )
 
@@ -46,7 +56,7 @@ def branch_if_any(runner: programs.Programs) -> dag_branch.DagBranch | None:
     spec = load.dag_project().branch
     if spec.remote is None and not (paths.dag_state() / "branch.git" / "HEAD").is_file():
         return None
-    return branch(runner, spec)
+    return branch(runner, spec, must_enter=False)
 
 
 def objects(runner: programs.Programs) -> Path:
@@ -55,11 +65,17 @@ def objects(runner: programs.Programs) -> Path:
     return Path(git.call(runner, paths.CHECKOUT, *words).stdout.strip())
 
 
-def _remote(spec: project.Remote) -> git_remote.Remote:
+def _remote(spec: project.Remote, *, must_enter: bool) -> git_remote.Remote:
+    token = None
+    try:
+        token = references.resolve(spec.token) if spec.token else None
+    except errors.PreflightError:
+        if must_enter:
+            raise
     return git_remote.Remote(
         url=str(paths.CHECKOUT / spec.url) if spec.url.startswith(("./", "../")) else spec.url,
         user=spec.user,
-        token=references.resolve(spec.token) if spec.token else None,
+        token=token,
         key=paths.CHECKOUT / spec.key.file if spec.key and spec.key.file else None,
         known_hosts=paths.CHECKOUT / spec.known_hosts if spec.known_hosts else None,
     )
@@ -77,6 +93,12 @@ def _who(runner: programs.Programs) -> str:
 
 def _configured(runner: programs.Programs, key: str) -> str:
     return git.call(runner, paths.CHECKOUT, "config", "--get", key, check=False).stdout.strip()
+
+
+def turns(runner: programs.Programs) -> Callable[[], AbstractContextManager[None]]:
+    """What lets one at a time work in the repository with the branch."""
+    path = paths.dag_state() / "locks" / "repository.lock"
+    return lambda: turn(runner, path, "the DAGs' branch")
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ class MovedBranch(ProjectStep):
         wanted: dag_branch.Wanted,
         *,
         over: str = "",
+        onto: str = "",
         requires: Sequence[str] = (),
     ) -> None:
         """Make the step.
@@ -33,11 +34,13 @@ class MovedBranch(ProjectStep):
             branch: The branch.
             wanted: What it should hold.
             over: The beginning of a commit made by hand that may be covered.
+            onto: The one commit that may be covered; "" for any that the toolkit made.
             requires: Steps that must have succeeded before.
         """
         self._branch = branch
         self._wanted = wanted
         self._over = over
+        self._onto = onto
         self.requires = tuple(requires)  # type: ignore[misc]
 
     def observe(self, context: ProjectContext) -> Synced | None:
@@ -50,7 +53,7 @@ class MovedBranch(ProjectStep):
             return step.NoChange(
                 f"{self._branch.name} is at {observed.commit[:12]} with version {version}", _outputs(observed)
             )
-        self._refuse_foreign(observed)
+        self._refuse(observed)
         now = f"now {observed.tree[:12]}" if observed else "new"
         return step.Change(
             f"put version {version} of commit {self._wanted.source[:12]} on {self._branch.name} ({now})"
@@ -59,6 +62,7 @@ class MovedBranch(ProjectStep):
     def apply(self, context: ProjectContext, change: step.Change) -> step.Outputs:
         runner, head = context.programs, self._branch.head(context.programs)
         for left in reversed(range(dag_branch.TRIES)):
+            self._refuse(head)
             try:
                 return _outputs(self._branch.advance(runner, self._wanted, onto=head))
             except (git_remote.LostRace, git_remote.Cut) as error:
@@ -71,11 +75,16 @@ class MovedBranch(ProjectStep):
                 return _outputs(
                     head
                 )  # Ours arrived although the answer did not, or somebody wanted the same.
-            self._refuse_foreign(head)
         raise AssertionError("the last try raised")
 
-    def _refuse_foreign(self, head: Synced | None) -> None:
+    def _refuse(self, head: Synced | None) -> None:
         """What somebody put there by hand may be what keeps production running: it is not covered unasked."""
+        if self._onto and head is not None and head.commit != self._onto:
+            raise errors.RefusedError(
+                f"{self._branch.name} is at {head.commit[:12]} by {head.who} meanwhile.",
+                hint="Nothing was taken back: whoever synced that has seen to it.",
+                untouched=True,
+            )
         if head is None or not head.foreign or (self._over and head.commit.startswith(self._over)):
             return
         raise errors.RefusedError(

@@ -33,24 +33,39 @@ class Checked(Protocol):
 
 
 class DagCheck(ProjectStep):
-    """Outputs: `dags` (ids with their files)."""
+    """Outputs: `dags` (ids with their files; null where nobody could look)."""
 
     name = "dag-check"
 
-    def __init__(self, check: Callable[[ProjectContext], Checked], *, revision: str) -> None:
+    def __init__(
+        self, check: Callable[[ProjectContext], Checked], *, revision: str, must_pass: bool = True
+    ) -> None:
         """Make the step.
 
         Args:
             check: Checks the DAG version.
             revision: Its commit, for people.
+            must_pass: Whether an error ends the run. Otherwise only the DAGs' ids are wanted: on the way back to
+                what was good once, no new rule and no missing package may be in the way.
         """
         self._check = check
         self._revision = revision
+        self._must_pass = must_pass
 
-    def observe(self, context: ProjectContext) -> Checked:
-        return self._check(context)
+    def observe(self, context: ProjectContext) -> Checked | None:
+        """What the check says; None where it cannot be made and need not be passed."""
+        try:
+            return self._check(context)
+        except (errors.StepError, errors.ProgramError, errors.PreflightError, errors.StateError):
+            if self._must_pass:
+                raise
+            return None
 
-    def plan(self, context: ProjectContext, observed: Checked) -> step.NoChange:
+    def plan(self, context: ProjectContext, observed: Checked | None) -> step.NoChange:
+        if observed is None:
+            return step.NoChange("it could not be checked", {"dags": None})
+        if not self._must_pass:
+            return step.NoChange(f"{len(observed.ids)} DAGs", {"dags": dict(observed.ids)})
         wrong = [str(each) for each in observed.findings if each.severity == "error"]
         if wrong:
             lines = "".join(f"\n    {each}" for each in wrong[:SHOWN])

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from airflow_platform import errors
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.steps.dag_contexts import Place, PlaceContext, PlaceStep
 from airflow_platform.tools import airflow, airflow_answers, airflow_session, dag_changes, dag_serving
 
 TIMEOUT = 120.0
-"""Seconds until a version is served; one or two on a quiet machine."""
+"""Seconds without news after which a version is given up; it takes one or two on a quiet machine."""
 
 A_FILE = 2.0
 """Seconds more for each file that has to be parsed; a tenth of that on a quiet machine."""
@@ -45,6 +46,8 @@ class Observed:
     """What a tenant serves, and what it would see of the wanted version; `down` says why it serves nothing."""
 
     down: str = ""
+    silent: str = ""
+    """Why a tenant that is up does not answer now."""
     served: dag_serving.Served | None = None
     tree: str = ""
     """The version that its dag-processor serves."""
@@ -66,6 +69,7 @@ class Proof(PlaceStep):
         source: Path,
         dags: Callable[[PlaceContext], Mapping[str, str] | None],
         on_difference: Callable[[str, Difference], None] = lambda place, difference: None,
+        on_unimportable: Callable[[str], None] = lambda place: None,
         requires: Sequence[str] = (),
     ) -> None:
         """Make the step.
@@ -76,6 +80,7 @@ class Proof(PlaceStep):
             source: The repository with the branch, for commits that no environment's own repository has.
             dags: The ids of the DAGs of the wanted version, with their files; None where nobody has looked.
             on_difference: Called with a place's name and what it would see of the version.
+            on_unimportable: Called with the name of a place that cannot import a file of the version.
             requires: Further steps that must have succeeded before.
         """
         self._new = wanted
@@ -84,19 +89,26 @@ class Proof(PlaceStep):
         self._source = source
         self._dags = dags
         self._on_difference = on_difference
+        self._on_unimportable = on_unimportable
         self.requires = ("delivery", *requires)  # type: ignore[misc]
 
     def observe(self, context: PlaceContext) -> Observed:
         place = context.tenant
         if down := place.down():
             return Observed(down)
-        with place.connected() as client:
-            served = _look(place, client)
-            tree = self._tree_of(context, served.commit)
-            return Observed("", served, tree, () if tree == self._tree else client.unfinished_runs())
+        try:
+            with place.connected() as client:
+                served = _look(place, client)
+                tree = self._tree_of(context, served.commit)
+                runs = () if tree == self._tree else client.unfinished_runs()
+        except airflow_session.NotReachable as error:
+            return Observed(silent=error.message)
+        return Observed(served=served, tree=tree, runs=runs)
 
     def plan(self, context: PlaceContext, observed: Observed) -> step.Change | step.NoChange:
         now, version = observed.served, self._tree[:12]
+        if observed.silent:
+            return step.Change(f"serve version {version} (now unknown: {observed.silent})")
         if now is None:
             return step.NoChange(f"{observed.down}; it catches up when it comes up", {"state": "down"})
         if observed.tree != self._tree:
@@ -111,21 +123,25 @@ class Proof(PlaceStep):
 
     def apply(self, context: PlaceContext, change: step.Change) -> step.Outputs:
         place = context.tenant
-        wanted = self._wanted(context, context.outputs("dag-branch")["commit"])
+        wanted, before = self._wanted(context, context.outputs("dag-branch")["commit"]), place.commit()
         with place.connected() as client:
-            coming = dag_serving.Coming(client, wanted, context.clock)
+            coming = dag_serving.Coming(client, wanted, before, context.clock)
+            hint = (
+                f"Look into the log: inv tenant-logs --env={place.environment} --tenant={place.tenant} "
+                "--component=dag-processor."
+            )
+            patience = _Patience(lambda: self._missing(context, client, coming), context.clock, hint)
             context.wait_for(
                 f"version {self._tree[:12]} to be served",
-                lambda: self._missing(context, client, coming),
-                timeout=TIMEOUT + A_FILE * self._to_parse(context, wanted),
-                hint=f"Look into the log: inv tenant-logs --env={place.environment} --tenant={place.tenant} "
-                "--component=dag-processor.",
+                patience.missing,
+                timeout=TIMEOUT + A_FILE * self._to_parse(wanted, before),
+                hint=hint,
             )
             return _outputs(_look(place, client), self._tree)
 
-    def _to_parse(self, context: PlaceContext, wanted: dag_serving.Wanted) -> int:
+    def _to_parse(self, wanted: dag_serving.Wanted, before: str) -> int:
         """How many files the way from what is served now can concern."""
-        found = wanted.concerned(context.tenant.commit())
+        found = wanted.concerned(before)
         everything = set((wanted.dags or {}).values())
         return len(everything if found.all else found.files)
 
@@ -135,6 +151,9 @@ class Proof(PlaceStep):
             return coming.missing(_look(context.tenant, client))
         except airflow_session.NotReachable:
             return "an answer of its api-server"
+        except dag_serving.CannotImport:
+            self._on_unimportable(context.tenant.name)
+            raise
 
     def _wanted(self, context: PlaceContext, commit: str) -> dag_serving.Wanted:
         def accepted(other: str) -> bool:
@@ -167,6 +186,32 @@ class Proof(PlaceStep):
             removed=tuple(sorted(there - coming.keys())),
             staying=_in_flight(observed.runs),
         )
+
+
+class _Patience:
+    """Gives up when what is missing has not changed for a while, however much time there would be."""
+
+    def __init__(self, missing: Callable[[], str], clock: Callable[[], float], hint: str) -> None:
+        self._hint = hint
+        self._missing = missing
+        self._clock = clock
+        self._last = ("", clock())
+
+    def missing(self) -> str:
+        """What is missing.
+
+        Raises:
+            StepError: Nothing has changed for too long.
+        """
+        found, (last, since) = self._missing(), self._last
+        if found != last:
+            self._last = (found, self._clock())
+        elif found and self._clock() > since + TIMEOUT:
+            raise errors.StepError(
+                f"Nothing has changed for {TIMEOUT:g} s; still missing: {found}.",
+                hint=self._hint,
+            )
+        return found
 
 
 def _lacking(now: dag_serving.Served, wanted: dag_serving.Wanted) -> str:

@@ -12,7 +12,7 @@ from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow
 from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep, inhabitants
-from airflow_platform.tools import dag_branch, files, git, git_remote
+from airflow_platform.tools import dag_branch, files, git
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class DagRepository(EnvironmentStep):
         notes = []
         try:
             branch.refresh(runner)
-        except (git_remote.NotReachable, git_remote.Cut) as error:
+        except (errors.StepError, errors.RefusedError) as error:
             # An environment that comes up must not depend on that server: the last that is known will do.
             if branch.head(runner) is None:
                 raise
@@ -121,7 +121,7 @@ class DagRepository(EnvironmentStep):
         if not head.tree:
             raise errors.StepError(
                 f"{branch.name} is at {head.commit[:12]} by {head.who}, which has no folder {airflow.FOLDER}/.",
-                hint="`inv dags-rollback` puts the last good DAGs on top of it.",
+                hint=f"`inv dags-rollback --over={head.commit[:12]}` puts the last good DAGs on top of it.",
             )
         if head.tree != here.tree:
             notes.append("HEAD has other DAGs: `inv dags-sync` brings them everywhere")

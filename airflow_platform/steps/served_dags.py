@@ -9,7 +9,7 @@ from pathlib import Path
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.steps.contexts import TenantContext, TenantStep, connected
-from airflow_platform.tools import airflow, dag_changes, dag_serving
+from airflow_platform.tools import airflow, dag_changes, dag_serving, git
 
 TIMEOUT = 120.0
 """Seconds until the commit is served; a few after the components are healthy."""
@@ -42,7 +42,8 @@ class ServedDags(TenantStep):
         self._served = served
 
     def observe(self, context: TenantContext) -> Observed:
-        wanted = _wanted(context)
+        served = context.outputs("dag-repository")
+        wanted = _wanted(context, Path(served["repository"]), served["commit"])
         with connected(context) as client:
             now = self._look(context, client)
         behind = now.behind(wanted.commit, wanted.concerned)
@@ -62,16 +63,17 @@ class ServedDags(TenantStep):
         return step.Change(f"serve commit {wanted[:12]} (now {now})")
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
-        wanted = _wanted(context)
         with connected(context) as client:
-            coming = dag_serving.Coming(client, wanted, context.clock)
+            waiting = _Waiting(context, client, self._served(context.tenant.name))
             context.wait_for(
-                f"commit {wanted.commit[:12]} to be served",
-                lambda: coming.missing(self._look(context, client)),
+                f"commit {waiting.wanted.commit[:12]} to be served",
+                lambda: waiting.missing(self._look(context, client)),
                 timeout=TIMEOUT,
                 hint="Look into the dag-processor's log: inv tenant-logs --component=dag-processor.",
             )
-            return self._outputs(context, len(self._look(context, client).dags))
+            dags = len(self._look(context, client).dags)
+        outputs = self._outputs(context, dags)
+        return {**outputs, "dag_commit": waiting.wanted.commit, "dag_version": waiting.tree()}
 
     def _look(self, context: TenantContext, client: airflow.Airflow) -> dag_serving.Served:
         return dag_serving.look(client, self._served(context.tenant.name), manifest.BUNDLE)
@@ -81,10 +83,36 @@ class ServedDags(TenantStep):
         return {"dag_commit": repository["commit"], "dag_version": repository["tree"], "dags": dags}
 
 
-def _wanted(context: TenantContext) -> dag_serving.Wanted:
-    served = context.outputs("dag-repository")
-    commit, repository = served["commit"], Path(served["repository"])
+class _Waiting:
+    """A wait that goes on with the newer commit when somebody syncs meanwhile."""
 
+    def __init__(self, context: TenantContext, client: airflow.Airflow, before: str) -> None:
+        self._context = context
+        self._client = client
+        self._before = before
+        self._repository = Path(context.outputs("dag-repository")["repository"])
+        self._follow(context.outputs("dag-repository")["commit"])
+
+    def _follow(self, commit: str) -> None:
+        self.wanted = _wanted(self._context, self._repository, commit)
+        self._coming = dag_serving.Coming(self._client, self.wanted, self._before, self._context.clock)
+
+    def missing(self, now: dag_serving.Served) -> str:
+        """What is still missing; "" when all is served."""
+        head = git.branch(self._context.programs, self._repository, manifest.BRANCH)
+        if head not in ("", self.wanted.commit):
+            self._follow(head)
+        return self._coming.missing(now)
+
+    def tree(self) -> str:
+        """The DAG version that was waited for."""
+        planned = self._context.outputs("dag-repository")
+        if self.wanted.commit == planned["commit"]:
+            return str(planned["tree"])
+        return git.tree(self._context.programs, self._repository, self.wanted.commit, manifest.FOLDER)
+
+
+def _wanted(context: TenantContext, repository: Path, commit: str) -> dag_serving.Wanted:
     known = dag_changes.Known(context.programs)
 
     def version(of: str) -> dag_changes.Version | None:

@@ -22,6 +22,9 @@ from airflow_platform.tools import dag_branch, dag_changes, dag_serving
 AGAIN = 2.0
 """Seconds between two looks of `--watch`."""
 
+REMOTE_TIMEOUT = 10.0
+"""Seconds for the branch's server; what is known of it already will do."""
+
 AT_ONCE = 32
 """Tenants that are asked at the same time; each waits for its own api-server."""
 
@@ -50,6 +53,8 @@ class Row:
     """Seconds since the commit was made."""
     failures: tuple[str, ...] = ()
     dags: int = 0
+    elsewhere: str = ""
+    """What git-sync has brought instead of what dag-processor parses; "" where that is the same."""
 
     @property
     def readable(self) -> bool:
@@ -59,7 +64,8 @@ class Row:
     def cells(self, head: str) -> tuple[object, ...]:
         """As the table has it; `head` is the branch's version."""
         at = "" if not (head and self.version) else "head" if self.version == head else "behind"
-        workers = "" if not self.readable else f"{len(self.behind)} DAGs older" if self.behind else "same"
+        older = f"{len(self.behind)} DAGs older" if self.behind else "elsewhere" if self.elsewhere else "same"
+        workers = older if self.readable else ""
         return (
             self.environment, self.tenant, self.state, self.version[:12], (self.source or self.commit)[:12],
             workers, at, _told(self.age), len(self.failures) if self.readable else "",
@@ -85,35 +91,48 @@ class Row:
 class Look:
     """One look at everything."""
 
-    def __init__(self, revision: str, names: Sequence[str]) -> None:
-        """Read what is declared, and what the branch is at.
+    def __init__(
+        self, revision: str, names: Sequence[str], interruption: programs.Interruption | None = None
+    ) -> None:
+        """Read what is declared.
+
+        Args:
+            revision: A commit whose DAGs must be what is served; "" for none.
+            names: Of environments; none for all.
+            interruption: What ends it.
 
         Raises:
             UsageError, ConfigurationError: It does not fit.
         """
-        self.runner = programs.Programs()
+        self.runner = programs.Programs(interruption=interruption)
         self.wanted = following.resolved(self.runner, revision).tree if revision else ""
         self.revision = revision
         self.places, self.elsewhere = dag_places.of(dag_places.environments(names), self.runner)
         self.notes = [f"{each.environment}: {each.why}" for each in self.elsewhere]
         self.branch = following.branch_if_any(self.runner)
-        self.head = self._head()
+        self.head: dag_branch.Synced | None = None
         self.known = dag_changes.Known(self.runner)
         self._commits: dict[str, dag_branch.Synced] = {}
 
-    def _head(self) -> dag_branch.Synced | None:
+    def _learn_head(self) -> None:
+        """Where the branch is; a server that is away is no reason to say nothing about tenants."""
         if self.branch is None:
-            return None
+            return
         try:
-            self.branch.refresh(self.runner)
+            self.branch.refresh(self.runner, timeout=REMOTE_TIMEOUT)
+        except errors.Interrupted:
+            raise
         except errors.PlatformError as error:
             self.notes.append(f"the branch as last known: {error.message}")
-        return self.branch.head(self.runner)
+        self.head = self.branch.head(self.runner)
 
     def rows(self) -> tuple[Row, ...]:
-        """All tenants, asked at the same time."""
+        """All tenants and the branch's server, asked at the same time."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            return tuple(pool.map(self._row, self.places))
+            learning = pool.submit(self._learn_head)
+            rows = tuple(pool.map(self._row, self.places))
+            learning.result()
+        return rows
 
     def _row(self, place: dag_places.LocalPlace) -> Row:
         try:
@@ -148,6 +167,7 @@ class Look:
             age=_age(made.when) if made else None,
             failures=dag_serving.told(served.failures),
             dags=len(served.dags),
+            elsewhere=served.elsewhere(lambda commit: commit == served.commit),
         )
 
     def _described(self, now: dag_changes.Version | None, commit: str) -> dag_branch.Synced | None:
@@ -188,13 +208,20 @@ class Look:
         """Who serves another version than the others, than the branch, or than was asked for."""
         found = []
         up = [row for row in rows if row.readable]
-        wanted, what = self._reference(up)
+        wanted, what = self._reference([row for row in up if row.version])
         for row in up:
             name = f"{row.environment}/{row.tenant}"
             remedy = "`inv dags-sync` brings one version everywhere."
-            if row.version != wanted:
+            if not row.version or not (row.dags or row.failures):
+                found.append(
+                    errors.Fault(name, "It serves no DAG yet.", f"inv tenant-up --env={row.environment}")
+                )
+            elif row.version != wanted:
                 now = row.version[:12] or "no version yet"
                 found.append(errors.Fault(name, f"It serves {now}, not {wanted[:12]} ({what}).", remedy))
+            elif row.elsewhere:
+                cause = f"It serves {row.commit[:12]}, and {row.elsewhere}."
+                found.append(errors.Fault(name, cause, "It follows by itself; look again, or into its log."))
             elif row.behind:
                 cause = (
                     f"Its workers would run {len(row.behind)} DAGs from an older commit: {_some(row.behind)}."
@@ -218,6 +245,10 @@ class Look:
 
 def status(revision: str, names: Sequence[str], *, watch: bool, as_json: bool) -> int:
     """Answer `dags-status`; the exit code, of the last look where there are several."""
+    if watch and as_json:
+        raise errors.UsageError(
+            "--watch and --json do not go together.", hint="One document a command: leave --watch out."
+        )
     if not watch:
         return _answer(Look(revision, names), as_json=as_json)
     code = 0
@@ -226,7 +257,7 @@ def status(revision: str, names: Sequence[str], *, watch: bool, as_json: bool) -
         while True:
             if sys.stdout.isatty() and not as_json:
                 output.answer("\x1b[H\x1b[2J")
-            code = _answer(Look(revision, names), as_json=as_json)
+            code = _answer(Look(revision, names, interruption), as_json=as_json)
             interruption.sleep(AGAIN)
     return code
 

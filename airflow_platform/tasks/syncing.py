@@ -5,25 +5,20 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
 
 from airflow_platform import errors, programs
-from airflow_platform.config import load, paths, specs
+from airflow_platform.config import load, paths
 from airflow_platform.engine import run, step, store
-from airflow_platform.engine.report import OneAtATime, Outcome, Report, TenantReport
+from airflow_platform.engine.report import OneAtATime, Report, TenantReport
+from airflow_platform.manifests import airflow as manifest
 from airflow_platform.reporting import choosing as reporters
 from airflow_platform.reporting import document, summary
 from airflow_platform.runtimes import dag_checks, dag_places, following
 from airflow_platform.steps import dag_branch as branch_step
 from airflow_platform.steps import dag_check, dag_delivery, dag_proof
 from airflow_platform.steps.dag_contexts import Project
-from airflow_platform.tools import dag_branch, dag_changes
-from airflow_platform.tools.dag_branch import Synced
-
-SERVED, INCOMPLETE = "served", "not served everywhere"
-"""What became of a version, as the ledger has it."""
+from airflow_platform.tasks import ledger
+from airflow_platform.tools import dag_branch, dag_changes, git
 
 LOCK_TIMEOUT = 60.0
 """Seconds to wait for another sync of this checkout."""
@@ -49,32 +44,46 @@ class Scene:
 
         Raises:
             UsageError, ConfigurationError: It does not fit.
+            PreflightError: The token for the branch's repository is not there.
         """
         self.call = call
         self.reporter = OneAtATime(reporters.choose(sys.stderr, os.environ, json=call.json))
         self.runner = programs.Programs(marker={"AIRFLOW_PLATFORM_RUN": f"dags-{os.getpid()}"})
-        self.environments: Sequence[specs.Environment] = dag_places.environments(call.environments)
-        self.places, self.elsewhere = dag_places.of(self.environments, self.runner)
+        chosen = dag_places.environments(call.environments)
+        self.places, self.elsewhere = dag_places.of(chosen, self.runner)
+        if not self.places:
+            raise errors.UsageError(
+                f"Nothing could be proved in {', '.join(each.name for each in chosen)}: "
+                f"{'; '.join(each.why for each in self.elsewhere)}.",
+                hint="Name an environment whose tenants can be asked.",
+            )
         self.branch = following.branch(self.runner)
         self.known = dag_changes.Known(self.runner)
         self.differences: dict[str, dag_proof.Difference] = {}
+        self.unimportable: set[str] = set()
+        self.notes = [f"{each.environment} was not looked at: {each.why}." for each in self.elsewhere]
 
-    def execute(self, task: str, wanted: dag_branch.Wanted, first: Sequence[step.Step]) -> Report:
-        """Move the branch and prove it everywhere; `first` are steps that must succeed before."""
-        before = [each.name for each in first]
+    def execute(self, task: str, wanted: dag_branch.Wanted, *, must_pass: bool, onto: str = "") -> Report:
+        """Check a version, move the branch to it, and prove it in every place."""
         source = self.branch.repository
         version = dag_changes.Version(wanted.objects.parent if wanted.objects else source, wanted.tree)
+        check = dag_check.DagCheck(
+            lambda context: self._check(context, version, wanted), revision=wanted.source, must_pass=must_pass
+        )
         steps = (
-            *first,
-            branch_step.MovedBranch(self.branch, wanted, over=self.call.over, requires=before),
+            check,
+            branch_step.MovedBranch(
+                self.branch, wanted, over=self.call.over, onto=onto, requires=[check.name]
+            ),
             dag_delivery.Delivery(source),
             dag_proof.Proof(
                 version,
                 known=self.known,
                 source=source,
-                dags=lambda context: context.outputs(before[0])["dags"] if before else None,
+                dags=lambda context: context.outputs(check.name)["dags"],
                 on_difference=self.differences.__setitem__,
-                requires=before,
+                on_unimportable=self.unimportable.add,
+                requires=[check.name],
             ),
         )
         order = run.Order(
@@ -93,34 +102,59 @@ class Scene:
             reporter=self.reporter,
             programs=self.runner,
             planning=self.call.plan,
-            reached="served",
+            reached=ledger.SERVED,
             workers=max(8, 2 * len(self.places)),
         )
         report = run.execute(order)
         return dataclasses.replace(report, environment=None, tenants=tuple(map(_stated, report.tenants)))
 
-    def record(self, report: Report, wanted: dag_branch.Wanted) -> str:
-        """Write what became of a version into the ledger; returns the result, "" when nothing was moved."""
-        moved = next((each for each in report.steps if each.name == branch_step.MovedBranch.name), None)
-        if moved is None or "commit" not in moved.outputs:
-            return ""
-        result = SERVED if report.exit_code == 0 else INCOMPLETE
-        states = {each.name: each.status for each in report.tenants}
-        entry = {
-            "task": report.task,
-            "who": self.branch.who,
-            "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": moved.outputs["commit"],
-            "source": wanted.source,
-            "version": wanted.tree,
-            "environments": _by_environment(states),
-            "result": result,
-            "job": os.environ.get("CI_JOB_URL", ""),
-        }
-        known = self.branch.entries(self.runner)
-        if moved.status is Outcome.CHANGED or not known or _differs(known[-1], entry):
-            self.branch.record(self.runner, entry)
-        return result
+    def _check(
+        self, context: step.Context[Project], version: dag_changes.Version, wanted: dag_branch.Wanted
+    ) -> dag_checks.Checked:
+        """For the tenants of all environments: the branch moves for all, whoever is waited for."""
+        return dag_checks.check(
+            git.Commit(wanted.source, wanted.tree),
+            load.all_environments(),
+            runner=context.programs,
+            progress=context.progress,
+            rules=load.dag_project().rules,
+            checkout=version.repository,
+        )
+
+    def record(self, report: Report, wanted: dag_branch.Wanted) -> tuple[Report, str]:
+        """Write what became of a version into the ledger; the report, and the result ("" when nothing moved).
+
+        Also when a signal has ended the run: what it moved has moved.
+        """
+        commit = moved_to(report)
+        if not commit:
+            return report, ""
+        result = ledger.result_of(report, everywhere=not self.call.environments)
+        if result == ledger.NOT_PROVED:
+            fault = errors.Fault(
+                "tenants", "None is up, so nothing was proved.", "They serve the version when they come up."
+            )
+            code = int(errors.ExitCode.FAILED)
+            report = dataclasses.replace(
+                report, status=result, exit_code=code, faults=(*report.faults, fault)
+            )
+        entry = ledger.entry(report, wanted, commit=commit, who=self.branch.who, result=result)
+        runner = programs.Programs(mask=self.runner.mask)
+        branch = dataclasses.replace(self.branch, turn=following.turns(runner))
+        try:
+            if ledger.says_more(entry, branch.entries(runner)):
+                branch.record(runner, entry)
+        except errors.PlatformError as error:
+            fault = errors.Fault(f"ledger {branch.ledger}", error.message, error.hint)
+            code = report.exit_code or int(errors.ExitCode.FAILED)
+            report = dataclasses.replace(report, exit_code=code, faults=(*report.faults, fault))
+        return report, result
+
+
+def moved_to(report: Report) -> str:
+    """The commit that the branch is at after a run; "" when it did not come to that, or was only planned."""
+    steps = {each.name: each.outputs for each in report.steps}
+    return str(steps.get(branch_step.MovedBranch.name, {}).get("commit", ""))
 
 
 def sync(call: Call, revision: str, *, rollback_on_error: bool) -> int:
@@ -133,21 +167,15 @@ def sync(call: Call, revision: str, *, rollback_on_error: bool) -> int:
         objects=following.objects(scene.runner),
         message=f"Serve the DAGs of {commit.sha[:12]}",
     )
-    check = dag_check.DagCheck(
-        lambda context: dag_checks.check(
-            commit,
-            scene.environments,
-            runner=scene.runner,
-            progress=context.progress,
-            rules=load.dag_project().rules,
-        ),
-        revision=commit.sha,
-    )
-    report = scene.execute("dags-sync", wanted, [check])
-    notes: list[str] = []
-    if not call.plan and scene.record(report, wanted) == INCOMPLETE and rollback_on_error:
-        report, notes = _undone(scene, report, wanted)
-    return _tell(scene, report, notes)
+    if left := git.uncommitted(scene.runner, paths.CHECKOUT, manifest.FOLDER):
+        scene.notes.append(f"{len(left)} under dags/ not committed, so not synced: {', '.join(left)}.")
+    report = scene.execute(call.task, wanted, must_pass=True)
+    if call.plan:
+        return _tell(scene, report, wanted, "")
+    report, result = scene.record(report, wanted)
+    if rollback_on_error and result == ledger.INCOMPLETE and report.exit_code not in errors.INTERRUPTED:
+        report = _undone(scene, report, wanted)
+    return _tell(scene, report, wanted, result)
 
 
 def rollback(call: Call, to: str) -> int:
@@ -155,27 +183,33 @@ def rollback(call: Call, to: str) -> int:
     scene = Scene(call)
     scene.branch.refresh(scene.runner)
     wanted = _earlier(scene, to)
-    report = scene.execute("dags-rollback", wanted, [])
-    if not call.plan:
-        scene.record(report, wanted)
-    return _tell(scene, report, [])
+    report = scene.execute(call.task, wanted, must_pass=False)
+    if call.plan:
+        return _tell(scene, report, wanted, "")
+    report, result = scene.record(report, wanted)
+    return _tell(scene, report, wanted, result)
 
 
-def _undone(scene: Scene, report: Report, wanted: dag_branch.Wanted) -> tuple[Report, list[str]]:
-    """Take a version back that some tenant could not serve; the report of the sync, and what came of this."""
-    if not any(step_.status is Outcome.FAILED for each in report.tenants for step_ in each.steps):
-        return report, ["Nothing was rolled back: no tenant has tried the version."]
+def _undone(scene: Scene, report: Report, wanted: dag_branch.Wanted) -> Report:
+    """Take a version back that some tenant cannot import; the sync's report, and what came of this."""
+    if not scene.unimportable:
+        scene.notes.append("Nothing was rolled back: no tenant said that it cannot import the version.")
+        return report
     try:
         earlier = _earlier(scene, "")
     except errors.UsageError as error:
-        return report, [f"Nothing was rolled back: {error}"]
-    undone = scene.execute("dags-rollback", earlier, [])
-    scene.record(undone, earlier)
+        scene.notes.append(f"Nothing was rolled back: {error}")
+        return report
+    undone = scene.execute("dags-rollback", earlier, must_pass=False, onto=moved_to(report))
+    undone, _ = scene.record(undone, earlier)
     told = f"version {earlier.tree[:12]} of commit {earlier.source[:12]}"
     if undone.exit_code == 0:
-        return report, [f"Rolled back everywhere to {told}; version {wanted.tree[:12]} is no longer served."]
-    faults = (*report.faults, *undone.faults)
-    return dataclasses.replace(report, faults=faults), [f"The rollback to {told} did not reach every tenant."]
+        scene.notes.append(
+            f"Rolled back everywhere to {told}; version {wanted.tree[:12]} is no longer served."
+        )
+        return report
+    scene.notes.append(f"The rollback to {told} did not reach every tenant.")
+    return dataclasses.replace(report, faults=(*report.faults, *undone.faults))
 
 
 def _earlier(scene: Scene, to: str) -> dag_branch.Wanted:
@@ -187,42 +221,13 @@ def _earlier(scene: Scene, to: str) -> dag_branch.Wanted:
     history = scene.branch.history(scene.runner, limit=1000)
     if not history:
         raise errors.UsageError("Nothing was ever synced.", hint="`inv dags-sync` does.")
-    chosen = _named(history, to) if to else _last_good(scene, history)
+    entries = scene.branch.entries(scene.runner)
+    chosen = ledger.named(history, to) if to else ledger.last_good(history, entries)
     return dag_branch.Wanted(
         source=chosen.source,
         tree=chosen.tree,
         objects=None,
         message=f"Roll back to the DAGs of {chosen.source[:12]}",
-    )
-
-
-def _named(history: Sequence[Synced], to: str) -> Synced:
-    found = {
-        each.tree: each
-        for each in history
-        if not each.foreign and any(text.startswith(to) for text in (each.commit, each.source, each.tree))
-    }
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if found:
-        names = ", ".join(sorted(each.source[:12] for each in found.values()))
-        raise errors.UsageError(f"--to={to} means several versions: {names}.", hint="Give more digits.")
-    raise errors.UsageError(
-        f"No version that was synced is called {to!r}.",
-        hint="Give the beginning of a commit or version that the ledger names; for any other commit: "
-        f"inv dags-sync --ref={to}.",
-    )
-
-
-def _last_good(scene: Scene, history: Sequence[Synced]) -> Synced:
-    """The newest version other than the present one that the ledger calls served."""
-    good = {entry["version"] for entry in scene.branch.entries(scene.runner) if entry["result"] == SERVED}
-    for each in history[1:]:
-        if each.tree in good and each.tree != history[0].tree and not each.foreign:
-            return each
-    raise errors.UsageError(
-        "The ledger knows no other version that was served everywhere.",
-        hint="Name one: inv dags-rollback --to=COMMIT.",
     )
 
 
@@ -233,32 +238,19 @@ def _stated(tenant: TenantReport) -> TenantReport:
     return dataclasses.replace(tenant, status="down" if down else tenant.status, outputs=outputs)
 
 
-def _by_environment(states: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for name, state in states.items():
-        environment, _, tenant = name.partition("/")
-        found.setdefault(environment, {})[tenant] = state
-    return found
-
-
-def _differs(known: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
-    """Whether an entry says more than the last one does."""
-    return any(known.get(key) != entry[key] for key in ("commit", "result", "environments"))
-
-
-def _tell(scene: Scene, report: Report, notes: Sequence[str]) -> int:
+def _tell(scene: Scene, report: Report, wanted: dag_branch.Wanted, result: str) -> int:
     call = scene.call
-    differences = {place: each.to_json() for place, each in scene.differences.items()}
-    report = dataclasses.replace(report, data={"differences": differences} if differences else None)
+    data = {
+        "source": wanted.source,
+        "version": wanted.tree,
+        "commit": moved_to(report),
+        "result": result,
+        "differences": {place: each.to_json() for place, each in scene.differences.items()},
+        "notes": scene.notes,
+    }
+    report = dataclasses.replace(report, data=data)
     if call.json:
         document.write(report)
-    told = [
-        *notes,
-        *(f"{each.environment} was not looked at: {each.why}." for each in scene.elsewhere),
-    ]
-    summary.show(report, notes=told, next_commands=_next(report), tracebacks=call.tracebacks)
+    following_ = ("scripts/inv dags-status",) if report.exit_code == 0 else ()
+    summary.show(report, notes=scene.notes, next_commands=following_, tracebacks=call.tracebacks)
     return report.exit_code
-
-
-def _next(report: Report) -> tuple[str, ...]:
-    return ("scripts/inv dags-status",) if report.exit_code == 0 else ()

@@ -24,6 +24,8 @@ WARM_UP_TIMEOUT = 60.0
 POLL = 0.25
 """Seconds between two looks at a run; a look costs the api-server about 10 ms."""
 
+CONFLICT = 409
+
 LOG_LINES = 20
 """Last lines of a failed try that an error shows."""
 
@@ -100,7 +102,11 @@ class Airflow:
         Args:
             token: The file's, as `Dag.token` has it.
         """
-        self.session.call("PUT", f"/api/v2/parseDagFile/{quoted(token)}")
+        try:
+            self.session.call("PUT", f"/api/v2/parseDagFile/{quoted(token)}")
+        except sessions.AirflowError as error:
+            if error.status != CONFLICT:  # It is asked for already, and nobody has come to it yet.
+                raise
 
     def unfinished_runs(self) -> tuple[answers.Run, ...]:
         """Runs of all DAGs that are queued or running."""

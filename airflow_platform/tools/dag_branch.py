@@ -84,23 +84,28 @@ class DagBranch:
     own_remote: bool = False
     """Whether the remote is a directory that the toolkit makes, too."""
 
-    def refresh(self, runner: programs.Programs) -> None:
+    def refresh(self, runner: programs.Programs, *, timeout: float | None = None) -> None:
         """Learn where the branches are now.
 
+        Args:
+            runner: Starts Git.
+            timeout: Seconds for the remote's answer; by default `git_remote.TIMEOUT`.
+
         Raises:
-            NotReachable, Cut, RefusedError: As `git_remote.fetch` says.
+            NotReachable, Cut, Rewritten, RefusedError: As `git_remote.fetch` says.
         """
         with self.turn():
-            self._refresh(runner)
+            self._refresh(runner, timeout)
 
-    def _refresh(self, runner: programs.Programs) -> None:
+    def _refresh(self, runner: programs.Programs, timeout: float | None = None) -> None:
         own = (self.repository, *([Path(self.remote.url)] if self.own_remote else []))
         for path in own:
             # Also where a Git that was killed has left its lock.
             if not (path / "HEAD").is_file() or next(path.rglob("*.lock"), None):
                 files.make_directory(path, mode=0o755)
                 git.make_bare(runner, path, self.name)
-        git_remote.fetch(runner, self.repository, self.remote, (self.name, self.ledger))
+        names = (self.name, self.ledger)
+        git_remote.fetch(runner, self.repository, self.remote, names, timeout=timeout)
 
     def head(self, runner: programs.Programs) -> Synced | None:
         """The newest commit of the branch, as of the last refresh; None before the first sync."""

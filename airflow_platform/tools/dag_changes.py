@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from airflow_platform import programs
+from airflow_platform import errors, programs
 from airflow_platform.tools import git
 
 LOOKING = (
@@ -123,6 +123,9 @@ def _naming(runner: programs.Programs, version: Version, names: Iterable[str]) -
     if not patterns:
         return set()
     words = ("grep", "--name-only", "-z", "--word-regexp", "--fixed-strings", *patterns, version.tree)
-    printed = git.call(runner, version.repository, *words, check=False).stdout
-    paths = (path.removeprefix(f"{version.tree}:") for path in printed.split("\0"))
+    done = git.call(runner, version.repository, *words, check=False)
+    # 1 says that there is none; a file that it cannot read it only mentions.
+    if done.code > 1 or any(line.startswith("error:") for line in done.tail):
+        raise errors.ProgramError("git grep", done.code, done.tail)
+    paths = (path.removeprefix(f"{version.tree}:") for path in done.stdout.split("\0"))
     return {path for path in paths if path.endswith(".py")}

@@ -10,7 +10,17 @@ from airflow_platform.tools import airflow, airflow_answers
 from airflow_platform.tools.dag_changes import Concerned
 
 SETTLING = 10.0
-"""Seconds after a commit arrived until its changed files are surely parsed; 2 on a quiet machine."""
+"""Seconds after a commit arrived for which a failure of a file that it does not concern is borne: what the
+tenant's settings mend shows when Airflow comes to that file."""
+
+
+CONFIRMED = 2.0
+"""Seconds for which a new failure must last; longer than it takes to parse a file again."""
+
+
+class CannotImport(errors.StepError):
+    """A file of the wanted commit cannot be imported there: waiting longer is of no use."""
+
 
 AGAIN = 5.0
 """Seconds until the dag-processor is asked once more to look for a new commit."""
@@ -114,28 +124,42 @@ def unlike(now: Served, wanted: Wanted) -> str:
 class Coming:
     """What a wait for one commit remembers."""
 
-    def __init__(self, client: airflow.Airflow, wanted: Wanted, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, client: airflow.Airflow, wanted: Wanted, before: str, clock: Callable[[], float]
+    ) -> None:
+        """Begin to wait.
+
+        Args:
+            client: Of the tenant's api-server.
+            wanted: What should be served.
+            before: The commit that the dag-processor serves now; "" for none.
+            clock: Monotonic seconds.
+        """
+        self._before = before
         self._client = client
         self._wanted = wanted
         self._clock = clock
         self._asked: set[str] = set()
         self._nudged: float | None = None
         self._arrived: float | None = None
-        self._old: frozenset[tuple[str, str]] = frozenset()
-        """Failures that were there when the commit arrived: perhaps of the one before."""
+        self._old: frozenset[tuple[str, str]] | None = None
+        """Failures that were there at the first look: of the commit before."""
+        self._since: dict[tuple[str, str], float] = {}
+        """When the others were seen first."""
 
     def missing(self, now: Served) -> str:
         """What is still missing; "" when all is served.
 
         Raises:
-            StepError: A file of that commit cannot be imported: waiting longer is of no use.
+            CannotImport: A file of that commit cannot be imported: waiting longer is of no use.
         """
+        if self._old is None:
+            self._old = frozenset((each.file, each.at) for each in now.failures)
         if elsewhere := now.elsewhere(self._wanted.accepted):
             self._nudge(now)
             return elsewhere
         if self._arrived is None:
             self._arrived = self._clock()
-            self._old = frozenset((each.file, each.at) for each in now.failures)
         behind = now.behind(self._wanted.commit, self._wanted.concerned)
         for dag in behind:
             self._parse_again(dag)
@@ -148,23 +172,37 @@ class Coming:
     def _nudge(self, now: Served) -> None:
         """Airflow looks for a new commit at once when a file of the bundle is to be parsed again."""
         if now.dags and (self._nudged is None or self._clock() >= self._nudged + AGAIN):
-            self._nudged = self._clock()
             self._client.parse_file(now.dags[0].token)
+            self._nudged = self._clock()
 
     def _parse_again(self, dag: airflow_answers.Dag) -> None:
         """Airflow parses an unchanged file again only after minutes, so each is asked for, once."""
         if (key := dag.file or dag.id) not in self._asked:
-            self._asked.add(key)
             self._client.parse_file(dag.token)
+            self._asked.add(key)
 
     def _failing(self, failures: Sequence[airflow_answers.ImportFailure], *, since: float) -> str:
-        """Failures of the commit before this one are told until their files are parsed again."""
+        """A failure of the commit before is told until its file is parsed again, which may be in the queue."""
         number = f"{len(failures)} DAG file{'s' * (len(failures) > 1)}"
-        fresh = [each for each in failures if (each.file, each.at) not in self._old]
-        if not fresh and self._clock() < since + SETTLING:
-            return f"{number} cannot be imported"
+        settling = self._clock() < since + SETTLING
+        if all(self._is_borne(each, settling=settling) for each in failures):
+            return f"{number} cannot be imported: {'; '.join(told(failures))}"
         commit = self._wanted.commit[:12]
-        raise errors.StepError(
+        raise CannotImport(
             f"{number} of commit {commit} cannot be imported: {'; '.join(told(failures))}.",
             hint="Mend and commit, then run this again; the tenant serves its other DAGs.",
         )
+
+    def _is_borne(self, failure: airflow_answers.ImportFailure, *, settling: bool) -> bool:
+        """Whether a failure may still go away by itself."""
+        key = (failure.file, failure.at)
+        if key in (self._old or ()):
+            return settling or self._is_to_be_parsed(failure.file)
+        # Airflow may have come to the file once more just before the commit arrived.
+        return self._clock() < self._since.setdefault(key, self._clock()) + CONFIRMED
+
+    def _is_to_be_parsed(self, file: str) -> bool:
+        """Whether the way to the wanted commit concerns a file, so that its failure says nothing yet."""
+        if self._before == self._wanted.commit:
+            return False
+        return not self._before or file in self._wanted.concerned(self._before)

@@ -182,7 +182,7 @@ def call(
     Raises:
         ProgramError: It failed, and `check` is set.
     """
-    words = ["git", "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-C", str(directory), *arguments]
+    words = ["git", *_SETTINGS, "-C", str(directory), *arguments]
     environment = {**_environment(), **(env or {})}
     return runner.run(words, env=environment, timeout=timeout, check=check, stdin=stdin)
 
@@ -192,5 +192,10 @@ def _environment() -> Mapping[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key in _PASSED}
     return {**kept, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
+
+_SETTINGS = (
+    "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "color.ui=false", "-c", "core.hooksPath=/dev/null",
+)  # fmt: skip
+"""What a user's own configuration must not decide: what output looks like, and whose programs run besides."""
 
 _PASSED = ("GIT_SSL_CAINFO", "GIT_SSH_COMMAND", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")

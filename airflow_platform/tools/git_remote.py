@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,10 @@ class LostRace(errors.StepError):
     """Somebody else has moved the branch meanwhile."""
 
 
+class Rewritten(errors.StepError):
+    """A branch no longer contains what it contained: somebody has forced it."""
+
+
 @dataclass(frozen=True)
 class Remote:
     """Where it is, and how one gets in."""
@@ -56,18 +61,39 @@ class Remote:
         return "://" not in self.url and not re.match(r"[^/]+:", self.url)
 
 
-def fetch(runner: programs.Programs, repository: Path, remote: Remote, branches: Sequence[str]) -> None:
-    """Make branches of a bare repository what they are in another; those that are gone there go here, too.
+def fetch(
+    runner: programs.Programs,
+    repository: Path,
+    remote: Remote,
+    branches: Sequence[str],
+    *,
+    timeout: float | None = None,
+) -> None:
+    """Move branches of a bare repository forward to where they are in another.
+
+    One that is gone there stays here, and a push puts it back.
 
     Raises:
         NotReachable: Nobody answers, or it is no repository.
         Cut: The transfer broke off; the branches are as they were.
+        Rewritten: A branch there no longer contains what is known of it here; nothing was changed here.
         RefusedError: Not authenticated, no right to read, or another host key than the pinned one.
     """
     # A pattern, because the name of a branch that is not there is an error, and a pattern without a match none.
-    specs = [f"+refs/heads/{name}*:refs/heads/{name}*" for name in branches]
-    words = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--prune", remote.url, *specs)
-    _call(runner, repository, remote, *words)
+    specs = [f"refs/heads/{name}*:refs/heads/{name}*" for name in branches]
+    words = ("fetch", "--no-progress", "--atomic", "--no-tags", "--no-write-fetch-head", remote.url, *specs)
+    try:
+        _call(runner, repository, remote, *words, timeout=timeout or TIMEOUT)
+    except errors.ProgramTimeout as error:
+        raise NotReachable(
+            f"{remote} did not answer within {error.seconds:g} s.", hint="Try again when it is reachable."
+        ) from error
+    except LostRace as error:
+        raise Rewritten(
+            f"{remote}: a branch no longer contains what is known of it in {repository}: somebody has forced it.",
+            hint="Find out who, and what was lost: the old history is still here. To accept the new one, delete "
+            "that directory.",
+        ) from error
 
 
 def push(
@@ -94,7 +120,10 @@ def push(
         NotReachable, Cut, RefusedError: As for `fetch`; refused also where we may not write.
     """
     words = ("push", "--porcelain", "--quiet", remote.url, f"{commit}:refs/heads/{branch}")
-    _call(runner, repository, remote, *words, env=env)
+    try:
+        _call(runner, repository, remote, *words, env=env)
+    except errors.ProgramTimeout as error:
+        raise Cut(f"{remote} did not answer within {TIMEOUT:g} s.", hint="Run this again.") from error
 
 
 def _call(
@@ -103,23 +132,19 @@ def _call(
     remote: Remote,
     *words: str,
     env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
 ) -> None:
     if remote.token:
         runner.mask.add(remote.token)
-    try:
-        done = git.call(
-            runner,
-            repository,
-            *_settings(),
-            *words,
-            check=False,
-            env={**_access(remote), **(env or {})},
-            timeout=TIMEOUT,
-        )
-    except errors.ProgramTimeout as error:
-        raise NotReachable(
-            f"{remote} did not answer within {TIMEOUT:g} s.", hint="Try again when it is reachable."
-        ) from error
+    done = git.call(
+        runner,
+        repository,
+        *_settings(),
+        *words,
+        check=False,
+        env={**_access(remote), **(env or {})},
+        timeout=timeout or TIMEOUT,
+    )
     if done.code:
         raise _explained(remote, [*map(runner.mask, done.stdout.splitlines()), *done.tail])
 
@@ -146,15 +171,24 @@ def _access(remote: Remote) -> dict[str, str]:
     )
     return {
         **found,
-        "GIT_CONFIG_COUNT": "2",
-        # The empty one switches off what else would answer, and what would keep our token.
+        "GIT_CONFIG_COUNT": "3",
+        # The empty ones switch off what else would answer, and what would keep our token; and no other
+        # server is answered, wherever this one may send us.
         "GIT_CONFIG_KEY_0": "credential.helper",
         "GIT_CONFIG_VALUE_0": "",
-        "GIT_CONFIG_KEY_1": "credential.helper",
-        "GIT_CONFIG_VALUE_1": helper,
+        "GIT_CONFIG_KEY_1": f"credential.{_origin(remote.url)}.helper",
+        "GIT_CONFIG_VALUE_1": "",
+        "GIT_CONFIG_KEY_2": f"credential.{_origin(remote.url)}.helper",
+        "GIT_CONFIG_VALUE_2": helper,
         "GIT_LOGIN": remote.user,
         "GIT_TOKEN": remote.token.reveal(),
     }
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port of an address."""
+    parts = urllib.parse.urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 _REJECTED = re.compile(
@@ -192,6 +226,7 @@ def _explained(remote: Remote, lines: Sequence[str]) -> errors.PlatformError:
             f"{remote}: its host key is not the pinned one: {shown}.",
             hint="Somebody else may be answering. Compare the key with whoever runs the server; only then "
             "change `known_hosts`.",
+            untouched=True,
         )
     if _REJECTED.search(said):
         return LostRace(f"{remote}: the branch was moved meanwhile.", hint="Run this again.")
@@ -199,11 +234,13 @@ def _explained(remote: Remote, lines: Sequence[str]) -> errors.PlatformError:
         return errors.RefusedError(
             f"{remote}: not authenticated: {shown}.",
             hint="The token or key is wrong or has expired: make a new one, and hand it over as dags.toml says.",
+            untouched=True,
         )
     if _MAY_NOT.search(said):
         return errors.RefusedError(
             f"{remote} refused: {shown}.",
             hint="Ask for the right to push to that branch; a read-only deploy key is for tenants, not for syncs.",
+            untouched=True,
         )
     if _BROKEN.search(said):
         return Cut(f"{remote}: the transfer broke off: {shown}.", hint="Run this again.")

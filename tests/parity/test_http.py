@@ -6,7 +6,7 @@ import socket
 
 import http_server
 import pytest
-from conftest import branch, head_of
+from conftest import branch, head_of, run_git
 
 from airflow_platform import errors, secrets
 from airflow_platform.tools import git_remote
@@ -154,3 +154,37 @@ def test_no_secret_is_in_a_command_line_or_a_file(server, mine, runner, project,
     assert files
     assert not [path for path in files if TOKEN.encode() in path.read_bytes()]
     assert TOKEN not in " ".join(path for path, _ in server.asked)
+
+
+def test_a_branch_that_was_forced_is_told_and_what_is_known_is_kept(server, mine, runner, project, served):
+    known = advance(mine, runner, project, project.commit(hello="x = 2\n"))
+    forced = run_git(project.directory, "rev-parse", "HEAD")
+    run_git(
+        project.directory,
+        "push",
+        "--quiet",
+        "--force",
+        str(served / "project.git"),
+        f"{forced}:refs/heads/dags-live",
+    )
+    with pytest.raises(git_remote.Rewritten, match="somebody has forced it"):
+        mine.refresh(runner)
+    assert mine.head(runner).commit == known.commit
+
+
+def test_a_branch_that_was_deleted_comes_back_with_the_next_version(server, mine, runner, project, served):
+    known = advance(mine, runner, project, project.commit(hello="x = 2\n"))
+    run_git(served / "project.git", "update-ref", "-d", "refs/heads/dags-live")
+    assert advance(mine, runner, project, project.commit(hello="x = 3\n")).parent == known.commit
+
+
+def test_a_hook_of_the_user_sees_no_token(server, mine, runner, project, tmp_path, monkeypatch):
+    hook = tmp_path / "hooks" / "pre-push"
+    hook.parent.mkdir()
+    hook.write_text(f"#!/bin/sh\nenv > {tmp_path}/seen\nexit 1\n")
+    hook.chmod(0o755)
+    settings = tmp_path / "gitconfig"
+    settings.write_text(f"[core]\n\thooksPath = {hook.parent}\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    advance(mine, runner, project, project.commit(hello="x = 2\n"))
+    assert not (tmp_path / "seen").exists()

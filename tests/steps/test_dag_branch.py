@@ -153,3 +153,25 @@ def test_what_a_killed_git_left_is_cleared(project, calls):
     for repository in ("mine/copy.git", "branch.git"):
         (project.directory / repository / "refs/heads/dags-live.lock").write_text("")
     assert calls.run(moved(project, project.commit({"a.py": "x = 2"}))).changed
+
+
+def test_a_hot_fix_that_somebody_else_here_has_seen_already_is_not_covered(project, calls):
+    calls.run(moved(project, project.commit({"a.py": "x = 1"})))
+    mine = moved(project, project.commit({"a.py": "x = 2"}))
+    change = calls.plan(mine)
+    project.by_hand({"a.py": "x = 'hot fix'"})
+    project.branch().refresh(project.runner)
+    with pytest.raises(errors.RefusedError, match="Hot fix"):
+        mine.apply(calls.context(mine.scope), change)
+    assert log(project)[0] == "Hot fix"
+
+
+def test_what_is_taken_back_is_only_what_was_brought(project, calls):
+    first = project.commit({"a.py": "x = 1"})
+    calls.run(moved(project, first))
+    brought = calls.run(moved(project, project.commit({"a.py": "x = 2"}))).outputs["commit"]
+    newer = project.commit({"a.py": "x = 3"})
+    calling.Calls(environment=AllDags()).run(moved(project, newer, "theirs"))
+    with pytest.raises(errors.RefusedError, match="meanwhile"):
+        calls.run(moved(project, first, onto=brought))
+    assert log(project)[0] == f"Serve {newer.sha[:12]}"

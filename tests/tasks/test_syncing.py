@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from airflow_platform import errors
 from airflow_platform.config import paths
 from airflow_platform.rules.findings import Finding
+from airflow_platform.steps import dag_proof
 from tests.steps.dag_project import run_git
 from tests.tasks import dag_scene
 
@@ -174,3 +176,60 @@ def test_an_unknown_ref_is_exit_2(scene, command):
 def test_only_the_environments_that_are_asked_for_are_brought_forward(scene, command):
     synced(scene, command, {"orders.py": "x = 2"}, "--env=boxes")
     assert ledger()[-1]["environments"] == {"boxes": {"analytics": "served"}}
+    assert ledger()[-1]["result"] == "served in some environments"
+    synced(scene, command, {"orders.py": "x = 3"})
+    code, _, err = command("dags-rollback")
+    assert code == 2, "what only some have served is no good version"
+    assert "no other version" in err
+
+
+def test_nothing_is_undone_because_a_tenant_is_slow(scene, command, monkeypatch):
+    synced(scene, command, {"orders.py": "x = 2"})
+    monkeypatch.setattr(dag_proof, "TIMEOUT", 0.5)
+    scene.fleets["boxes"].tenants["analytics"].stuck = True
+    wanted, code, told = synced(scene, command, {"orders.py": "x = 3"}, "--rollback-on-error")
+    assert code == 1
+    assert "Nothing was rolled back: no tenant said that it cannot import the version." in " ".join(
+        told.split()
+    )
+    assert branch("rev-parse", "dags-live:dags") == wanted.tree
+
+
+def test_a_sync_that_no_tenant_has_proved_is_exit_1(environments, tmp_path, monkeypatch, command):
+    with dag_scene.served(tmp_path, monkeypatch):
+        code, _, err = command("dags-sync")
+    assert code == 1
+    assert "None is up, so nothing was proved" in " ".join(err.split())
+    assert ledger()[-1]["result"] == "not proved"
+
+
+def test_environments_that_cannot_be_asked_move_nothing(scene, command):
+    code, _, err = command("dags-sync", "--env=cloud")
+    assert code == 2
+    assert "Nothing could be proved in cloud" in err
+    assert not (paths.dag_state() / "branch.git").exists()
+
+
+def test_a_ledger_that_cannot_be_written_is_told_and_hides_nothing(scene, command, monkeypatch):
+    def refuse(self, runner, entry):
+        raise errors.RefusedError("the ledger is protected.", hint="Ask for the right.")
+
+    monkeypatch.setattr("airflow_platform.tools.dag_branch.DagBranch.record", refuse)
+    _, code, told = synced(scene, command, {"orders.py": "x = 2"})
+    assert code == 1
+    assert "the ledger is protected." in told
+    assert "sandbox/analytics: served" in told
+
+
+def test_what_is_not_committed_is_named(scene, command):
+    (scene.project.checkout / "dags" / "draft.py").write_text("x = 1")
+    _, _, err = command("dags-sync")
+    assert "1 under dags/ not committed, so not synced: dags/draft.py." in " ".join(err.split())
+
+
+def test_the_document_says_what_was_brought(scene, command):
+    commit = scene.project.commit({"orders.py": "x = 2"})
+    _, out, _ = command("dags-sync", "--json")
+    data = json.loads(out)["data"]
+    assert (data["source"], data["version"], data["result"]) == (commit.sha, commit.tree, "served")
+    assert data["commit"] == branch("rev-parse", "dags-live")

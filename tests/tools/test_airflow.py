@@ -541,3 +541,20 @@ def test_differences_of_variables_and_pools() -> None:
         "slots",
         "description",
     )
+
+
+def test_a_file_that_is_asked_for_already_needs_no_second_request(
+    server: Double, api: airflow.Airflow
+) -> None:
+    server.tell("PUT", "/api/v2/parseDagFile/t", {"detail": "Duplicate request, ignoring"}, 409)
+    api.parse_file("t")
+    server.tell("PUT", "/api/v2/parseDagFile/gone", {"detail": "File not found"}, 404)
+    with pytest.raises(airflow_session.NotFound):
+        api.parse_file("gone")
+
+
+def test_runs_in_flight_are_those_that_run_and_those_that_wait(server: Double, api: airflow.Airflow) -> None:
+    for state, entries in (("running", [RUN]), ("queued", [])):
+        target = f"/api/v2/dags/~/dagRuns?state={state}&limit=100&offset=0"
+        server.tell("GET", target, {"dag_runs": entries, "total_entries": len(entries)})
+    assert [run.id for run in api.unfinished_runs()] == [RUN_ID]

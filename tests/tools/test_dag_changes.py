@@ -2,8 +2,9 @@
 
 import pytest
 
+from airflow_platform import errors
 from airflow_platform.tools import dag_changes
-from tests.steps.dag_project import Project
+from tests.steps.dag_project import Project, run_git
 
 BASE = {
     "orders.py": "from lib import money\n",
@@ -74,3 +75,24 @@ def test_the_version_of_a_commit_is_looked_up_where_it_is_known(project, tmp_pat
     assert found == dag_changes.Version(project.checkout / ".git", commit.tree)
     assert dag_changes.at(project.runner, places, "f" * 40, "dags") is None
     assert dag_changes.at(project.runner, places, "", "dags") is None
+
+
+def test_a_user_s_own_configuration_decides_nothing(project, tmp_path, monkeypatch):
+    hook = tmp_path / "hooks" / "post-index-change"
+    hook.parent.mkdir()
+    hook.write_text("#!/bin/sh\ntouch hooked\n")
+    hook.chmod(0o755)
+    settings = tmp_path / "gitconfig"
+    settings.write_text(f"[color]\n\tui = always\n[core]\n\thooksPath = {hook.parent}\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    found = concerned(project, {"lib/rates.py": "EUR = 2\n"})
+    assert "orders.py" in found.files
+
+
+def test_what_git_cannot_read_is_an_error_and_no_answer(project, tmp_path):
+    old = dag_changes.Version(project.checkout / ".git", project.commit(BASE).tree)
+    new = dag_changes.Version(project.checkout / ".git", project.commit({"smoke.py": "x = 2"}).tree)
+    blob = run_git(project.checkout, "rev-parse", "HEAD:dags/orders.py")
+    (project.checkout / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(errors.ProgramError):
+        dag_changes.concerned(project.runner, old, new)
