@@ -2,7 +2,7 @@
 
 | the client asks | the worker answers |
 | --- | --- |
-| `{"ask": "files", "root": DIRECTORY}` | `{"files": [...]}`: those that Airflow would import |
+| `{"ask": "files", "root": DIRECTORY}` | `{"files": [...]}`: those that Airflow would import; `{"refused": TEXT}` where it imports none |
 | `{"ask": "import", …}`, see `Order` | for each file `{"begun": PATH}`, and `{"file": PATH, "facts": {…}}` when it is done; then `{"done": n}` |
 | `{"ask": "end"}` | nothing: the worker ends as soon as nobody else asks anything |
 

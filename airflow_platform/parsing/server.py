@@ -149,13 +149,19 @@ class Server:
             if ask == "end":
                 self._asked_to_end = client.wants_end = True
             elif ask == "files":
-                self._tell(client, {"files": self._airflow.files(str(message["root"]))})
+                self._tell(client, self._listed(str(message["root"])))
             elif ask == "import":
                 self._begin(client, protocol.Order.from_json(message))
             else:
                 self._tell(client, {"error": f"nobody asks {ask!r}"})
-        except (protocol.Malformed, KeyError, OSError, RuntimeError) as error:
+        except (protocol.Malformed, KeyError, OSError) as error:
             self._tell(client, {"error": str(error)})
+
+    def _listed(self, root: str) -> dict[str, Any]:
+        try:
+            return {"files": self._airflow.files(root)}
+        except RuntimeError as refusal:  # Airflow's own, of links that lead in circles.
+            return {"refused": str(refusal).replace(f"{root}/", "").replace(root, "it")}
 
     def _begin(self, client: _Client, order: protocol.Order) -> None:
         self._airflow.warm(order.warm)

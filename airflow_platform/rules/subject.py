@@ -103,4 +103,4 @@ def tenant_names(dag: Dag) -> tuple[str, ...]:
 
 def shown(path: str) -> str:
     """A path of the folder of DAGs, relative to the repository."""
-    return f"{FOLDER}/{path}"
+    return f"{FOLDER}/{path}" if path != "." else FOLDER

@@ -43,7 +43,12 @@ def find_out(
         worker.close()
     files = tuple(subject.File(each, _needs(each, texts)) for each in found)
     findings = _judged(against, texts, files)
-    return Checked(commit.sha, commit.tree, tuple(map(_parsed, files)), findings, anew)
+    parsed = tuple(_parsed(each) for each in files if each.path != _ALL)
+    return Checked(commit.sha, commit.tree, parsed, findings, anew)
+
+
+_ALL = "."
+"""The folder itself, where it is what is wrong."""
 
 
 class _Imports:
@@ -70,8 +75,10 @@ class _Imports:
 
     def of(self, root: Path, progress: Callable[[str], None]) -> tuple[list[facts.Imported], int]:
         """The facts of all DAG files, and how many had to be imported for that."""
-        # A link to a folder is followed by Airflow, and its files are those of the folder itself.
-        files = [path for path in self._worker.files(root) if path in self._texts.paths]
+        try:
+            files = self._worker.files(root)
+        except parsing_worker.Refused as refusal:
+            return [facts.Imported(_ALL, errors=(facts.Problem(facts.Place(_ALL, 1), refusal.message),))], 0
         found = {path: known for path in files if (known := self._known(path)) is not None}
         unknown = [path for path in files if path not in found]
         if unknown:
@@ -97,13 +104,15 @@ class _Imports:
 
     def _known(self, path: str) -> facts.Imported | None:
         """What is kept of a file, if all that it read is as it was."""
+        if path not in self._texts.paths:  # Airflow follows links to folders, and Git does not.
+            return None
         known = self._kept.get("files", self._key(path))
         if known is None or known["seen"] != self._texts.seen(known["seen"]):
             return None
         return self._understood(path, known["told"])
 
     def _keep(self, imported: facts.Imported, told: Mapping[str, Any]) -> None:
-        if not imported.ended:
+        if not imported.ended and imported.path in self._texts.paths:
             seen = self._texts.seen([*imported.reads, *(f"?{path}" for path in imported.asks)])
             self._kept.put("files", self._key(imported.path), {"told": told, "seen": seen})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -19,20 +20,19 @@ class Texts:
     """Every file of a version, by its path."""
 
     def __init__(
-        self, tree: str, entries: Mapping[str, git_trees.Entry], sources: Mapping[str, source.Source]
+        self, digests: Mapping[str, str], folders: frozenset[str], sources: Mapping[str, source.Source]
     ) -> None:
         """Take them together.
 
         Args:
-            tree: The digest of the folder.
-            entries: Its files and folders.
+            digests: Of the contents of all files and folders, by their paths; "." is the whole.
+            folders: Which of them are folders.
             sources: What the Python files say.
         """
-        folders = {path: each for path, each in entries.items() if each.kind == git_trees.TREE}
         self.sources = sources
-        self.paths = frozenset(entries.keys() - folders.keys())
-        self._folders = frozenset(folders)
-        self._digests = {".": tree, **{path: each.digest for path, each in entries.items()}}
+        self.paths = frozenset(digests.keys() - folders)
+        self._folders = folders
+        self._digests = digests
         # A version has hundreds of files, and each is asked several times.
         self.needs = functools.cache(self._needs)
         self.modules = functools.cache(self._modules)
@@ -90,8 +90,8 @@ def read(tree: str, entries: Mapping[str, git_trees.Entry], root: Path, kept: re
     """
     code = hashlib.sha256(Path(source.__file__).read_bytes()).hexdigest()
 
-    def said(path: str, digest: str) -> source.Source:
-        key = results.key(digest, code)
+    def said(path: str) -> source.Source:
+        key = results.key(entries[path].digest, code)
         if (known := kept.get("sources", key)) is not None:
             return source.Source.from_json(known)
         file = root / path
@@ -100,5 +100,15 @@ def read(tree: str, entries: Mapping[str, git_trees.Entry], root: Path, kept: re
         kept.put("sources", key, found.to_json())
         return found
 
-    python = {path: each.digest for path, each in entries.items() if path.endswith(PYTHON)}
-    return Texts(tree, entries, {path: said(path, digest) for path, digest in python.items()})
+    folders = frozenset({".", *(path for path, each in entries.items() if each.kind == git_trees.TREE)})
+    digests = {path: _digest(path, entries, root) for path in entries}
+    sources = {path: said(path) for path in entries if path.endswith(PYTHON)}
+    return Texts({".": tree, **digests}, folders, sources)
+
+
+def _digest(path: str, entries: Mapping[str, git_trees.Entry], root: Path) -> str:
+    """Of what is found at a path: for a link, of what it leads to; what is outside may change unseen."""
+    if entries[path].mode != git_trees.LINK:
+        return entries[path].digest
+    target = os.path.relpath(os.path.realpath(root / path), root)
+    return f"to {entries[target].digest}" if target in entries else os.urandom(16).hex()

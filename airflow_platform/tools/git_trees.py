@@ -17,6 +17,10 @@ TREE = "tree"
 """The kind of an entry that is a folder."""
 
 
+LINK = "120000"
+"""The mode of an entry that is a symbolic link."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A file or folder of a tree."""
@@ -24,7 +28,7 @@ class Entry:
     kind: str
     """blob, tree, or commit: a submodule."""
     mode: str
-    """120000 is a link."""
+    """100644, 100755, 040000, 160000 or `LINK`."""
     digest: str
     """Of its content: 40 hexadecimal digits."""
 

@@ -58,6 +58,10 @@ class Place:
     """Seconds that it waits for the next check; 0 to end with this one."""
 
 
+class Refused(errors.StepError):
+    """Airflow would import none of the files: the folder itself is wrong."""
+
+
 class WorkerDied(errors.ProgramError):
     """The worker has gone while it was asked."""
 
@@ -111,11 +115,18 @@ class Worker:
             self._line = None
 
     def files(self, root: Path) -> tuple[str, ...]:
-        """The files below a folder that Airflow would import."""
+        """The files below a folder that Airflow would import.
+
+        Raises:
+            Refused: It would import none; says why.
+        """
         for attempt in range(_ATTEMPTS):
             try:
                 self._say({"ask": "files", "root": str(root)})
-                return tuple(self._hear(START_TIMEOUT)["files"])
+                answer = self._hear(START_TIMEOUT)
+                if "refused" in answer:
+                    raise Refused(str(answer["refused"]))
+                return tuple(answer["files"])
             except WorkerDied:
                 self._restart(last=attempt == _ATTEMPTS - 1)
         raise AssertionError("one of the attempts has returned or raised")

@@ -258,6 +258,29 @@ def test_the_dags_of_this_repository_pass(repository, checkout):
     assert sorted(checked.ids) == ["orders_daily", "platform_smoke"]
 
 
+def test_a_linked_folder_is_followed_as_airflow_does(repository, shared_cache):
+    elsewhere = shared_cache / "elsewhere"  # Where other users can read, too.
+    elsewhere.mkdir()
+    (elsewhere / "one.py").write_text(dag("one"))
+    (repository.place / "dags").mkdir()
+    (repository.place / "dags" / "linked").symlink_to(elsewhere)
+    checked = repository.check({"two.py": dag("two")})
+    assert dict(checked.ids) == {"one": "linked/one.py", "two": "two.py"}
+    (elsewhere / "one.py").write_text(dag("changed"))
+    assert list(repository.check({"two.py": dag("two") + "#"}).ids) == ["changed", "two"]
+
+
+def test_a_folder_that_airflow_refuses_altogether_is_a_finding(repository):
+    (repository.place / "dags" / "real").mkdir(parents=True)
+    (repository.place / "dags" / "linked").symlink_to("real")
+    checked = repository.check({"real/one.py": dag("one")})
+    (finding,) = checked.findings
+    assert (finding.file, finding.line, finding.rule) == ("dags", 1, "import-error")
+    assert "recursive loop" in finding.message
+    assert "airflow-platform-test" not in finding.message
+    assert checked.files == ()
+
+
 def test_an_archive_of_dags_is_looked_into(repository, tmp_path):
     import zipfile
 

@@ -214,6 +214,30 @@ def test_a_link_is_not_read_by_us(worker, repository, tmp_path):
     assert all(file.modules == () for order in worker.orders for file in order.files)
 
 
+def test_what_a_link_leads_to_counts(worker, repository, tmp_path):
+    (tmp_path / "outside.py").write_text("dag")
+    for name, target in (("link", "one.py"), ("away", tmp_path / "outside.py")):
+        (repository / "dags" / f"{name}.py").symlink_to(target)
+    commit(repository, one="dag", two="dag")
+    check(repository)
+    commit(repository, two="dag # 2")
+    check(repository)
+    assert worker.asked[1:] == [["away.py", "two.py"]]
+    commit(repository, one="dag # 2")
+    check(repository)
+    assert worker.asked[2:] == [["away.py", "link.py", "one.py"]]
+
+
+def test_a_file_that_git_does_not_know_is_imported_each_time(worker, repository, monkeypatch):
+    monkeypatch.setattr(worker, "files", lambda self, root: ("one.py", "folder/found.py"))
+    commit(repository, one="dag")
+    checked = check(repository)
+    assert sorted(checked.ids) == ["folder/found", "one"]
+    commit(repository, other="x")
+    check(repository)
+    assert worker.asked == [["one.py", "folder/found.py"], ["folder/found.py"]]
+
+
 def test_no_files_of_a_check_are_left(worker, repository):
     commit(repository, one="dag")
     check(repository)

@@ -84,6 +84,14 @@ def test_files_and_facts_are_what_the_worker_says(at, scripted):
     assert asked == [{"ask": "files", "root": "/dags"}, protocol.decode(protocol.encode(ORDER.to_json()))]
 
 
+def test_a_folder_that_airflow_refuses_is_told_as_such(at, scripted):
+    scripted([answer({"refused": "a loop"})])
+    worker = parsing_worker.Worker(at, programs.Programs())
+    with pytest.raises(parsing_worker.Refused, match="a loop"):
+        worker.files("/dags")
+    worker.close()
+
+
 def test_what_was_not_asked_for_or_is_told_twice_is_passed_over(at, scripted):
     scripted(
         [
