@@ -292,7 +292,7 @@ class DockerRuntime:
         name = self._container("", manifests.SERVER)
         with self._open() as engine:
             found, volume = self._own(engine, name), engine.volumes.named(name)
-        if found is not None and found.ports and self._place.server_password.is_file():
+        if found and not database_container.DatabaseContainer(self._place).missing(found):
             return self._server_at(found.ports[manifests.DATABASE_PORT])
         if self._owner.owns(volume):
             raise step.OutputsUnknown(database_server.DatabaseAccess.name)

@@ -18,7 +18,7 @@ from airflow_platform.steps.contexts import (
     inhabitants,
     others_at_work,
 )
-from airflow_platform.steps.database_container import DatabaseContainer, name_of, network_of
+from airflow_platform.steps.database_container import PASSWORD, DatabaseContainer, name_of, network_of
 from airflow_platform.steps.ownership import ThingT
 from airflow_platform.tools.containers import opened
 from airflow_platform.tools.containers.spec import Container, Found
@@ -96,6 +96,8 @@ class Observed:
     inhabitants: tuple[str, ...]
     closed: tuple[str, ...] = ()
     """On the way up: networks of tenants in which it is not, declared and selected or not."""
+    missing: str = ""
+    """On the way up: what keeps the administrator from logging in."""
     stranger: str = ""
     """On the way down: what has its names and is not ours."""
 
@@ -137,12 +139,14 @@ class DatabaseServer(EnvironmentStep):
             found, stranger = self._own(context, "container", engine.containers.named(name_of(context)))
             closed = self._container.closed(context, engine, found)
             others = engine.containers.found(self._owner.labels)
+        wanted = None if context.goal is step.Goal.ABSENT else self._wanted(context)
         return Observed(
-            wanted=None if context.goal is step.Goal.ABSENT else self._wanted(context),
+            wanted=wanted,
             found=found,
             network=network is not None,
             inhabitants=self._inhabitants(context, others),
             closed=closed,
+            missing=self._container.missing(found) if wanted else "",
             stranger="; ".join(filter(None, (stranger, theirs))),
         )
 
@@ -159,6 +163,8 @@ class DatabaseServer(EnvironmentStep):
             return step.Change(f"start the database server again ({why})", {"do": "start"})
         if observed.closed:
             return step.Change(f"let the database server into {', '.join(observed.closed)}", {"do": "let in"})
+        if observed.missing:
+            return step.Change(_waiting(observed.missing), {"do": "wait"})
         return step.NoChange("the database server runs", self._container.outputs(found))
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
@@ -174,6 +180,7 @@ class DatabaseServer(EnvironmentStep):
                 self._container.start(context, engine, self._wanted(context))
             else:
                 self._container.let_in(context, engine)
+                self._container.wait(context, engine)
             found = engine.containers.named(name)
         assert found is not None
         return self._container.outputs(found)
@@ -191,10 +198,22 @@ class DatabaseServer(EnvironmentStep):
         return self._container.wanted(context, context.outputs("images")["images"][manifest.SERVER])
 
 
+@dataclass(frozen=True)
+class Way:
+    """Whether the server's container runs, and what keeps the administrator from logging in."""
+
+    runs: bool
+    missing: str
+    volume: bool
+    """Whether its data are there."""
+    stranger: str
+    """Whose the data are, if they are not ours."""
+
+
 class DatabaseAccess(EnvironmentStep):
     """On the way down, before anything of the tenants is deleted: a server that was stopped is started.
 
-    So is one whose password was lost, with another. Only a server that runs can drop what a tenant has in it. On the way up there is nothing to do.
+    So is one that has another password than our file, which may have been lost. Only a server that runs can drop what a tenant has in it. On the way up there is nothing to do.
     """
 
     name = "database-access"
@@ -215,28 +234,43 @@ class DatabaseAccess(EnvironmentStep):
         self._record = record
         self._owner = ownership.of(place)
 
-    def observe(self, context: EnvironmentContext) -> tuple[bool, bool, str]:
-        """Whether the server runs and can be logged in to, whether its data are there, and whose they are if they are not ours."""
+    def observe(self, context: EnvironmentContext) -> Way:
         with self._open() as engine:
             found = engine.containers.named(name_of(context))
             volume = engine.volumes.named(name_of(context))
         runs = found is not None and found.running and self._owner.owns(found)
-        runs = runs and self._place.server_password.is_file()
-        return runs, self._owner.owns(volume), self._owner.stranger("volume", volume)
+        asked = context.goal is step.Goal.ABSENT and self._owner.owns(volume)
+        return Way(
+            runs=runs,
+            missing=self._container.missing(found if runs else None) if asked else "",
+            volume=self._owner.owns(volume),
+            stranger=self._owner.stranger("volume", volume),
+        )
 
-    def plan(
-        self, context: EnvironmentContext, observed: tuple[bool, bool, str]
-    ) -> step.Change | step.NoChange:
-        runs, volume, stranger = observed
+    def plan(self, context: EnvironmentContext, observed: Way) -> step.Change | step.NoChange:
         if context.goal is step.Goal.PRESENT:
             return step.NoChange("the tenants' databases can be reached")
-        if not volume:
-            return step.NoChange(f"there is a {stranger}" if stranger else "there is no database")
-        if runs:
+        if not observed.volume:
+            return step.NoChange(
+                f"there is a {observed.stranger}" if observed.stranger else "there is no database"
+            )
+        if not observed.missing:
             return step.NoChange("the database server runs")
-        return step.Change("start the database server, to drop what the tenants have in it")
+        if observed.runs and observed.missing != PASSWORD:
+            return step.Change(_waiting(observed.missing), {"do": "wait"})
+        # Only a container made now has the password that is in our file.
+        summary = "start the database server, to drop what the tenants have in it"
+        return step.Change(summary, {"do": "start"})
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
+        with self._open() as engine:
+            if change.details["do"] == "wait":
+                self._container.wait(context, engine)
+            else:
+                self._start(context, engine)
+        return {}
+
+    def _start(self, context: EnvironmentContext, engine: opened.Engine) -> None:
         recorded = built.read(self._record)
         if recorded is None or manifest.SERVER not in recorded.images:
             raise errors.StepError(
@@ -245,9 +279,13 @@ class DatabaseAccess(EnvironmentStep):
             )
         self._container.make_password()
         wanted = self._container.wanted(context, recorded.images[manifest.SERVER].id)
-        with self._open() as engine:
-            self._container.start(context, engine, wanted)
-        return {}
+        self._container.start(context, engine, wanted)
+
+
+def _waiting(missing: str) -> str:
+    if missing == PASSWORD:
+        return "set the password of the database server"
+    return f"wait until the database server answers ({missing.rstrip('.')})"
 
 
 def _plan_stop(observed: Observed) -> step.Change | step.NoChange:

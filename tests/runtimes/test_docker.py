@@ -1,5 +1,6 @@
 """Answers of the docker runtime about tenants in every state, and about an engine that is not there."""
 
+import contextlib
 import io
 import os
 import signal
@@ -14,7 +15,7 @@ from airflow_platform.manifests import containers as manifest
 from airflow_platform.runtimes import choosing, docker, runtime
 from airflow_platform.testing import containers as testing
 from airflow_platform.testing import runs, specs
-from airflow_platform.tools import ports, postgresql
+from airflow_platform.tools import ports, postgresql, postgresql_errors
 from airflow_platform.tools.containers import engine, opened
 from airflow_platform.tools.containers.spec import Container, Thing
 from tests.steps import calling
@@ -208,7 +209,10 @@ def test_the_database_of_another_checkout_is_not_asked(one, world, place, monkey
 
 
 @pytest.mark.parametrize("owner", ["another", "dev"])
-def test_on_the_way_down_only_an_own_server_is_the_administrators(one, world, place, environment, owner):
+def test_on_the_way_down_only_an_own_server_is_the_administrators(
+    one, world, place, environment, owner, monkeypatch
+):
+    monkeypatch.setattr(postgresql, "connected", lambda server: contextlib.nullcontext())
     start(world, places.EnvironmentPlace(paths.state(owner)), "metadata-database", "", ports={5432: 0})
     place.server_password.parent.mkdir()
     place.server_password.write_text("of the administrator")
@@ -217,7 +221,17 @@ def test_on_the_way_down_only_an_own_server_is_the_administrators(one, world, pl
     assert (found is not None) == (owner == "dev")
 
 
-def test_on_the_way_down_a_lost_password_is_known_after_it_was_made_anew(one, world, place, environment):
+@pytest.mark.parametrize("lost", [True, False])
+def test_on_the_way_down_a_password_that_does_not_fit_is_known_after_it_was_made_to(
+    one, world, place, environment, monkeypatch, lost
+):
+    def refuse(server):
+        raise postgresql_errors.WrongPassword("It does not let postgres in.")
+
+    monkeypatch.setattr(postgresql, "connected", refuse)
+    if not lost:
+        place.server_password.parent.mkdir()
+        place.server_password.write_text("of another server")
     start(world, place, "metadata-database", "", ports={5432: 0})
     world.volumes[SERVER] = Thing(SERVER, manifest.labels(str(place.directory)))
     calls = calling.Calls(environment=environment, goal=step.Goal.ABSENT)
