@@ -20,7 +20,8 @@ from airflow_platform.steps.contexts import (
 )
 from airflow_platform.steps.database_container import PASSWORD, DatabaseContainer, name_of, network_of
 from airflow_platform.steps.ownership import ThingT
-from airflow_platform.tools.containers import opened
+from airflow_platform.tools.containers import engine as engines
+from airflow_platform.tools.containers import opened, remembered
 from airflow_platform.tools.containers.spec import Container, Found
 
 
@@ -33,6 +34,8 @@ class Data:
     stranger: str
     inhabitants: tuple[str, ...]
     """On the way down: tenants that have data in it, or are about to."""
+    remembered: bool
+    """Whether it is known which engine has the volume."""
 
 
 class DatabaseVolume(EnvironmentStep):
@@ -47,13 +50,20 @@ class DatabaseVolume(EnvironmentStep):
         self._container = DatabaseContainer(place)
         self._open = engine
         self._owner = ownership.of(place)
+        self._engine = remembered.Remembered(place.engine)
 
     def observe(self, context: EnvironmentContext) -> Data:
         with self._open() as engine:
             named = engine.volumes.named(name_of(context))
         found, stranger = ownership.own(self._owner, context.goal, "volume", named)
         users = inhabitants(context, self._place) if context.goal is step.Goal.ABSENT else ()
-        return Data(found is not None, self._place.server_password.is_file(), stranger, users)
+        return Data(
+            volume=found is not None,
+            password=self._place.server_password.is_file(),
+            stranger=stranger,
+            inhabitants=users,
+            remembered=self._engine.known,
+        )
 
     def plan(self, context: EnvironmentContext, observed: Data) -> step.Change | step.NoChange:
         if context.goal is step.Goal.ABSENT:
@@ -63,25 +73,32 @@ class DatabaseVolume(EnvironmentStep):
         if not observed.password:
             path = self._place.server_password
             return step.Change(f"make a new password for the database server: {path} is gone")
+        if not observed.remembered:
+            return step.Change("note which Docker engine has it")
         return step.NoChange("it is there")
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
         name = name_of(context)
         with self._open() as engine:
             if context.goal is step.Goal.ABSENT:
-                engine.volumes.remove(name)
+                if self._owner.owns(engine.volumes.named(name)):
+                    engine.volumes.remove(name)
                 self._place.server_password.unlink(missing_ok=True)
+                self._engine.forget()
                 return {}
             self._container.make_password()
+            self._engine.remember(engine, engines.address(context.environment.docker.host))
             engine.volumes.make(name, manifest.labels(self._owner.value, component=manifest.SERVER))
         return {}
 
 
 def _plan_removal(observed: Data) -> step.Change | step.NoChange:
-    if not observed.volume:
+    if not observed.volume and not observed.remembered:
         return step.NoChange(observed.stranger or "it is not there")
     if observed.inhabitants:
         return step.NoChange(f"tenants still use it: {', '.join(observed.inhabitants)}")
+    if not observed.volume:
+        return step.Change("forget the password and the Docker engine of a volume that is gone")
     return step.Change("delete the volume with the databases; no tenant is left")
 
 
@@ -115,14 +132,16 @@ class DatabaseServer(EnvironmentStep):
         self._owner = ownership.of(place)
 
     def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
-        if context.goal is step.Goal.ABSENT:
+        try:
+            with self._open():
+                pass
+        except remembered.AnotherEngine as error:
+            yield from error.faults()
+        except errors.PreflightError as error:
             # On the way up the step `images` says what is wrong with the engine.
-            try:
-                with self._open():
-                    return
-            except errors.PreflightError as error:
-                yield from error.faults()
-                return
+            yield from error.faults() if context.goal is step.Goal.ABSENT else ()
+        if context.goal is step.Goal.ABSENT:
+            return
         settings, tenants = context.environment.docker, len(context.environment.tenants)
         needed = manifest.OWN_CONNECTIONS + settings.connections * tenants
         if needed > settings.server_connections:

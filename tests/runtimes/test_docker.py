@@ -16,7 +16,7 @@ from airflow_platform.runtimes import choosing, docker, runtime
 from airflow_platform.testing import containers as testing
 from airflow_platform.testing import runs, specs
 from airflow_platform.tools import ports, postgresql, postgresql_errors
-from airflow_platform.tools.containers import engine, opened
+from airflow_platform.tools.containers import engine, opened, remembered
 from airflow_platform.tools.containers.spec import Container, Thing
 from tests.steps import calling
 
@@ -93,6 +93,26 @@ def test_a_lost_key_stops_a_tenant_only_when_something_may_be_encrypted_with_it(
         (fault,) = calls.faults(keys_step)
         assert fault.thing == str(mine.keys / "fernet_key")
         mark.unlink()
+
+
+@pytest.mark.parametrize("goal", step.Goal)
+def test_another_engine_than_the_one_that_has_the_tenants_is_refused(one, world, place, environment, goal):
+    calls = calling.Calls({"images": {"images": {}}}, environment=environment, goal=goal)
+    steps = {each.name: each for each in one.steps(runtime.Options())}
+    up = calling.Calls(environment=environment)
+    assert up.twice(steps["database-volume"])[0].changed
+    assert calls.faults(steps["database-server"]) == []
+    world.identity = "engine-2"
+    again = docker.DockerRuntime(environment)
+    (server,) = [each for each in again.steps(runtime.Options()) if each.name == "database-server"]
+    (fault,) = calls.faults(server)
+    assert fault.cause.endswith(f"it was at {engine.address(None)}.")
+    assert str(place.engine) in fault.remedy
+    with pytest.raises(remembered.AnotherEngine) as raised:
+        again.is_running("analytics")
+    assert raised.value.exit_code == errors.ExitCode.PREFLIGHT
+    place.engine.unlink()
+    assert calls.faults(server) == []
 
 
 def test_a_signal_ends_airflows_own_cli(one, world, place, monkeypatch):

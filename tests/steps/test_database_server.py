@@ -215,6 +215,20 @@ def test_the_volume_goes_with_the_last_tenant(volume, calls_of, world, dev):
     assert not dev.server_password.exists()
 
 
+def test_the_engine_that_has_it_is_noted_once_and_forgotten_with_it(volume, calls_of, world, dev):
+    calls_of().run(volume)
+    noted = dev.engine.read_text()
+    dev.engine.write_text("")
+    again, _ = calls_of().twice(volume)
+    assert again.text == "note which Docker engine has it"
+    assert dev.engine.read_text() == noted
+    assert world.identity in noted
+    del world.volumes[NAME]
+    gone, _ = calls_of(engine.Goal.ABSENT).twice(volume)
+    assert gone.text == "forget the password and the Docker engine of a volume that is gone"
+    assert not dev.engine.exists()
+
+
 def test_the_server_is_started_waited_for_and_told(server, calls_of, world, asked, dev):
     asked.not_yet = 3
     first, _ = calls_of().twice(server)
