@@ -70,11 +70,11 @@ def asked(monkeypatch, world, dev):
 def work_on(dev):
     """Hold a tenant's lock, as a run does from its beginning."""
 
-    def held(tenant):
+    def held(tenant, *, leaving=False):
         made = store.LocalStore(
             dev.directory, "dev", lock_timeout=1, programs=programs.Programs(), on_note=print
         )
-        return made.tenant_locks([tenant])
+        return made.tenant_locks([tenant], leaving=leaving)
 
     return held
 
@@ -358,6 +358,22 @@ def test_it_stays_while_another_tenant_is_coming_up_that_has_nothing_yet(
     for each in (server, volume):
         assert calls_of(engine.Goal.ABSENT).run(each).changed
     assert world.volumes == {}
+
+
+def test_of_two_tenants_that_go_at_the_same_time_the_last_takes_everything(
+    server, volume, calls_of, world, asked, dev, work_on
+):
+    calls_of().run(server)
+    directory = dev.tenants / "finance"
+    directory.mkdir(parents=True)
+    down = calls_of(engine.Goal.ABSENT)
+    with work_on("finance", leaving=True), work_on("analytics", leaving=True):
+        for each in (server, volume):
+            assert down.run(each).text == "tenants still use it: finance", "it may have something to drop"
+        directory.rmdir()
+        for each in (server, volume):
+            assert down.run(each).changed
+    assert world.containers == world.volumes == {}
 
 
 class TestAccess:
