@@ -173,17 +173,13 @@ class DatabaseServer(EnvironmentStep):
         found, wanted = observed.found, observed.wanted
         if wanted is None:
             return _plan_stop(observed)
-        if found is None:
-            return step.Change("start the database server", {"do": "start"})
-        if found.digest != wanted.digest():
-            return step.Change("restart the database server with other settings", {"do": "start"})
-        if not found.running or not found.ports:
-            why = found.last_exit or found.state
-            return step.Change(f"start the database server again ({why})", {"do": "start"})
+        if summary := _starting(found, wanted):
+            return step.Change(summary, {"do": "start"})
         if observed.closed:
             return step.Change(f"let the database server into {', '.join(observed.closed)}", {"do": "let in"})
         if observed.missing:
             return step.Change(_waiting(observed.missing), {"do": "wait"})
+        assert found is not None
         return step.NoChange("the database server runs", self._container.outputs(found))
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
@@ -299,6 +295,17 @@ class DatabaseAccess(EnvironmentStep):
         self._container.make_password()
         wanted = self._container.wanted(context, recorded.images[manifest.SERVER].id)
         self._container.start(context, engine, wanted)
+
+
+def _starting(found: Found | None, wanted: Container) -> str:
+    """Why a container is started, as a summary; "" for no reason."""
+    if found is None:
+        return "start the database server"
+    if found.digest != wanted.digest():
+        return "restart the database server with other settings"
+    if not found.running or not found.ports:
+        return f"start the database server again ({found.last_exit or found.state})"
+    return ""
 
 
 def _waiting(missing: str) -> str:

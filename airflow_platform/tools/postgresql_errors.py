@@ -18,9 +18,9 @@ TOO_MANY_CONNECTIONS = "53300"
 NO_DATABASE = "3D000"
 """SQLSTATE of a database that does not exist."""
 
-_BAD_PASSWORD = "password authentication failed"
+_OTHER_LOGIN = "password authentication failed"
 _BAD_LOGIN = (
-    f"{_BAD_PASSWORD}|no password supplied|no pg_hba.conf entry"
+    f"{_OTHER_LOGIN}|no password supplied|no pg_hba.conf entry"
     "|authentication method requirement|server requested"
 )
 _BAD_DATABASE = (
@@ -113,7 +113,7 @@ def of_login(where: str, user: str, database: str, said: str) -> errors.Platform
     said = " ".join(said.partition("\tIs the server")[0].split())
     cause = re.sub(_WHERE, "", said).strip().rstrip(".")
     if re.search(_BAD_LOGIN, cause):
-        refused = WrongPassword if re.search(_BAD_PASSWORD, cause) else LoginRefused
+        refused = WrongPassword if re.search(_OTHER_LOGIN, cause) else LoginRefused
         return refused(
             f"{where} does not let role {user} in: {cause}.",
             hint="Mend the role's password, or in the server's pg_hba.conf the ways in which it may log in.",

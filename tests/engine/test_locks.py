@@ -95,7 +95,9 @@ def test_a_lock_is_asked_for_without_a_right_to_write_and_held_when_that_cannot_
 ):
     assert not locks.is_held(path)
     asked, opened = [], os.open
-    monkeypatch.setattr(os, "open", lambda file, flags, *mode: asked.append(flags) or opened(file, flags, *mode))
+    monkeypatch.setattr(
+        os, "open", lambda file, flags, *mode: asked.append(flags) or opened(file, flags, *mode)
+    )
     with lock.held():
         asked.clear()
         assert locks.is_held(path)

@@ -51,9 +51,7 @@ def opened_here(host: str | None) -> AbstractContextManager[Engine]:
 
 def of(client: docker.DockerClient) -> Engine:
     """The engine that a client is connected to."""
-    return Engine(
-        Containers(client), Networks(client), Volumes(client), lambda: engine.identity(client)
-    )
+    return Engine(Containers(client), Networks(client), Volumes(client), lambda: engine.identity(client))
 
 
 REMOVAL = {"container": "docker rm --force", "network": "docker network rm", "volume": "docker volume rm"}

@@ -72,9 +72,12 @@ def test_a_connection_is_cut_while_somebody_reads_it(channel):
     made, far = channel
     far.sendall(PRINTED)
     interruption = programs.Interruption()
-    with follow.closing(made), pytest.raises(errors.Interrupted):
-        for _ in follow.items(follow.frames(made), interruption, lambda: follow.cut(made), timeout=10):
-            interruption.request(signal.SIGTERM)
+    with follow.closing(made):
+        followed = follow.items(follow.frames(made), interruption, lambda: follow.cut(made), timeout=10)
+        next(followed)
+        interruption.request(signal.SIGTERM)
+        with pytest.raises(errors.Interrupted):
+            next(followed)
     assert made._response.closed
 
 
