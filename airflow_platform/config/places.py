@@ -138,6 +138,11 @@ class EnvironmentPlace:
         return self.directory / "server" / "password"
 
     @property
+    def engine(self) -> Path:
+        """Which Docker engine has the containers and databases, as JSON."""
+        return self.directory / "engine.json"
+
+    @property
     def tenants(self) -> Path:
         """A directory a tenant."""
         return self.directory / "tenants"

@@ -39,9 +39,11 @@ class Holder:
     command: str
     job: str = ""
     """The CI job's address, where there is one."""
+    leaving: bool = False
+    """Whether what is locked is being taken away."""
 
     @classmethod
-    def me(cls, now: datetime) -> Holder:
+    def me(cls, now: datetime, *, leaving: bool = False) -> Holder:
         """This process."""
         return cls(
             pid=os.getpid(),
@@ -49,6 +51,7 @@ class Holder:
             since=now.isoformat(timespec="seconds"),
             command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             job=os.environ.get("CI_JOB_URL", ""),
+            leaving=leaving,
         )
 
     @property
@@ -72,6 +75,7 @@ class FileLock:
         programs: programs.Programs,
         on_note: Callable[[str], None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        leaving: bool = False,
     ) -> None:
         """Prepare; nothing is touched before it is held.
 
@@ -81,12 +85,14 @@ class FileLock:
             programs: Inherit the lock while it is held; whose interruption ends a wait.
             on_note: Called with a line for people when a dead holder is waited for or replaced.
             now: The wall clock, for the note about the holder.
+            leaving: As the note says it.
         """
         self._path = path
         self._thing = thing
         self._programs = programs
         self._on_note = on_note
         self._now = now
+        self._leaving = leaving
         self._users = 0
         self._mutex = threading.Lock()
         self._descriptor = -1
@@ -159,8 +165,9 @@ class FileLock:
         if left is not None:
             self._on_note(f"Took over the lock of {self._thing}: {left} has ended without releasing it.")
         try:
+            me = Holder.me(self._now(), leaving=self._leaving)
             os.truncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(asdict(Holder.me(self._now()))).encode(), 0)
+            os.pwrite(descriptor, json.dumps(asdict(me)).encode(), 0)
         except OSError as error:
             self._remove(descriptor)
             raise errors.StateError.of(self._path, error) from error
@@ -191,17 +198,19 @@ class FileLock:
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody holds the lock of a file, this process included.
+    """Whether somebody holds the lock of a file, this process included; also where that cannot be told.
 
     It is taken for an instant; who tries to take it meanwhile waits as long as for one that is being signed.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return False
+    except OSError:
+        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:
         return True
     finally:
         os.close(descriptor)

@@ -102,7 +102,8 @@ def _opened(order: Order[EnvironmentT, TenantT], names: Sequence[str]) -> Iterat
         with _temporary_directory() as directory:
             yield _Opened(None, directory)
         return
-    with order.store.tenant_locks(names), contextlib.closing(order.store.open_journal()) as opened:
+    locked = order.store.tenant_locks(names, leaving=order.goal is Goal.ABSENT)
+    with locked, contextlib.closing(order.store.open_journal()) as opened:
         run_id = opened.begin_run(order.task, names)
         for left in opened.unfinished():
             order.reporter.note(

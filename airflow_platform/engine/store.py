@@ -33,8 +33,10 @@ class Store(Protocol):
             PreflightError: A newer version has written it, or it cannot be read.
         """
 
-    def tenant_locks(self, tenants: Sequence[str]) -> contextlib.AbstractContextManager[None]:
-        """Hold the locks of these tenants; never waits for a living holder."""
+    def tenant_locks(
+        self, tenants: Sequence[str], *, leaving: bool = False
+    ) -> contextlib.AbstractContextManager[None]:
+        """Hold the locks of these tenants, which may be being taken away; never waits for a living holder."""
 
     def environment_lock(self) -> contextlib.AbstractContextManager[None]:
         """Hold the environment's lock; waits for it up to the lock timeout."""
@@ -82,11 +84,12 @@ class LocalStore:
             _require_known(self._directory / "format")
 
     @contextlib.contextmanager
-    def tenant_locks(self, tenants: Sequence[str]) -> Iterator[None]:
+    def tenant_locks(self, tenants: Sequence[str], *, leaving: bool = False) -> Iterator[None]:
         prepare(self._directory)
         with contextlib.ExitStack() as stack:
             for tenant in sorted(tenants):
-                lock = self._lock(f"{_TENANT}{tenant}", f"tenant {tenant} of {self._environment}")
+                thing = f"tenant {tenant} of {self._environment}"
+                lock = self._lock(f"{_TENANT}{tenant}", thing, leaving=leaving)
                 stack.enter_context(lock.held())
             yield
 
@@ -113,13 +116,17 @@ class LocalStore:
             raise errors.StateError.of(directory, error) from error
         return directory
 
-    def _lock(self, name: str, thing: str) -> locks.FileLock:
+    def _lock(self, name: str, thing: str, *, leaving: bool = False) -> locks.FileLock:
         path = self._directory / "locks" / f"{name}.lock"
-        return locks.FileLock(path, thing, programs=self._programs, on_note=self._on_note, now=self._now)
+        return locks.FileLock(
+            path, thing, programs=self._programs, on_note=self._on_note, now=self._now, leaving=leaving
+        )
 
 
-def tenants_at_work(directory: Path) -> frozenset[str]:
-    """The tenants of which a run holds the lock now: one may be coming up and have nothing yet.
+def tenants_at_work(directory: Path) -> dict[str, bool]:
+    """The tenants of which a run holds the lock now, and whether it takes them away.
+
+    One that comes up may have nothing yet.
 
     Who asks with the environment's lock knows more: a run that takes a tenant's lock later begins with the
     environment's steps after that.
@@ -128,7 +135,8 @@ def tenants_at_work(directory: Path) -> frozenset[str]:
         directory: The environment's state directory.
     """
     found = (directory / "locks").glob(f"{_TENANT}*.lock")
-    return frozenset(path.stem.removeprefix(_TENANT) for path in found if locks.is_held(path))
+    held = {path.stem.removeprefix(_TENANT): locks.read_holder(path) for path in found if locks.is_held(path)}
+    return {tenant: holder is not None and holder.leaving for tenant, holder in held.items()}
 
 
 def prepare(directory: Path) -> None:

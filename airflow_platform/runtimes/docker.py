@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ from airflow_platform.steps import (
     tenant_postgresql,
 )
 from airflow_platform.tools import airflow, logs, postgresql
-from airflow_platform.tools.containers import opened, wellness
+from airflow_platform.tools.containers import opened, remembered, wellness
 from airflow_platform.tools.containers.spec import Found
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class DockerRuntime:
         self._environment = environment
         self._place = places.EnvironmentPlace(paths.state(environment.name), own_users=False)
         self._owner = ownership.of(self._place)
+        self._engine = remembered.Remembered(self._place.engine)
 
     def steps(self, options: runtime.Options) -> Sequence[step.Step]:
         place, engine, docker = self._place, self._open, self._environment.docker
@@ -251,8 +252,11 @@ class DockerRuntime:
     def _syncs(self) -> bool:
         return self._environment.dags.delivery == manifest.GIT_SYNC
 
-    def _open(self) -> AbstractContextManager[opened.Engine]:
-        return opened.opened_here(self._environment.docker.host)
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[opened.Engine]:
+        with opened.opened_here(self._environment.docker.host) as engine:
+            self._engine.require(engine)
+            yield engine
 
     def _needs(self) -> tenant_ports.Needs:
         return tenant_ports.Needs(("airflow",), lambda environment: environment.docker.ports, self._is_mine)
@@ -292,7 +296,7 @@ class DockerRuntime:
         name = self._container("", manifests.SERVER)
         with self._open() as engine:
             found, volume = self._own(engine, name), engine.volumes.named(name)
-        if found is not None and found.ports and self._place.server_password.is_file():
+        if found and not database_container.DatabaseContainer(self._place).missing(found):
             return self._server_at(found.ports[manifests.DATABASE_PORT])
         if self._owner.owns(volume):
             raise step.OutputsUnknown(database_server.DatabaseAccess.name)

@@ -17,8 +17,15 @@ TenantStep = step.TenantStep[specs.Environment, specs.Tenant]
 
 
 def others_at_work(context: EnvironmentContext, place: places.EnvironmentPlace) -> frozenset[str]:
-    """The tenants that other runs work on now, and those of this one that are not where they should be."""
-    return store.tenants_at_work(place.directory).difference(each.name for each in context.tenants)
+    """The tenants that other runs work on now, but for those that are being taken away and have nothing left.
+
+    So of several runs that take tenants away at the same time, the last one takes what they shared.
+    """
+    mine, there = {each.name for each in context.tenants}, place.found()
+    at_work = store.tenants_at_work(place.directory)
+    return frozenset(
+        name for name, leaving in at_work.items() if name not in mine and (name in there or not leaving)
+    )
 
 
 def inhabitants(context: EnvironmentContext, place: places.EnvironmentPlace) -> tuple[str, ...]:

@@ -23,6 +23,9 @@ PSQL_TIMEOUT = 30.0
 USER = "postgres"
 """The administrator."""
 
+PASSWORD = "its password"  # noqa: S105 - that it is missing.
+"""What is missing where the server has another one than our file."""
+
 
 def name_of(context: EnvironmentContext) -> str:
     """The name of the container, and of the volume with its data."""
@@ -50,9 +53,8 @@ class DatabaseContainer:
 
     def wanted(self, context: EnvironmentContext, image: str) -> Container:
         """As it should be; its password must be there."""
-        password = self._password()
-        context.programs.mask.add(password)
-        return manifest.server(context.environment, owner=self._owner.value, image=image, password=password)
+        owner, password = self._owner.value, self._password()
+        return manifest.server(context.environment, owner=owner, image=image, password=password)
 
     def start(self, context: EnvironmentContext, engine: opened.Engine, wanted: Container) -> None:
         """Start it in the place of one that may be there, let it in, and wait until it answers.
@@ -68,12 +70,36 @@ class DatabaseContainer:
         engine.containers.remove(wanted.name)
         engine.containers.start(wanted)
         self.let_in(context, engine)
+        self.wait(context, engine)
+
+    def wait(self, context: EnvironmentContext, engine: opened.Engine) -> None:
+        """Wait until it answers, and have it take the password that its container was made with.
+
+        Raises:
+            StepError: It does not answer in time.
+        """
+        name = name_of(context)
         context.wait_for(
             "the database server",
-            lambda: self._missing(context, engine, wanted.name),
+            lambda: self._still_missing(context, engine, name),
             timeout=READY_TIMEOUT,
-            hint=f"Look into its log: `docker logs {wanted.name}`.",
+            hint=f"Look into its log: `docker logs {name}`.",
         )
+
+    def missing(self, found: Found | None) -> str:
+        """What keeps the administrator from logging in: `PASSWORD`, or words for people; "" for nothing."""
+        if found is None or not found.running or not found.ports:
+            return f"its container ({found.last_exit or found.state})" if found else "its container"
+        if not self._place.server_password.is_file():
+            return PASSWORD
+        server = postgresql.Server("127.0.0.1", found.ports[manifest.DATABASE_PORT], USER, self._password())
+        try:
+            with postgresql.connected(server):
+                return ""
+        except postgresql_errors.WrongPassword:
+            return PASSWORD
+        except errors.PlatformError as error:
+            return error.message
 
     def let_in(self, context: EnvironmentContext, engine: opened.Engine) -> None:
         """Let it into all networks that it is missing from."""
@@ -106,26 +132,17 @@ class DatabaseContainer:
             "container": found.name,
         }
 
-    def _missing(self, context: EnvironmentContext, engine: opened.Engine, name: str) -> str:
-        """What keeps the server from answering; "" for nothing."""
-        found = engine.containers.named(name)
-        if found is None or not found.running or not found.ports:
-            return f"its container ({found.last_exit or found.state})" if found else "its container"
-        server = postgresql.Server("127.0.0.1", found.ports[manifest.DATABASE_PORT], USER, self._password())
-        try:
-            with postgresql.connected(server):
-                return ""
-        except postgresql_errors.LoginRefused as error:
-            return self._set_password(context, engine, name) or error.message
-        except errors.PlatformError as error:
-            return error.message
+    def _still_missing(self, context: EnvironmentContext, engine: opened.Engine, name: str) -> str:
+        missing = self.missing(engine.containers.named(name))
+        return self._set_password(context, engine, name) if missing == PASSWORD else missing
 
     def _set_password(self, context: EnvironmentContext, engine: opened.Engine, name: str) -> str:
         """Have the server take the password that its container was made with: its data may be older than that.
 
         Returns:
-            What went wrong; "" for nothing.
+            What is missing from then on: a look that logs in with it, or what went wrong.
         """
+        context.programs.mask.add(self._password())
         said: list[str] = []
         code = engine.containers.execute(
             name,
@@ -134,7 +151,7 @@ class DatabaseContainer:
             interruption=context.programs.interruption,
             timeout=PSQL_TIMEOUT,
         )
-        return f"its password ({context.programs.mask(''.join(said).strip())})" if code else ""
+        return f"{PASSWORD} ({context.programs.mask(''.join(said).strip())})" if code else "its new password"
 
     def _password(self) -> secrets.Secret:
         return secrets.Secret(self._place.server_password.read_text())

@@ -18,9 +18,10 @@ from airflow_platform.steps.contexts import (
     inhabitants,
     others_at_work,
 )
-from airflow_platform.steps.database_container import DatabaseContainer, name_of, network_of
+from airflow_platform.steps.database_container import PASSWORD, DatabaseContainer, name_of, network_of
 from airflow_platform.steps.ownership import ThingT
-from airflow_platform.tools.containers import opened
+from airflow_platform.tools.containers import engine as engines
+from airflow_platform.tools.containers import opened, remembered
 from airflow_platform.tools.containers.spec import Container, Found
 
 
@@ -33,6 +34,8 @@ class Data:
     stranger: str
     inhabitants: tuple[str, ...]
     """On the way down: tenants that have data in it, or are about to."""
+    remembered: bool
+    """Whether it is known which engine has the volume."""
 
 
 class DatabaseVolume(EnvironmentStep):
@@ -47,13 +50,20 @@ class DatabaseVolume(EnvironmentStep):
         self._container = DatabaseContainer(place)
         self._open = engine
         self._owner = ownership.of(place)
+        self._engine = remembered.Remembered(place.engine)
 
     def observe(self, context: EnvironmentContext) -> Data:
         with self._open() as engine:
             named = engine.volumes.named(name_of(context))
         found, stranger = ownership.own(self._owner, context.goal, "volume", named)
         users = inhabitants(context, self._place) if context.goal is step.Goal.ABSENT else ()
-        return Data(found is not None, self._place.server_password.is_file(), stranger, users)
+        return Data(
+            volume=found is not None,
+            password=self._place.server_password.is_file(),
+            stranger=stranger,
+            inhabitants=users,
+            remembered=self._engine.known,
+        )
 
     def plan(self, context: EnvironmentContext, observed: Data) -> step.Change | step.NoChange:
         if context.goal is step.Goal.ABSENT:
@@ -63,25 +73,32 @@ class DatabaseVolume(EnvironmentStep):
         if not observed.password:
             path = self._place.server_password
             return step.Change(f"make a new password for the database server: {path} is gone")
+        if not observed.remembered:
+            return step.Change("note which Docker engine has it")
         return step.NoChange("it is there")
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
         name = name_of(context)
         with self._open() as engine:
             if context.goal is step.Goal.ABSENT:
-                engine.volumes.remove(name)
+                if self._owner.owns(engine.volumes.named(name)):
+                    engine.volumes.remove(name)
                 self._place.server_password.unlink(missing_ok=True)
+                self._engine.forget()
                 return {}
             self._container.make_password()
+            self._engine.remember(engine, engines.address(context.environment.docker.host))
             engine.volumes.make(name, manifest.labels(self._owner.value, component=manifest.SERVER))
         return {}
 
 
 def _plan_removal(observed: Data) -> step.Change | step.NoChange:
-    if not observed.volume:
+    if not observed.volume and not observed.remembered:
         return step.NoChange(observed.stranger or "it is not there")
     if observed.inhabitants:
         return step.NoChange(f"tenants still use it: {', '.join(observed.inhabitants)}")
+    if not observed.volume:
+        return step.Change("forget the password and the Docker engine of a volume that is gone")
     return step.Change("delete the volume with the databases; no tenant is left")
 
 
@@ -96,6 +113,8 @@ class Observed:
     inhabitants: tuple[str, ...]
     closed: tuple[str, ...] = ()
     """On the way up: networks of tenants in which it is not, declared and selected or not."""
+    missing: str = ""
+    """On the way up: what keeps the administrator from logging in."""
     stranger: str = ""
     """On the way down: what has its names and is not ours."""
 
@@ -113,14 +132,16 @@ class DatabaseServer(EnvironmentStep):
         self._owner = ownership.of(place)
 
     def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
-        if context.goal is step.Goal.ABSENT:
+        try:
+            with self._open():
+                pass
+        except remembered.AnotherEngine as error:
+            yield from error.faults()
+        except errors.PreflightError as error:
             # On the way up the step `images` says what is wrong with the engine.
-            try:
-                with self._open():
-                    return
-            except errors.PreflightError as error:
-                yield from error.faults()
-                return
+            yield from error.faults() if context.goal is step.Goal.ABSENT else ()
+        if context.goal is step.Goal.ABSENT:
+            return
         settings, tenants = context.environment.docker, len(context.environment.tenants)
         needed = manifest.OWN_CONNECTIONS + settings.connections * tenants
         if needed > settings.server_connections:
@@ -137,12 +158,14 @@ class DatabaseServer(EnvironmentStep):
             found, stranger = self._own(context, "container", engine.containers.named(name_of(context)))
             closed = self._container.closed(context, engine, found)
             others = engine.containers.found(self._owner.labels)
+        wanted = None if context.goal is step.Goal.ABSENT else self._wanted(context)
         return Observed(
-            wanted=None if context.goal is step.Goal.ABSENT else self._wanted(context),
+            wanted=wanted,
             found=found,
             network=network is not None,
             inhabitants=self._inhabitants(context, others),
             closed=closed,
+            missing=self._container.missing(found) if wanted else "",
             stranger="; ".join(filter(None, (stranger, theirs))),
         )
 
@@ -150,15 +173,13 @@ class DatabaseServer(EnvironmentStep):
         found, wanted = observed.found, observed.wanted
         if wanted is None:
             return _plan_stop(observed)
-        if found is None:
-            return step.Change("start the database server", {"do": "start"})
-        if found.digest != wanted.digest():
-            return step.Change("restart the database server with other settings", {"do": "start"})
-        if not found.running or not found.ports:
-            why = found.last_exit or found.state
-            return step.Change(f"start the database server again ({why})", {"do": "start"})
+        if summary := _starting(found, wanted):
+            return step.Change(summary, {"do": "start"})
         if observed.closed:
             return step.Change(f"let the database server into {', '.join(observed.closed)}", {"do": "let in"})
+        if observed.missing:
+            return step.Change(_waiting(observed.missing), {"do": "wait"})
+        assert found is not None
         return step.NoChange("the database server runs", self._container.outputs(found))
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
@@ -174,6 +195,7 @@ class DatabaseServer(EnvironmentStep):
                 self._container.start(context, engine, self._wanted(context))
             else:
                 self._container.let_in(context, engine)
+                self._container.wait(context, engine)
             found = engine.containers.named(name)
         assert found is not None
         return self._container.outputs(found)
@@ -191,10 +213,22 @@ class DatabaseServer(EnvironmentStep):
         return self._container.wanted(context, context.outputs("images")["images"][manifest.SERVER])
 
 
+@dataclass(frozen=True)
+class Way:
+    """Whether the server's container runs, and what keeps the administrator from logging in."""
+
+    runs: bool
+    missing: str
+    volume: bool
+    """Whether its data are there."""
+    stranger: str
+    """Whose the data are, if they are not ours."""
+
+
 class DatabaseAccess(EnvironmentStep):
     """On the way down, before anything of the tenants is deleted: a server that was stopped is started.
 
-    So is one whose password was lost, with another. Only a server that runs can drop what a tenant has in it. On the way up there is nothing to do.
+    So is one that has another password than our file, which may have been lost. Only a server that runs can drop what a tenant has in it. On the way up there is nothing to do.
     """
 
     name = "database-access"
@@ -215,28 +249,43 @@ class DatabaseAccess(EnvironmentStep):
         self._record = record
         self._owner = ownership.of(place)
 
-    def observe(self, context: EnvironmentContext) -> tuple[bool, bool, str]:
-        """Whether the server runs and can be logged in to, whether its data are there, and whose they are if they are not ours."""
+    def observe(self, context: EnvironmentContext) -> Way:
         with self._open() as engine:
             found = engine.containers.named(name_of(context))
             volume = engine.volumes.named(name_of(context))
         runs = found is not None and found.running and self._owner.owns(found)
-        runs = runs and self._place.server_password.is_file()
-        return runs, self._owner.owns(volume), self._owner.stranger("volume", volume)
+        asked = context.goal is step.Goal.ABSENT and self._owner.owns(volume)
+        return Way(
+            runs=runs,
+            missing=self._container.missing(found if runs else None) if asked else "",
+            volume=self._owner.owns(volume),
+            stranger=self._owner.stranger("volume", volume),
+        )
 
-    def plan(
-        self, context: EnvironmentContext, observed: tuple[bool, bool, str]
-    ) -> step.Change | step.NoChange:
-        runs, volume, stranger = observed
+    def plan(self, context: EnvironmentContext, observed: Way) -> step.Change | step.NoChange:
         if context.goal is step.Goal.PRESENT:
             return step.NoChange("the tenants' databases can be reached")
-        if not volume:
-            return step.NoChange(f"there is a {stranger}" if stranger else "there is no database")
-        if runs:
+        if not observed.volume:
+            return step.NoChange(
+                f"there is a {observed.stranger}" if observed.stranger else "there is no database"
+            )
+        if not observed.missing:
             return step.NoChange("the database server runs")
-        return step.Change("start the database server, to drop what the tenants have in it")
+        if observed.runs and observed.missing != PASSWORD:
+            return step.Change(_waiting(observed.missing), {"do": "wait"})
+        # Only a container made now has the password that is in our file.
+        summary = "start the database server, to drop what the tenants have in it"
+        return step.Change(summary, {"do": "start"})
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
+        with self._open() as engine:
+            if change.details["do"] == "wait":
+                self._container.wait(context, engine)
+            else:
+                self._start(context, engine)
+        return {}
+
+    def _start(self, context: EnvironmentContext, engine: opened.Engine) -> None:
         recorded = built.read(self._record)
         if recorded is None or manifest.SERVER not in recorded.images:
             raise errors.StepError(
@@ -245,9 +294,24 @@ class DatabaseAccess(EnvironmentStep):
             )
         self._container.make_password()
         wanted = self._container.wanted(context, recorded.images[manifest.SERVER].id)
-        with self._open() as engine:
-            self._container.start(context, engine, wanted)
-        return {}
+        self._container.start(context, engine, wanted)
+
+
+def _starting(found: Found | None, wanted: Container) -> str:
+    """Why a container is started, as a summary; "" for no reason."""
+    if found is None:
+        return "start the database server"
+    if found.digest != wanted.digest():
+        return "restart the database server with other settings"
+    if not found.running or not found.ports:
+        return f"start the database server again ({found.last_exit or found.state})"
+    return ""
+
+
+def _waiting(missing: str) -> str:
+    if missing == PASSWORD:
+        return "set the password of the database server"
+    return f"wait until the database server answers ({missing.rstrip('.')})"
 
 
 def _plan_stop(observed: Observed) -> step.Change | step.NoChange:

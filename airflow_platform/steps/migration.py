@@ -91,12 +91,15 @@ class Migration(TenantStep):
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         outputs: step.Outputs = change.details["outputs"]
+        migrated = self._place.tenant(context.tenant.name).migrated
         with self._open() as engine:
             if revision := change.details["from"]:
                 self._stop(context, engine)
                 self._back_up(context, revision)
             context.progress("airflow db migrate")
             container = handed(context, self._place, {}).migration()
+            # It may tell of an older migration, or of a database that was dropped since.
+            migrated.unlink(missing_ok=True)
             ended = engine.containers.run(
                 container,
                 timeout=TIMEOUT,
@@ -109,7 +112,7 @@ class Migration(TenantStep):
                 f"airflow db migrate exited {ended.code}; its last lines:{shown}",
                 hint="Each revision is whole or not there; run this again when the cause is mended.",
             )
-        files.write(self._place.tenant(context.tenant.name).migrated, str(outputs["revision"]), mode=0o600)
+        files.write(migrated, str(outputs["revision"]), mode=0o600)
         return outputs
 
     def _stop(self, context: TenantContext, engine: opened.Engine) -> None:

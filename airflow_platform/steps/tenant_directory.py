@@ -94,12 +94,22 @@ class TenantDirectory(TenantStep):
         place = self._place.tenant(context.tenant.name)
         if context.goal is step.Goal.ABSENT:
             with files.state_errors(place.directory):
-                shutil.rmtree(place.directory)
+                _delete(place)
             return {}
         for each in _layout(place):
             files.make_directory(each.path, mode=each.mode, owner=each.owner, group=each.group)
         outputs: step.Outputs = change.details["outputs"]
         return outputs
+
+
+def _delete(place: places.TenantPlace) -> None:
+    """Keys go last: what tells of data that were encrypted with one must not outlive it, also when we are killed."""
+    for each in place.directory.iterdir():
+        if each.is_symlink() or not each.is_dir():
+            each.unlink()
+        elif each != place.keys:
+            shutil.rmtree(each)
+    shutil.rmtree(place.directory)
 
 
 def _layout(place: places.TenantPlace) -> tuple[_Directory, ...]:

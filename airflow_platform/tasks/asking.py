@@ -234,8 +234,18 @@ def _row(
     pending = [each for each in (*shared, *tenant.steps) if each.status is not Outcome.UNCHANGED]
     known = [each for each in pending if not each.reason.startswith("known after")]
     differs = "; ".join(f"{each.name}: {each.reason}" for each in known[:3]) if state != "stopped" else ""
-    commit = runtime.dag_commit(tenant.name)[:12] if state != "stopped" else ""
+    commit = _commit(runtime, tenant.name, state) if state != "stopped" else ""
     return (tenant.name, state, runtime.url(tenant.name), _count(runtime, tenant.name), commit, differs)
+
+
+def _commit(runtime: contract.Runtime, tenant: str, state: str) -> str:
+    """What it serves; "" for an unhealthy tenant whose database cannot be asked."""
+    try:
+        return runtime.dag_commit(tenant)[:12]
+    except errors.PlatformError:
+        if state == "healthy":
+            raise
+        return ""
 
 
 def _count(runtime: contract.Runtime, tenant: str) -> str:

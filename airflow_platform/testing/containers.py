@@ -54,6 +54,8 @@ class World:
     """Those that the engine chooses next."""
     clock: Iterator[int] = field(default_factory=lambda: itertools.count(1_000_000))
     """Unix seconds; a second later at each start."""
+    identity: str = "engine-1"
+    """The engine's id."""
 
     def set_state(self, name: str, state: str, *, last_exit: str = "", restarts: int = 0) -> None:
         """Have a container be in a state, as if it had ended or somebody had stopped it."""
@@ -62,7 +64,7 @@ class World:
 
     def engine(self) -> opened.Engine:
         """The way in."""
-        return opened.Engine(_Containers(self), _Networks(self), _Volumes(self))
+        return opened.Engine(_Containers(self), _Networks(self), _Volumes(self), lambda: self.identity)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[opened.Engine]:

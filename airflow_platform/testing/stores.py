@@ -118,7 +118,7 @@ class MemoryStore:
         """Nothing is wrong with memory."""
 
     @contextlib.contextmanager
-    def tenant_locks(self, tenants: Sequence[str]) -> Iterator[None]:
+    def tenant_locks(self, tenants: Sequence[str], *, leaving: bool = False) -> Iterator[None]:
         with self._mutex:
             for tenant in sorted(tenants):
                 if tenant in self.held:
@@ -159,7 +159,9 @@ class RefusingStore:
     def check(self) -> None:
         """Nothing is wrong with it."""
 
-    def tenant_locks(self, tenants: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+    def tenant_locks(
+        self, tenants: Sequence[str], *, leaving: bool = False
+    ) -> contextlib.AbstractContextManager[None]:
         raise AssertionError(f"asked for the locks of {', '.join(tenants)}")
 
     def environment_lock(self) -> contextlib.AbstractContextManager[None]:

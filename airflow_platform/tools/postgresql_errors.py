@@ -18,8 +18,9 @@ TOO_MANY_CONNECTIONS = "53300"
 NO_DATABASE = "3D000"
 """SQLSTATE of a database that does not exist."""
 
+_OTHER_LOGIN = "password authentication failed"
 _BAD_LOGIN = (
-    "password authentication failed|no password supplied|no pg_hba.conf entry"
+    f"{_OTHER_LOGIN}|no password supplied|no pg_hba.conf entry"
     "|authentication method requirement|server requested"
 )
 _BAD_DATABASE = (
@@ -39,6 +40,10 @@ class NotReachable(errors.PreflightError):
 
 class LoginRefused(errors.RefusedError):
     """The server does not let this role in with this password."""
+
+
+class WrongPassword(LoginRefused):
+    """The role has another password, or does not exist."""
 
 
 class NotAllowed(errors.RefusedError):
@@ -108,7 +113,8 @@ def of_login(where: str, user: str, database: str, said: str) -> errors.Platform
     said = " ".join(said.partition("\tIs the server")[0].split())
     cause = re.sub(_WHERE, "", said).strip().rstrip(".")
     if re.search(_BAD_LOGIN, cause):
-        return LoginRefused(
+        refused = WrongPassword if re.search(_OTHER_LOGIN, cause) else LoginRefused
+        return refused(
             f"{where} does not let role {user} in: {cause}.",
             hint="Mend the role's password, or in the server's pg_hba.conf the ways in which it may log in.",
         )

@@ -218,6 +218,11 @@ def test_volumes_are_made_and_removed_when_nobody_uses_them(there):
     assert made.volumes.named(name) is None
 
 
+def test_an_engine_keeps_its_id(there):
+    made, _, _ = there
+    assert made.identity() == made.identity() != ""
+
+
 def test_a_port_that_the_engine_chooses_is_told(there):
     made, _, name = there
     made.networks.make(name, MARK)

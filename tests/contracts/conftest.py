@@ -85,12 +85,6 @@ def installed(request: pytest.FixtureRequest) -> Iterator[Installation]:
         made.delete()
 
 
-@pytest.fixture
-def seeds(request: pytest.FixtureRequest) -> int:
-    """How many commands are killed."""
-    return int(request.config.getoption("--seeds"))
-
-
 def _chosen(config: pytest.Config) -> type[Installation]:
     return RUNTIMES[config.getoption("--runtime")]
 

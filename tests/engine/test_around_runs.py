@@ -107,6 +107,19 @@ def test_a_busy_tenant_stops_the_run_before_it_begins(world, tmp_path):
     assert (step.calls, store.history) == ([], [])
 
 
+@pytest.mark.parametrize("goal", Goal)
+def test_whether_tenants_are_being_taken_away_is_told_with_their_locks(world, tmp_path, goal):
+    told = []
+
+    class Told(stores.MemoryStore):
+        def tenant_locks(self, tenants, *, leaving=False):
+            told.append(leaving)
+            return super().tenant_locks(tenants, leaving=leaving)
+
+    both(tenant_step(world, "home"), store=Told(tmp_path), goal=goal)
+    assert told == [goal is Goal.ABSENT]
+
+
 def test_expected_times_are_told(world, tmp_path):
     store = stores.MemoryStore(tmp_path)
     run_steps(environment_step(world, "home"), store=store)

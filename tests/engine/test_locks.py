@@ -90,6 +90,28 @@ def test_threads_share_a_lock_and_programs_inherit_it_until_the_last_lets_go(loc
         pass
 
 
+def test_a_lock_is_asked_for_without_a_right_to_write_and_held_when_that_cannot_be_told(
+    lock, path, monkeypatch
+):
+    assert not locks.is_held(path)
+    asked, opened = [], os.open
+    monkeypatch.setattr(
+        os, "open", lambda file, flags, *mode: asked.append(flags) or opened(file, flags, *mode)
+    )
+    with lock.held():
+        asked.clear()
+        assert locks.is_held(path)
+    assert not asked[0] & (os.O_RDWR | os.O_WRONLY)
+    path.mkdir()
+    assert not locks.is_held(path)
+
+    def refuse(file, flags, *mode):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert locks.is_held(path)
+
+
 def test_a_lock_that_was_left_behind_is_taken_over_with_a_line(lock, path, notes):
     ended = subprocess.Popen(["true"])
     ended.wait()

@@ -91,14 +91,16 @@ def test_tenants_are_locked_one_by_one_and_released(store):
 
 
 def test_the_tenants_that_runs_work_on_are_told_and_asking_keeps_nobody_out(local, tmp_path):
-    assert tenants_at_work(tmp_path) == frozenset()
+    assert tenants_at_work(tmp_path) == {}
     (tmp_path / "locks").mkdir()
     (tmp_path / "locks" / "tenant-killed.lock").write_text("{}")
-    with local.tenant_locks(["a", "b-c"]), local.environment_lock():
-        assert tenants_at_work(tmp_path) == {"a", "b-c"}
+    with local.tenant_locks(["a", "b-c"]), local.environment_lock(), local.tenant_locks(["d"], leaving=True):
+        assert tenants_at_work(tmp_path) == {"a": False, "b-c": False, "d": True}
+        (tmp_path / "locks" / "tenant-d.lock").write_text("{")
+        assert not tenants_at_work(tmp_path)["d"], "nothing says that it goes"
     with local.tenant_locks(["killed"]):
-        assert tenants_at_work(tmp_path) == {"killed"}
-    assert tenants_at_work(tmp_path) == frozenset()
+        assert tenants_at_work(tmp_path) == {"killed": False}
+    assert tenants_at_work(tmp_path) == {}
 
 
 def test_a_lock_is_released_when_the_work_raises(store):

@@ -1,5 +1,6 @@
 """Answers of the docker runtime about tenants in every state, and about an engine that is not there."""
 
+import contextlib
 import io
 import os
 import signal
@@ -14,8 +15,8 @@ from airflow_platform.manifests import containers as manifest
 from airflow_platform.runtimes import choosing, docker, runtime
 from airflow_platform.testing import containers as testing
 from airflow_platform.testing import runs, specs
-from airflow_platform.tools import ports, postgresql
-from airflow_platform.tools.containers import engine, opened
+from airflow_platform.tools import ports, postgresql, postgresql_errors
+from airflow_platform.tools.containers import engine, opened, remembered
 from airflow_platform.tools.containers.spec import Container, Thing
 from tests.steps import calling
 
@@ -92,6 +93,26 @@ def test_a_lost_key_stops_a_tenant_only_when_something_may_be_encrypted_with_it(
         (fault,) = calls.faults(keys_step)
         assert fault.thing == str(mine.keys / "fernet_key")
         mark.unlink()
+
+
+@pytest.mark.parametrize("goal", step.Goal)
+def test_another_engine_than_the_one_that_has_the_tenants_is_refused(one, world, place, environment, goal):
+    calls = calling.Calls({"images": {"images": {}}}, environment=environment, goal=goal)
+    steps = {each.name: each for each in one.steps(runtime.Options())}
+    up = calling.Calls(environment=environment)
+    assert up.twice(steps["database-volume"])[0].changed
+    assert calls.faults(steps["database-server"]) == []
+    world.identity = "engine-2"
+    again = docker.DockerRuntime(environment)
+    (server,) = [each for each in again.steps(runtime.Options()) if each.name == "database-server"]
+    (fault,) = calls.faults(server)
+    assert fault.cause.endswith(f"it was at {engine.address(None)}.")
+    assert str(place.engine) in fault.remedy
+    with pytest.raises(remembered.AnotherEngine) as raised:
+        again.is_running("analytics")
+    assert raised.value.exit_code == errors.ExitCode.PREFLIGHT
+    place.engine.unlink()
+    assert calls.faults(server) == []
 
 
 def test_a_signal_ends_airflows_own_cli(one, world, place, monkeypatch):
@@ -208,7 +229,10 @@ def test_the_database_of_another_checkout_is_not_asked(one, world, place, monkey
 
 
 @pytest.mark.parametrize("owner", ["another", "dev"])
-def test_on_the_way_down_only_an_own_server_is_the_administrators(one, world, place, environment, owner):
+def test_on_the_way_down_only_an_own_server_is_the_administrators(
+    one, world, place, environment, owner, monkeypatch
+):
+    monkeypatch.setattr(postgresql, "connected", lambda server: contextlib.nullcontext())
     start(world, places.EnvironmentPlace(paths.state(owner)), "metadata-database", "", ports={5432: 0})
     place.server_password.parent.mkdir()
     place.server_password.write_text("of the administrator")
@@ -217,7 +241,17 @@ def test_on_the_way_down_only_an_own_server_is_the_administrators(one, world, pl
     assert (found is not None) == (owner == "dev")
 
 
-def test_on_the_way_down_a_lost_password_is_known_after_it_was_made_anew(one, world, place, environment):
+@pytest.mark.parametrize("lost", [True, False])
+def test_on_the_way_down_a_password_that_does_not_fit_is_known_after_it_was_made_to(
+    one, world, place, environment, monkeypatch, lost
+):
+    def refuse(server):
+        raise postgresql_errors.WrongPassword("It does not let postgres in.")
+
+    monkeypatch.setattr(postgresql, "connected", refuse)
+    if not lost:
+        place.server_password.parent.mkdir()
+        place.server_password.write_text("of another server")
     start(world, place, "metadata-database", "", ports={5432: 0})
     world.volumes[SERVER] = Thing(SERVER, manifest.labels(str(place.directory)))
     calls = calling.Calls(environment=environment, goal=step.Goal.ABSENT)

@@ -59,7 +59,7 @@ def asked(monkeypatch, world, dev):
         if len(found) <= found.not_yet:
             raise postgresql_errors.NotReachable("The database system is starting up.", [])
         if found.password not in ("", server.password.reveal()):
-            raise postgresql_errors.LoginRefused("It does not let postgres in.")
+            raise postgresql_errors.WrongPassword("It does not let postgres in.")
         yield
 
     monkeypatch.setattr(postgresql, "connected", connected)
@@ -70,11 +70,11 @@ def asked(monkeypatch, world, dev):
 def work_on(dev):
     """Hold a tenant's lock, as a run does from its beginning."""
 
-    def held(tenant):
+    def held(tenant, *, leaving=False):
         made = store.LocalStore(
             dev.directory, "dev", lock_timeout=1, programs=programs.Programs(), on_note=print
         )
-        return made.tenant_locks([tenant])
+        return made.tenant_locks([tenant], leaving=leaving)
 
     return held
 
@@ -132,6 +132,56 @@ def test_a_lost_password_is_made_anew_and_the_server_takes_it(volume, server, ca
     assert set(world.volumes) == {NAME}
 
 
+@pytest.fixture
+def killed(volume, server, calls_of, world, asked, dev):
+    """A run lost its life between the start of a server with another password and telling it that."""
+    calls_of().run(server)
+    asked.password = dev.server_password.read_text()
+    dev.server_password.unlink()
+    calls_of().run(volume)
+    told, world.programs[manifest.SET_PASSWORD] = world.programs[manifest.SET_PASSWORD], (1, "killed")
+    with pytest.raises(errors.StepError):
+        calls_of().run(server)
+    world.programs[manifest.SET_PASSWORD] = told
+    asked.clear()
+
+
+def test_a_server_that_was_not_told_its_password_is_told_by_the_next_run(
+    killed, server, calls_of, world, asked, dev
+):
+    made = world.containers[NAME].id
+    assert calls_of().twice(server)[0].text == "set the password of the database server"
+    assert world.containers[NAME].id == made
+    assert asked.password == dev.server_password.read_text()
+    assert len(asked) == 4, "a look before, one that is refused, one with the new password, the second run's"
+
+
+def test_a_server_that_still_starts_is_waited_for(server, calls_of, world, asked):
+    calls_of().run(server)
+    made = world.containers[NAME].id
+    asked.not_yet = len(asked) + 3
+    waited, _ = calls_of().twice(server)
+    assert waited.text == "wait until the database server answers (The database system is starting up)"
+    assert world.containers[NAME].id == made
+    asked.not_yet = 10**6
+    with pytest.raises(errors.StepError, match="Waited 120 s for the database server"):
+        calls_of().run(server)
+
+
+def test_a_password_is_set_for_no_other_refusal(server, calls_of, monkeypatch, asked, world):
+    calls_of().run(server)
+
+    @contextlib.contextmanager
+    def connected(server):
+        raise postgresql_errors.LoginRefused("no pg_hba.conf entry.")
+        yield
+
+    monkeypatch.setattr(postgresql, "connected", connected)
+    del world.programs[manifest.SET_PASSWORD]  # Refused by the engine in memory.
+    with pytest.raises(errors.StepError, match=r"still missing: no pg_hba\.conf entry"):
+        calls_of().run(server)
+
+
 def test_a_server_that_does_not_take_it_says_why_without_telling_it(
     volume, server, calls_of, world, asked, dev
 ):
@@ -165,6 +215,20 @@ def test_the_volume_goes_with_the_last_tenant(volume, calls_of, world, dev):
     assert not dev.server_password.exists()
 
 
+def test_the_engine_that_has_it_is_noted_once_and_forgotten_with_it(volume, calls_of, world, dev):
+    calls_of().run(volume)
+    noted = dev.engine.read_text()
+    dev.engine.write_text("")
+    again, _ = calls_of().twice(volume)
+    assert again.text == "note which Docker engine has it"
+    assert dev.engine.read_text() == noted
+    assert world.identity in noted
+    del world.volumes[NAME]
+    gone, _ = calls_of(engine.Goal.ABSENT).twice(volume)
+    assert gone.text == "forget the password and the Docker engine of a volume that is gone"
+    assert not dev.engine.exists()
+
+
 def test_the_server_is_started_waited_for_and_told(server, calls_of, world, asked, dev):
     asked.not_yet = 3
     first, _ = calls_of().twice(server)
@@ -176,7 +240,7 @@ def test_the_server_is_started_waited_for_and_told(server, calls_of, world, aske
         "password_file": str(dev.server_password),
         "container": NAME,
     }
-    assert len(asked) == 4
+    assert len(asked) == 5, "the last one by the second run"
     assert asked[-1].password.reveal() == dev.server_password.read_text()
 
 
@@ -296,6 +360,22 @@ def test_it_stays_while_another_tenant_is_coming_up_that_has_nothing_yet(
     assert world.volumes == {}
 
 
+def test_of_two_tenants_that_go_at_the_same_time_the_last_takes_everything(
+    server, volume, calls_of, world, asked, dev, work_on
+):
+    calls_of().run(server)
+    directory = dev.tenants / "finance"
+    directory.mkdir(parents=True)
+    down = calls_of(engine.Goal.ABSENT)
+    with work_on("finance", leaving=True), work_on("analytics", leaving=True):
+        for each in (server, volume):
+            assert down.run(each).text == "tenants still use it: finance", "it may have something to drop"
+        directory.rmdir()
+        for each in (server, volume):
+            assert down.run(each).changed
+    assert world.containers == world.volumes == {}
+
+
 class TestAccess:
     """What must be there before tenants' databases are dropped."""
 
@@ -317,6 +397,25 @@ class TestAccess:
         dev.server_password.unlink()
         calls_of(engine.Goal.ABSENT).twice(access)
         assert asked.password == dev.server_password.read_text()
+
+    def test_a_server_that_was_not_told_its_password_is_told(self, killed, access, calls_of, asked, dev):
+        first, _ = calls_of(engine.Goal.ABSENT).twice(access)
+        assert first.text == "start the database server, to drop what the tenants have in it"
+        assert asked.password == dev.server_password.read_text()
+
+    def test_a_server_that_still_starts_is_waited_for(self, access, server, calls_of, world, asked):
+        calls_of().run(server)
+        made = world.containers[NAME].id
+        asked.not_yet = len(asked) + 3
+        waited, _ = calls_of(engine.Goal.ABSENT).twice(access)
+        assert waited.text == "wait until the database server answers (The database system is starting up)"
+        assert world.containers[NAME].id == made
+
+    def test_on_the_way_up_nobody_is_asked(self, access, server, calls_of, asked):
+        calls_of().run(server)
+        asked.clear()
+        assert calls_of().run(access).text == "the tenants' databases can be reached"
+        assert asked == []
 
     def test_it_is_kept_out_of_the_networks_that_are_being_removed(self, access, calls_of, world, asked, dev):
         for tenant in ("analytics", "finance"):

@@ -1,6 +1,7 @@
 """A tenant's directories: modes, owners, what is in the way, and their end."""
 
 import os
+import shutil
 import stat
 
 import pytest
@@ -95,6 +96,21 @@ def test_the_way_down_deletes_it(place, tenant):
     first, second = calls.twice(tenant_directory.TenantDirectory(place))
     assert (first.text, second.text) == (f"delete {tenant.directory}", "it is not there")
     assert place.found() == ()
+
+
+def test_keys_go_when_nothing_else_is_left_that_was_encrypted_with_them(place, tenant, monkeypatch):
+    for each in (tenant.migrated, tenant.settings, tenant.database, tenant.keys / "fernet_key"):
+        each.write_text("x")
+    left, delete = [], shutil.rmtree
+
+    def recorded(path):
+        if (tenant.keys / "fernet_key").exists() and path in (tenant.keys, tenant.directory):
+            left.extend(each.name for each in tenant.directory.iterdir())
+        delete(path)
+
+    monkeypatch.setattr(shutil, "rmtree", recorded)
+    calling.Calls(goal=step.Goal.ABSENT).run(tenant_directory.TenantDirectory(place))
+    assert left == ["keys"]
 
 
 def test_the_way_down_deletes_nothing_through_a_link(place, tenant, tmp_path):

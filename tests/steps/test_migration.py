@@ -133,6 +133,16 @@ def test_one_that_was_killed_after_alembic_wrote_its_revision_is_run_to_its_end(
     assert dev.tenant("analytics").migrated.read_text() == "new"
 
 
+def test_the_mark_of_a_database_that_was_dropped_does_not_vouch_for_the_next(
+    step, calls, database, world, dev
+):
+    dev.tenant("analytics").migrated.write_text("new")
+    world.programs[MIGRATE] = (137, "")
+    with pytest.raises(errors.StepError, match="exited 137"):
+        calls.run(step)
+    assert calls.plan(step).summary == "finish the migration to new, of which nothing says that it ended"
+
+
 def test_a_newer_one_that_was_cut_short_is_finished_too(step, calls, database, dev):
     dev.tenant("analytics").migrated.write_text("old")
     database.revision = "new"

@@ -147,6 +147,24 @@ def test_what_an_unhealthy_tenant_waits_for_is_said(command, settled, monkeypatc
     assert (code, json.loads(out)["data"][0]["status"]) == (1, "unhealthy: waits for the supervisor")
 
 
+@pytest.mark.parametrize("kind", [errors.PreflightError, errors.RefusedError, errors.StepError])
+def test_an_unhealthy_tenant_whose_database_cannot_be_asked_has_no_commit(
+    command, settled, monkeypatch, kind
+):
+    def refuse(self, tenant):
+        raise kind("It does not answer.", *([[]] if kind is errors.PreflightError else []))
+
+    settled("sandbox", "finance", running=True)
+    tenants = (TenantReport("finance", "pending", (), {}),)
+    monkeypatch.setattr(running, "planned", lambda call: _report(exit_code=3, tenants=tenants))
+    monkeypatch.setattr(process.ProcessRuntime, "dag_commit", refuse)
+    code, out, _ = command("tenant-status", "--env=sandbox", "--tenant=finance", "--json")
+    (row,) = json.loads(out)["data"]
+    assert (code, row["dag commit"], row["status"]) == (1, "", "unhealthy: waits for the supervisor")
+    monkeypatch.setattr(process.ProcessRuntime, "unwell", lambda self, tenant: "")
+    assert command("tenant-status", "--env=sandbox", "--tenant=finance")[:2] == (int(kind.exit_code), "")
+
+
 @pytest.mark.parametrize("flags", [[], ["--traceback"]])
 def test_an_answer_shows_tracebacks_when_it_is_asked_to(command, monkeypatch, flags):
     step = StepReport("ports", Outcome.BROKEN, "x", traceback="Traceback: here")

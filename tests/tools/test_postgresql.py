@@ -21,7 +21,7 @@ BY_NAME = 'connection failed: connection to server at "db.example.com" (10.0.0.1
 SAID = {
     "wrong password": (
         HERE + 'FATAL:  password authentication failed for user "u"',
-        postgresql_errors.LoginRefused,
+        postgresql_errors.WrongPassword,
         'password authentication failed for user "u".',
     ),
     "no rule": (

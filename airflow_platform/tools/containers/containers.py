@@ -14,7 +14,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_platform import errors, programs
 from airflow_platform.tools.containers import engine, follow
@@ -22,6 +22,8 @@ from airflow_platform.tools.containers.spec import DIGEST, Container, File, Foun
 
 if TYPE_CHECKING:
     import docker
+
+ItemT = TypeVar("ItemT")
 
 LOOPBACK = "127.0.0.1"
 
@@ -110,14 +112,16 @@ class Containers:
         self.remove(spec.name, timeout=0)
         self.start(spec)
         lines: list[str] = []
-        printed = self._lines(spec.name, follow=True)
+        thing = f"container {spec.name}"
+        printed = _translated(thing, self._lines(spec.name, follow=True))
         try:
-            with _in_time(spec.name, timeout), engine.translated(f"container {spec.name}"):
+            with _in_time(spec.name, timeout):
                 for line in follow.items(
                     printed, interruption, lambda: self.remove(spec.name, timeout=0), timeout=timeout
                 ):
                     lines = [*lines[1 - TAIL :], line]
                     progress(line)
+            with engine.translated(thing):
                 code = self._api.wait(spec.name)["StatusCode"]
         finally:
             self.remove(spec.name, timeout=0)
@@ -146,13 +150,18 @@ class Containers:
             Interrupted: A signal came.
         """
         interruption = interruption or programs.Interruption()
-        with _in_time(name, timeout), engine.translated(f"container {name}"):
-            made = self._api.exec_create(name, list(command))["Id"]
-            with follow.closing(self._api.exec_start(made, socket=True)) as channel:
-                frames = follow.frames(channel)
-                output = follow.items(frames, interruption, lambda: follow.cut(channel), timeout=timeout)
-                for is_error, data in output:
+        thing = f"container {name}"
+        with contextlib.ExitStack() as stack:
+            with engine.translated(thing):
+                made = self._api.exec_create(name, list(command))["Id"]
+                channel = stack.enter_context(follow.closing(self._api.exec_start(made, socket=True)))
+            frames = _translated(thing, follow.frames(channel))
+            with _in_time(name, timeout):
+                for is_error, data in follow.items(
+                    frames, interruption, lambda: follow.cut(channel), timeout=timeout
+                ):
                     on_output(is_error, data)
+        with engine.translated(thing):
             return int(self._api.exec_inspect(made)["ExitCode"])
 
     def lines(self, name: str, *, last: int | None = None, since: float = 0.0) -> Iterator[tuple[float, str]]:
@@ -250,6 +259,12 @@ def api_log_config() -> Any:
 def late(name: str, timeout: float) -> engine.EngineError:
     """The error for a program that did not end."""
     return engine.EngineError(f"container {name}: its program did not end within {timeout:g} s.", status=None)
+
+
+def _translated(thing: str, stream: Iterable[ItemT]) -> Iterator[ItemT]:
+    """A stream whose errors are the engine's; those of whoever takes its items are not: output may have no reader."""
+    with engine.translated(thing):
+        yield from stream
 
 
 @contextlib.contextmanager

@@ -260,6 +260,12 @@ def cores(client: docker.DockerClient) -> int:
         return int(client.api.info()["NCPU"])
 
 
+def identity(client: docker.DockerClient) -> str:
+    """The id that the engine made for itself and keeps."""
+    with translated("id"):
+        return str(client.api.info()["ID"])
+
+
 def architecture(host: str | None) -> str:
     """What the engine runs without emulation: `amd64`, `arm64`."""
     with connected(host) as client, translated("version"):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import queue
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +19,12 @@ ItemT = TypeVar("ItemT")
 
 TICK = 0.1
 """Seconds; how late a signal may be noticed."""
+
+HEADER = struct.Struct(">BxxxL")
+"""Of a frame: which stream it is of, and how many bytes follow (Docker's API, "attach to a container")."""
+
+STDERR = 2
+"""The stream."""
 
 
 class Late(Exception):
@@ -31,23 +39,37 @@ def closing(channel: Any) -> Iterator[Any]:
         yield channel
     finally:
         # Closed by hand: the answer still counts as unread, and would look for more.
-        channel._sock.close()  # noqa: SLF001
+        _socket(channel).close()
         with contextlib.suppress(OSError, ValueError):
             answer.close()
 
 
 def frames(channel: Any) -> Iterator[tuple[bool, bytes]]:
     """Whether it is standard error, and what was printed, of a program whose connection was taken over."""
-    from docker.utils import socket as sockets  # noqa: PLC0415
-
-    for stream, data in sockets.frames_iter(channel, tty=False):  # type: ignore[no-untyped-call]
-        yield stream == sockets.STDERR, data
+    # The library's own way waits for the socket to be readable, which it is not while TLS has more at hand.
+    _socket(channel).settimeout(None)
+    raw = channel if isinstance(channel, socket.SocketIO) else channel.makefile("rb", buffering=0)
+    stream = io.BufferedReader(raw)
+    try:
+        while len(header := stream.read(HEADER.size)) == HEADER.size:
+            source, left = HEADER.unpack(header)
+            while left and (data := stream.read1(left)):
+                left -= len(data)
+                yield source == STDERR, data
+    finally:
+        stream.detach()  # Else it would close the connection, which is not ours.
 
 
 def cut(channel: Any) -> None:
     """End a connection that was taken over, so that whoever reads it is told that nothing more comes."""
     with contextlib.suppress(OSError):
-        channel._sock.shutdown(socket.SHUT_RDWR)  # noqa: SLF001
+        _socket(channel).shutdown(socket.SHUT_RDWR)
+
+
+def _socket(channel: Any) -> socket.socket:
+    """What the library hands out: a file of a socket, but behind TLS the socket itself."""
+    found: socket.socket = getattr(channel, "_sock", channel)
+    return found
 
 
 def items(

@@ -24,6 +24,8 @@ class Engine:
     containers: Containers
     networks: Networks
     volumes: Volumes
+    identity: Callable[[], str]
+    """The id that it keeps for its life."""
 
 
 Open = Callable[[], AbstractContextManager[Engine]]
@@ -49,7 +51,7 @@ def opened_here(host: str | None) -> AbstractContextManager[Engine]:
 
 def of(client: docker.DockerClient) -> Engine:
     """The engine that a client is connected to."""
-    return Engine(Containers(client), Networks(client), Volumes(client))
+    return Engine(Containers(client), Networks(client), Volumes(client), lambda: engine.identity(client))
 
 
 REMOVAL = {"container": "docker rm --force", "network": "docker network rm", "volume": "docker volume rm"}

@@ -2,13 +2,98 @@
 
 from __future__ import annotations
 
+import datetime
 import signal
+import socket
+import ssl
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
 from airflow_platform import errors, programs
-from airflow_platform.tools.containers import follow
+from airflow_platform.tools import certificates
+from airflow_platform.tools.containers import containers, follow
+
+PRINTED = follow.HEADER.pack(1, 5) + b"hello" + follow.HEADER.pack(follow.STDERR, 2) + b"no"
+
+
+class Response:
+    """What a connection was taken over from."""
+
+    closed = False
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture(params=["plain", "TLS"])
+def channel(request, tmp_path):
+    """A connection as the library hands it out, and the socket at its other end."""
+    near, far = socket.socketpair()
+    near.settimeout(60)
+    if request.param == "TLS":
+        certificates.create(
+            tmp_path, tenant="x", now=datetime.datetime.now(datetime.UTC), system_bundle=_empty(tmp_path)
+        )
+        server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+        server.load_cert_chain(tmp_path / certificates.CERTIFICATE, tmp_path / certificates.KEY)
+        client.load_verify_locations(tmp_path / certificates.CA)
+        with ThreadPoolExecutor() as pool:
+            accepted = pool.submit(server.wrap_socket, far, server_side=True)
+            made = client.wrap_socket(near, server_hostname="localhost")
+            far = accepted.result()
+    else:
+        made = near.makefile("rb", buffering=0)
+    made._response = Response()
+    with near, far:
+        yield made, far
+
+
+def _empty(directory):
+    path = directory / "system.pem"
+    path.touch()
+    return path
+
+
+def test_what_a_program_prints_comes_by_its_stream_until_the_other_end_closes(channel):
+    made, far = channel
+    far.sendall(PRINTED)
+    with follow.closing(made):
+        followed = follow.items(follow.frames(made), programs.Interruption(), lambda: None, timeout=10)
+        assert [next(followed), next(followed)] == [(False, b"hello"), (True, b"no")]
+        far.shutdown(socket.SHUT_RDWR)
+        assert list(followed) == []
+    assert made._response.closed
+
+
+def test_a_connection_is_cut_while_somebody_reads_it(channel):
+    made, far = channel
+    far.sendall(PRINTED)
+    interruption = programs.Interruption()
+    with follow.closing(made):
+        followed = follow.items(follow.frames(made), interruption, lambda: follow.cut(made), timeout=10)
+        next(followed)
+        interruption.request(signal.SIGTERM)
+        with pytest.raises(errors.Interrupted):
+            next(followed)
+    assert made._response.closed
+
+
+def test_output_that_nobody_reads_any_more_is_no_fault_of_the_engine(channel):
+    made, far = channel
+    far.sendall(PRINTED)
+    api = SimpleNamespace(
+        exec_create=lambda name, command: {"Id": "1"}, exec_start=lambda made_, socket: made
+    )
+
+    def gone(is_error, data):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        containers.Containers(SimpleNamespace(api=api)).execute("x", ["airflow"], on_output=gone)
+    assert made._response.closed
 
 
 def test_items_come_in_order():
