@@ -63,6 +63,7 @@ def test_what_a_program_prints_comes_by_its_stream_until_the_other_end_closes(ch
     with follow.closing(made):
         followed = follow.items(follow.frames(made), programs.Interruption(), lambda: None, timeout=10)
         assert [next(followed), next(followed)] == [(False, b"hello"), (True, b"no")]
+        assert follow._socket(made).gettimeout() is None, "a program may say nothing for long"
         far.shutdown(socket.SHUT_RDWR)
         assert list(followed) == []
     assert made._response.closed
