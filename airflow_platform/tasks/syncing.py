@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 
 from airflow_platform import errors, programs
 from airflow_platform.config import load, paths
@@ -16,7 +17,7 @@ from airflow_platform.reporting import document, summary
 from airflow_platform.runtimes import dag_checks, dag_places, following
 from airflow_platform.steps import dag_branch as branch_step
 from airflow_platform.steps import dag_check, dag_delivery, dag_proof
-from airflow_platform.steps.dag_contexts import Project
+from airflow_platform.steps.dag_contexts import Place, Project
 from airflow_platform.tasks import ledger
 from airflow_platform.tools import dag_branch, dag_changes, git
 
@@ -86,27 +87,30 @@ class Scene:
                 requires=[check.name],
             ),
         )
-        order = run.Order(
+        report = run.execute(self._order(task, steps))
+        return dataclasses.replace(report, environment=None, tenants=tuple(map(_stated, report.tenants)))
+
+    def _order(self, task: str, steps: Sequence[step.Step]) -> run.Order[Project, Place]:
+        journal = store.LocalStore(
+            paths.dag_state(),
+            "all DAGs",
+            lock_timeout=LOCK_TIMEOUT,
+            programs=self.runner,
+            on_note=self.reporter.note,
+        )
+        return run.Order(
             task=task,
             environment=Project(),
             tenants=self.places,
             goal=step.Goal.PRESENT,
             steps=steps,
-            store=store.LocalStore(
-                paths.dag_state(),
-                "all DAGs",
-                lock_timeout=LOCK_TIMEOUT,
-                programs=self.runner,
-                on_note=self.reporter.note,
-            ),
+            store=journal,
             reporter=self.reporter,
             programs=self.runner,
             planning=self.call.plan,
             reached=ledger.SERVED,
             workers=max(8, 2 * len(self.places)),
         )
-        report = run.execute(order)
-        return dataclasses.replace(report, environment=None, tenants=tuple(map(_stated, report.tenants)))
 
     def _check(
         self, context: step.Context[Project], version: dag_changes.Version, wanted: dag_branch.Wanted
