@@ -51,15 +51,18 @@ _X86_64 = {
         425,  # io_uring_setup, which does what the other calls may not
         112,  # setsid
         109,  # setpgid
+        141,  # setpriority
     ),
     "to ourselves": (62, 200, 234),  # kill, tkill, tgkill
+    "limits": 302,  # prlimit64, by which the C library sets limits of its own process, too
     "clone": 56,
     "clone3": 435,
     "architecture": 0xC000003E,
 }
 _AARCH64 = {
-    "refused": (198, 221, 281, 117, 270, 271, 138, 240, 424, 434, 438, 425, 157, 154),
+    "refused": (198, 221, 281, 117, 270, 271, 138, 240, 424, 434, 438, 425, 157, 154, 140),
     "to ourselves": (129, 130, 131),
+    "limits": 261,
     "clone": 220,
     "clone3": 435,
     "architecture": 0xC00000B7,
@@ -138,6 +141,7 @@ def _instructions(calls: dict[str, object], own: int) -> list[bytes]:
     found += _depending(_int(calls["clone"]), _step(_ANY_BIT, _CLONE_THREAD, no=1))
     for number in _ints(calls["to ourselves"]):
         found += _depending(number, _step(_EQUAL, own, no=1))
+    found += _depending(_int(calls["limits"]), _step(_EQUAL, 0, no=1))
     return [*found, _step(_RETURN, _ALLOW)]
 
 

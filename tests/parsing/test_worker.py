@@ -211,7 +211,7 @@ def test_the_line_of_an_endless_loop_and_of_a_crash_is_told(worker, root):
 @LINUX
 def test_the_kernel_refuses_programs_sockets_signals_and_memory(worker, root):
     text = """
-import ctypes, os, socket, subprocess, threading
+import ctypes, os, resource, socket, subprocess, threading
 told = []
 def tried(what):
     try:
@@ -226,6 +226,8 @@ tried(socket.socket)
 tried(lambda: os.kill(os.getppid(), 0))
 tried(lambda: os.kill(-1, 0))
 tried(os.setsid)
+tried(lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (1, 1)))
+tried(lambda: os.setpriority(os.PRIO_PROCESS, os.getppid(), 19))
 tried(lambda: bytearray(2 * 1024**3))
 told.append(library.fork())
 told.append(library.ptrace(16, os.getppid(), 0, 0))
@@ -233,10 +235,10 @@ ours = []
 thread = threading.Thread(target=ours.append, args=(1,))
 thread.start()
 thread.join()
-told += [ours, len(socket.socketpair()), os.kill(os.getpid(), 0)]
+told += [ours, len(socket.socketpair()), os.kill(os.getpid(), 0), resource.getrlimit(resource.RLIMIT_CPU)[0] != 1]
 """
     found = import_all(worker, root, {"a.py": text})["a.py"]["told"]
-    assert found == [*["PermissionError"] * 7, "MemoryError", -1, -1, [1], 2, None]
+    assert found == [*["PermissionError"] * 9, "MemoryError", -1, -1, [1], 2, None, True]
 
 
 def test_no_more_are_imported_at_a_time_than_there_are_slots_or_were_asked_for(worker, root):
