@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import subprocess
@@ -228,6 +229,25 @@ def test_a_rollback_goes_to_the_last_good_version_forward(project):
     wrong = project.inv("dags-rollback", "--to=abcdef")
     assert wrong.code == 2
     assert "No version that was synced is called 'abcdef'" in wrong.text
+
+
+@pytest.mark.parametrize("after", [0.5, 1.0, 1.6, 2.4])
+def test_a_sync_that_is_killed_is_taken_up_by_the_next(project, after):
+    commit = project.commit(f"killed after {after}")
+    argv, environment = project.sandbox.command("dags-sync")
+    child = subprocess.Popen(
+        argv, env=environment, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(timeout=after)
+    child.kill()
+    child.wait()
+    project.sync()
+    code, tenants = project.status(f"--ref={commit}")
+    assert code == 0, tenants
+    entry = project.ledger()[-1]
+    assert (entry["source"], entry["result"]) == (commit, "served")
+    assert set(project.sync().steps().values()) == {"unchanged"}
 
 
 def test_two_machines_that_sync_at_once_both_get_there(project, tmp_path):

@@ -233,3 +233,16 @@ def test_the_document_says_what_was_brought(scene, command):
     data = json.loads(out)["data"]
     assert (data["source"], data["version"], data["result"]) == (commit.sha, commit.tree, "served")
     assert data["commit"] == branch("rev-parse", "dags-live")
+
+
+def test_a_run_that_ended_before_its_entry_is_made_up_for_by_the_next(scene, command, monkeypatch):
+    def end(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("airflow_platform.tasks.ledger.entry", end)
+        assert synced(scene, command, {"orders.py": "x = 2"})[1] == 130
+    assert branch("rev-parse", "dags-live")
+    assert branch("branch", "--list", "dags-ledger") == ""
+    assert command("dags-sync")[0] == 0
+    assert [entry["result"] for entry in ledger()] == ["served"]
