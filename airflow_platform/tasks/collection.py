@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from airflow_platform.tasks import dag_checks, dags, environments, images, tenants
+from airflow_platform.tasks import dags, environments, images, tenants
 
 TASKS = (
     environments.env_list,
@@ -20,7 +20,7 @@ TASKS = (
     tenants.tenant_restart,
     tenants.tenant_down,
     tenants.airflow,
-    dag_checks.dags_check,
+    dags.dags_check,
     dags.dags_sync,
     dags.dags_status,
     dags.dags_rollback,
