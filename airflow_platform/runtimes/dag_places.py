@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ class LocalPlace:
 
     def commit(self) -> str:
         return self.runs_in.dag_commit(self.tenant)
+
+    def refreshed(self) -> datetime.datetime | None:
+        return self.runs_in.dags_refreshed(self.tenant)
 
     def links(self) -> Mapping[str, str]:
         return self.runs_in.links(self.tenant)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,7 +35,7 @@ from airflow_platform.steps import (
     tenant_ports,
     tenant_postgresql,
 )
-from airflow_platform.tools import airflow, logs, postgresql
+from airflow_platform.tools import airflow, airflow_answers, logs, postgresql
 from airflow_platform.tools.containers import opened, remembered, wellness
 from airflow_platform.tools.containers.spec import Found
 
@@ -91,7 +92,7 @@ class DockerRuntime:
             migration.Migration(place, engine, self._server),
             containers.Containers(place, engine),
             settings.Settings(place),
-            served_dags.ServedDags(self.dag_commit),
+            served_dags.ServedDags(self.dag_commit, refreshed=self.dags_refreshed),
             smoke.Smoke(place),
         )
         asked = (restart.Restart(place, components=options.restart),) if options.restart else ()
@@ -144,15 +145,25 @@ class DockerRuntime:
         return manifests.address(port)
 
     def dag_commit(self, tenant: str) -> str:
+        database = self._database(tenant)
+        return postgresql.bundle_version(database, manifest.BUNDLE) if database else ""
+
+    def dags_refreshed(self, tenant: str) -> datetime.datetime | None:
+        database = self._database(tenant)
+        return airflow_answers.moment(
+            postgresql.bundle_refreshed(database, manifest.BUNDLE) if database else ""
+        )
+
+    def _database(self, tenant: str) -> postgresql.Server | None:
+        """A tenant's metadata database, as the tenant; None when it cannot be reached by anybody."""
         with self._open() as engine:
             server = self._own(engine, self._container("", manifests.SERVER))
         password = self._place.tenant(tenant).database_password
         if server is None or not server.ports or not password.is_file():
-            return ""
+            return None
         role = tenant_postgresql.name_of(self._environment.name, tenant)
         port, secret = server.ports[manifests.DATABASE_PORT], secrets.Secret(password.read_text())
-        at = postgresql.Server("127.0.0.1", port, role, secret, database=role)
-        return postgresql.bundle_version(at, manifest.BUNDLE)
+        return postgresql.Server("127.0.0.1", port, role, secret, database=role)
 
     def links(self, tenant: str) -> Mapping[str, str]:
         if not self._syncs():

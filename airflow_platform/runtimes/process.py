@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,7 +32,16 @@ from airflow_platform.steps import (
     tenant_ports,
 )
 from airflow_platform.supervisor.spec import OWNER_VARIABLE
-from airflow_platform.tools import airflow, health, logs, metadata_database, processes, supervisor, users
+from airflow_platform.tools import (
+    airflow,
+    airflow_answers,
+    health,
+    logs,
+    metadata_database,
+    processes,
+    supervisor,
+    users,
+)
 
 _IMAGES = paths.CHECKOUT / "images"
 
@@ -68,7 +78,7 @@ class ProcessRuntime:
             tenant_database.GitConfiguration(place),
             components.Components(place),
             settings.Settings(place),
-            served_dags.ServedDags(self.dag_commit),
+            served_dags.ServedDags(self.dag_commit, refreshed=self.dags_refreshed),
             smoke.Smoke(place),
         )
         asked = (restart.Restart(place, components=options.restart),) if options.restart else ()
@@ -115,6 +125,11 @@ class ProcessRuntime:
     def dag_commit(self, tenant: str) -> str:
         database = self._place.tenant(tenant).database
         return metadata_database.bundle_version(database, manifest.BUNDLE) if database.exists() else ""
+
+    def dags_refreshed(self, tenant: str) -> datetime.datetime | None:
+        database = self._place.tenant(tenant).database
+        known = metadata_database.bundle_refreshed(database, manifest.BUNDLE) if database.exists() else ""
+        return airflow_answers.moment(known)
 
     def links(self, tenant: str) -> Mapping[str, str]:
         if self._environment.dags.delivery != manifest.GIT_SYNC:

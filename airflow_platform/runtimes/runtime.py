@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -81,6 +82,9 @@ class Runtime(Protocol):
 
     def dag_commit(self, tenant: str) -> str:
         """The commit whose DAGs a tenant serves now; "" when it serves none."""
+
+    def dags_refreshed(self, tenant: str) -> datetime.datetime | None:
+        """When a tenant's dag-processor looked for a new commit the last time; None when it never did."""
 
     def links(self, tenant: str) -> Mapping[str, str]:
         """The commit that git-sync has brought a tenant, by the component that reads it; none without git-sync."""

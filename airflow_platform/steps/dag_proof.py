@@ -125,7 +125,7 @@ class Proof(PlaceStep):
         place = context.tenant
         wanted, before = self._wanted(context, context.outputs("dag-branch")["commit"]), place.commit()
         with place.connected() as client:
-            coming = dag_serving.Coming(client, wanted, before, context.clock)
+            coming = dag_serving.Coming(client, wanted, before, context.clock, place.refreshed)
             hint = (
                 f"Look into the log: inv tenant-logs --env={place.environment} --tenant={place.tenant} "
                 "--component=dag-processor."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +34,20 @@ class ServedDags(TenantStep):
     requires = ("components", "dag-repository", "settings")
     publishes = ("dag_commit", "dag_version", "dags")
 
-    def __init__(self, served: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        served: Callable[[str], str],
+        *,
+        refreshed: Callable[[str], datetime.datetime | None] = lambda tenant: None,
+    ) -> None:
         """Make the step.
 
         Args:
             served: The commit that a tenant's dag-processor serves, by the tenant's name; "" for none.
+            refreshed: When it looked for a new commit the last time, by the tenant's name.
         """
         self._served = served
+        self._refreshed = refreshed
 
     def observe(self, context: TenantContext) -> Observed:
         served = context.outputs("dag-repository")
@@ -64,7 +72,8 @@ class ServedDags(TenantStep):
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         with connected(context) as client:
-            waiting = _Waiting(context, client, self._served(context.tenant.name))
+            name = context.tenant.name
+            waiting = _Waiting(context, client, self._served(name), lambda: self._refreshed(name))
             context.wait_for(
                 f"commit {waiting.wanted.commit[:12]} to be served",
                 lambda: waiting.missing(self._look(context, client)),
@@ -86,7 +95,14 @@ class ServedDags(TenantStep):
 class _Waiting:
     """A wait that goes on with the newer commit when somebody syncs meanwhile."""
 
-    def __init__(self, context: TenantContext, client: airflow.Airflow, before: str) -> None:
+    def __init__(
+        self,
+        context: TenantContext,
+        client: airflow.Airflow,
+        before: str,
+        refreshed: Callable[[], datetime.datetime | None],
+    ) -> None:
+        self._refreshed = refreshed
         self._context = context
         self._client = client
         self._before = before
@@ -95,7 +111,9 @@ class _Waiting:
 
     def _follow(self, commit: str) -> None:
         self.wanted = _wanted(self._context, self._repository, commit)
-        self._coming = dag_serving.Coming(self._client, self.wanted, self._before, self._context.clock)
+        self._coming = dag_serving.Coming(
+            self._client, self.wanted, self._before, self._context.clock, self._refreshed
+        )
 
     def missing(self, now: dag_serving.Served) -> str:
         """What is still missing; "" when all is served."""

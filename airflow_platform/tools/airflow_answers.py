@@ -70,6 +70,8 @@ class Dag:
     """Relative to the bundle."""
     token: str = ""
     """By which its file is named to the api-server."""
+    parse_began: datetime.datetime | None = None
+    """When the parse began whose result this is."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,17 @@ def _time(text: str | None) -> datetime.datetime | None:
     return None if text is None else datetime.datetime.fromisoformat(text)
 
 
+def _began(ended: str | None, seconds: float | None) -> datetime.datetime | None:
+    when = _time(ended)
+    return None if when is None or seconds is None else when - datetime.timedelta(seconds=seconds)
+
+
+def moment(text: str) -> datetime.datetime | None:
+    """A time of Airflow's metadata database, which are all UTC; None for none."""
+    when = _time(text or None)
+    return when.replace(tzinfo=datetime.UTC) if when is not None and when.tzinfo is None else when
+
+
 def component(answer: Mapping[str, Any], name: str) -> Component:
     """One component in the health endpoint's answer."""
     part = answer.get(name) or {}
@@ -156,6 +169,7 @@ def dag(entry: Mapping[str, Any]) -> Dag:
         parsed=_time(entry["last_parsed_time"]),
         file=entry["relative_fileloc"],
         token=entry["file_token"],
+        parse_began=_began(entry["last_parsed_time"], entry["last_parse_duration"]),
     )
 
 

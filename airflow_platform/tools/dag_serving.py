@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from airflow_platform import errors
 from airflow_platform.tools import airflow, airflow_answers
-from airflow_platform.tools.dag_changes import Concerned
+from airflow_platform.tools.dag_changes import ALL, NONE, Concerned
 
 SETTLING = 10.0
 """Seconds after a commit arrived for which a failure of a file that it does not concern is borne: what the
@@ -44,6 +45,27 @@ class Served:
             if not accepted(commit):
                 return f"git-sync of {component} is at {commit[:12] or 'no commit'}"
         return "" if accepted(self.commit) else f"the bundle is at {self.commit[:12] or 'no commit'}"
+
+    def in_between(
+        self, moment: datetime.datetime | None, files: Concerned
+    ) -> tuple[airflow_answers.Dag, ...]:
+        """The DAGs of files that a commit concerns whose parse began before that commit was there.
+
+        Airflow says of such a parse that it is of the new commit, also when it has read the old one's files.
+
+        Args:
+            moment: When the dag-processor looked for a new commit and found this one; None where nobody knows.
+            files: Those that the way to it concerns.
+        """
+        return tuple(
+            dag
+            for dag in self.dags
+            if moment is not None
+            and dag.file is not None
+            and dag.file in files
+            and dag.parse_began is not None
+            and dag.parse_began < moment
+        )
 
     def behind(self, commit: str, concerned: Callable[[str], Concerned]) -> tuple[airflow_answers.Dag, ...]:
         """The DAGs whose tasks would still be run from an older commit with other code for them.
@@ -125,7 +147,12 @@ class Coming:
     """What a wait for one commit remembers."""
 
     def __init__(
-        self, client: airflow.Airflow, wanted: Wanted, before: str, clock: Callable[[], float]
+        self,
+        client: airflow.Airflow,
+        wanted: Wanted,
+        before: str,
+        clock: Callable[[], float],
+        refreshed: Callable[[], datetime.datetime | None] = lambda: None,
     ) -> None:
         """Begin to wait.
 
@@ -134,7 +161,10 @@ class Coming:
             wanted: What should be served.
             before: The commit that the dag-processor serves now; "" for none.
             clock: Monotonic seconds.
+            refreshed: When the dag-processor looked for a new commit the last time, by the tenant's own clock.
         """
+        self._refreshed = refreshed
+        self._moment: datetime.datetime | None = None
         self._before = before
         self._client = client
         self._wanted = wanted
@@ -160,7 +190,9 @@ class Coming:
             return elsewhere
         if self._arrived is None:
             self._arrived = self._clock()
+            self._moment = None if self._before == self._wanted.commit else self._refreshed()
         behind = now.behind(self._wanted.commit, self._wanted.concerned)
+        behind += tuple(dag for dag in now.in_between(self._moment, self._way()) if dag not in behind)
         for dag in behind:
             self._parse_again(dag)
         if now.failures:
@@ -203,6 +235,10 @@ class Coming:
 
     def _is_to_be_parsed(self, file: str) -> bool:
         """Whether the way to the wanted commit concerns a file, so that its failure says nothing yet."""
+        return file in self._way()
+
+    def _way(self) -> Concerned:
+        """What the way to the wanted commit concerns."""
         if self._before == self._wanted.commit:
-            return False
-        return not self._before or file in self._wanted.concerned(self._before)
+            return NONE
+        return self._wanted.concerned(self._before) if self._before else ALL

@@ -49,6 +49,18 @@ def bundle_version(database: Path, bundle: str) -> str:
     return str(row[0] or "") if row else ""
 
 
+def bundle_refreshed(database: Path, bundle: str) -> str:
+    """When the dag-processor looked for another version of a DAG bundle the last time; "" when it never did."""
+    try:
+        with contextlib.closing(_open(database)) as connection:
+            row = connection.execute(
+                "SELECT last_refreshed FROM dag_bundle WHERE name = ? AND active", (bundle,)
+            ).fetchone()
+    except sqlite3.DatabaseError as error:
+        raise _damaged(database, error) from error
+    return str(row[0] or "") if row else ""
+
+
 def known_revisions(environment: Path) -> tuple[str, ...]:
     """All revisions that the Airflow of a virtual environment knows."""
     found = environment.glob("lib/python3.*/site-packages/airflow/migrations/versions/*.py")

@@ -144,6 +144,15 @@ def bundle_version(tenant: Server, bundle: str) -> str:
     return _ask(tenant, query, bundle)
 
 
+def bundle_refreshed(tenant: Server, bundle: str) -> str:
+    """When the dag-processor looked for another version of a DAG bundle the last time; "" when it never did."""
+    query: LiteralString = (
+        "SELECT (last_refreshed AT TIME ZONE 'UTC')::text AS answer FROM public.dag_bundle "
+        "WHERE name = %s AND active LIMIT 1"
+    )
+    return _ask(tenant, query, bundle)
+
+
 def _refuse_old(server: Server, version: int) -> None:
     if version < OLDEST * 10_000:
         cause = f"It is version {version // 10_000}, and {OLDEST} is the oldest that keeps tenants apart."

@@ -1,9 +1,12 @@
 """What is read in an Airflow's database, as the tenant; and copies of it."""
 
+import datetime
+
 import psycopg
 import pytest
 
 from airflow_platform.tools import (
+    airflow_answers,
     postgresql,
     postgresql_catalog,
     postgresql_copies,
@@ -15,8 +18,9 @@ from tests.postgresql.conftest import connect, run
 AIRFLOW = (
     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)",
     "INSERT INTO alembic_version VALUES ('29ce7909c52b')",
-    "CREATE TABLE dag_bundle (name VARCHAR(250), active BOOLEAN, version VARCHAR(200))",
-    "INSERT INTO dag_bundle VALUES ('dags', true, 'c0ffee'), ('old', false, 'dead'), ('new', true, NULL)",
+    "CREATE TABLE dag_bundle (name VARCHAR(250), active BOOLEAN, version VARCHAR(200), last_refreshed TIMESTAMPTZ)",
+    "INSERT INTO dag_bundle VALUES ('dags', true, 'c0ffee', '2026-11-26T20:20:37.5+01:00'),"
+    " ('old', false, 'dead', now()), ('new', true, NULL, NULL)",
 )
 
 
@@ -44,6 +48,15 @@ def test_there_is_no_revision_without_database_table_or_row(tenant, superuser):
 def test_the_version_of_a_bundle_is_the_active_ones(airflow, tenant):
     versions = {name: postgresql.bundle_version(tenant.server, name) for name in ("dags", "old", "new", "no")}
     assert versions == {"dags": "c0ffee", "old": "", "new": "", "no": ""}
+
+
+def test_the_last_look_for_a_bundle_s_version_is_a_time_in_utc(tenant, airflow):
+    told = postgresql.bundle_refreshed(tenant.server, "dags")
+    assert airflow_answers.moment(told) == datetime.datetime(
+        2026, 11, 26, 19, 20, 37, 500_000, tzinfo=datetime.UTC
+    )
+    for name in ("old", "new", "no"):
+        assert postgresql.bundle_refreshed(tenant.server, name) == ""
 
 
 def test_there_is_no_version_before_the_migration(tenant):

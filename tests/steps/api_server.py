@@ -58,6 +58,7 @@ class ApiServer(http.server.ThreadingHTTPServer):
             "last_parsed_time": TIME,
             "file_token": f"token of {name}",
             "relative_fileloc": f"{name}.py",
+            "last_parse_duration": 0.5,
             **fields,
         }
 

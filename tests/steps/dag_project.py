@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -94,6 +95,7 @@ class Place:
     bundle: str = ""
     turns: int = 0
     linked: dict[str, str] = field(default_factory=dict)
+    refresh: datetime.datetime | None = None
 
     @property
     def name(self) -> str:
@@ -104,6 +106,9 @@ class Place:
 
     def commit(self) -> str:
         return self.bundle
+
+    def refreshed(self) -> datetime.datetime | None:
+        return self.refresh
 
     def links(self) -> dict[str, str]:
         return self.linked

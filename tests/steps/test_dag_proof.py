@@ -1,5 +1,7 @@
 """The proof that a tenant serves a version: asked of the tenant, waited for, and given up where it is of no use."""
 
+import datetime
+
 import pytest
 
 from airflow_platform import errors
@@ -175,3 +177,38 @@ def test_a_version_that_never_comes_is_told_with_where_to_look(scene):
     with pytest.raises(errors.StepError, match=f"the bundle is at {scene.old[:12]}") as caught:
         scene.calls.run(scene.proof())
     assert "--env=sandbox --tenant=analytics" in caught.value.hint
+
+
+def test_a_parse_that_began_before_the_commit_was_there_is_not_of_that_commit(scene):
+    new = scene.brought({"orders.py": "x = 2"})
+    scene.place.refresh = datetime.datetime(2026, 11, 23, 2, 43, 59, 800_000, tzinfo=datetime.UTC)
+    asked = []
+
+    def parsed():
+        scene.place.bundle = new
+        scene.server.add_dag("orders", new, last_parse_duration=0.5)
+        scene.calls.patience.sleep = parsed_again
+
+    def parsed_again(seconds):
+        scene.calls.patience.now += seconds
+        asked.append(list(scene.server.writes))
+        scene.server.add_dag("orders", new, last_parse_duration=0.1)
+
+    scene.then(parsed)
+    scene.calls.run(scene.proof())
+    assert asked == [["PUT token of orders", "PUT token of orders"]], (
+        "once to look for the commit, once again"
+    )
+
+
+def test_files_that_the_commit_does_not_concern_may_be_parsed_at_any_time(scene):
+    new = scene.brought({"orders.py": "x = 2"})
+    scene.place.refresh = datetime.datetime(2026, 11, 23, 3, 0, tzinfo=datetime.UTC)
+
+    def parsed():
+        scene.place.bundle = new
+        scene.server.add_dag("orders", new, last_parsed_time="2026-11-23T03:00:01+00:00")
+
+    scene.then(parsed)
+    scene.calls.run(scene.proof())
+    assert scene.server.writes == ["PUT token of orders"]

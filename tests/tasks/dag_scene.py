@@ -51,6 +51,9 @@ class Fleet:
             self._parse(tenant)
         return mine.commit
 
+    def dags_refreshed(self, tenant: str) -> None:
+        return None
+
     def links(self, tenant: str) -> dict[str, str]:
         return {}
 

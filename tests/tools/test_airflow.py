@@ -52,6 +52,7 @@ DAG = {
     "bundle_version": COMMIT,
     "relative_fileloc": "hello.py",
     "file_token": "token-of-hello",
+    "last_parse_duration": 0.25,
     "has_import_errors": False,
 }
 RUN_ID = "manual__2026-11-23T02:44:09.028038+00:00"

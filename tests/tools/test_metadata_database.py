@@ -1,13 +1,14 @@
 """Airflow's metadata database in SQLite: revisions, copies while in use, and damage."""
 
 import contextlib
+import datetime
 import sqlite3
 import stat
 
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.tools import metadata_database
+from airflow_platform.tools import airflow_answers, metadata_database
 
 
 @pytest.fixture
@@ -16,9 +17,12 @@ def database(tmp_path):
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
         connection.execute("INSERT INTO alembic_version VALUES ('aa11')")
-        connection.execute("CREATE TABLE dag_bundle (name TEXT, active BOOLEAN, version TEXT)")
         connection.execute(
-            "INSERT INTO dag_bundle VALUES ('dags', 1, 'c0ffee'), ('old', 0, 'dead'), ('new', 1, NULL)"
+            "CREATE TABLE dag_bundle (name TEXT, active BOOLEAN, version TEXT, last_refreshed TEXT)"
+        )
+        connection.execute(
+            "INSERT INTO dag_bundle VALUES ('dags', 1, 'c0ffee', '2026-11-26 19:20:37.047510'),"
+            " ('old', 0, 'dead', '2026-01-01 00:00:00'), ('new', 1, NULL, NULL)"
         )
     return path
 
@@ -44,8 +48,21 @@ def test_the_version_of_a_bundle(database, bundle, version):
     assert metadata_database.bundle_version(database, bundle) == version
 
 
+def test_the_last_look_for_a_bundle_s_version_is_a_time_in_utc(database):
+    told = metadata_database.bundle_refreshed(database, "dags")
+    expected = datetime.datetime(2026, 11, 26, 19, 20, 37, 47510, tzinfo=datetime.UTC)
+    assert airflow_answers.moment(told) == expected
+    for name in ("old", "new", "none"):
+        assert airflow_answers.moment(metadata_database.bundle_refreshed(database, name)) is None
+
+
 @pytest.mark.parametrize(
-    "ask", [metadata_database.revision, lambda path: metadata_database.bundle_version(path, "d")]
+    "ask",
+    [
+        metadata_database.revision,
+        lambda path: metadata_database.bundle_version(path, "d"),
+        lambda path: metadata_database.bundle_refreshed(path, "d"),
+    ],
 )
 def test_damage_is_told_with_a_remedy(tmp_path, ask):
     path = tmp_path / "airflow.db"

@@ -153,7 +153,7 @@ class Processor:
                 (Path(name).stem, self.name, commit, broken, database.now()),
             )
         connection.execute(
-            "INSERT INTO dag_bundle VALUES (?, ?, 1) ON CONFLICT (name) DO UPDATE SET version = excluded.version",
+            "INSERT INTO dag_bundle VALUES (?, ?, 1, NULL) ON CONFLICT (name) DO UPDATE SET version = excluded.version",
             (self.name, commit),
         )
 

@@ -15,7 +15,7 @@ CREATE TABLE job (
     id INTEGER PRIMARY KEY, job_type TEXT NOT NULL, state TEXT NOT NULL,
     start_date TEXT NOT NULL, latest_heartbeat TEXT NOT NULL
 );
-CREATE TABLE dag_bundle (name TEXT PRIMARY KEY, version TEXT, active INTEGER NOT NULL);
+CREATE TABLE dag_bundle (name TEXT PRIMARY KEY, version TEXT, active INTEGER NOT NULL, last_refreshed TEXT);
 CREATE TABLE dag (
     dag_id TEXT PRIMARY KEY, is_paused INTEGER NOT NULL, is_stale INTEGER NOT NULL, bundle_name TEXT,
     bundle_version TEXT, has_import_errors INTEGER NOT NULL, last_parsed_time TEXT
