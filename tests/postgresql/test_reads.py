@@ -19,8 +19,8 @@ AIRFLOW = (
     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)",
     "INSERT INTO alembic_version VALUES ('29ce7909c52b')",
     "CREATE TABLE dag_bundle (name VARCHAR(250), active BOOLEAN, version VARCHAR(200), last_refreshed TIMESTAMPTZ)",
-    "INSERT INTO dag_bundle VALUES ('dags', true, 'c0ffee', '2026-11-26T20:20:37.5+01:00'),"
-    " ('old', false, 'dead', now()), ('new', true, NULL, NULL)",
+    "INSERT INTO dag_bundle VALUES ('dags', true, 'c0ffee', '2026-11-26T20:20:37.5+01:00')",
+    "INSERT INTO dag_bundle VALUES ('old', false, 'dead', now()), ('new', true, NULL, NULL)",
 )
 
 
