@@ -70,11 +70,13 @@ def on_disk(
         with files.state_errors(place):
             place.chmod(0o755)
             (place / name).mkdir(mode=0o755)
-        # An index of its own, so that the repository's is not touched.
+        # An index and a work tree of its own: the repository's are not touched, and a bare one has none.
         index = {"GIT_INDEX_FILE": str(place / "index")}
-        git.call(runner, repository, "read-tree", tree, env=index)
+        kept = git.call(runner, repository, "rev-parse", "--absolute-git-dir").stdout.strip()
+        ours = (f"--git-dir={kept}", f"--work-tree={place}", "-c", "core.bare=false")
+        git.call(runner, place, *ours, "read-tree", tree, env=index)
         prefix = f"--prefix={place / name}{os.sep}"
-        git.call(runner, repository, "checkout-index", "--all", "--quiet", prefix, env=index)
+        git.call(runner, place, *ours, "checkout-index", "--all", "--quiet", prefix, env=index)
         yield place / name
     finally:
         shutil.rmtree(place, ignore_errors=True)

@@ -80,3 +80,16 @@ def test_nothing_is_left_when_the_tree_is_not_there(commit, tmp_path):
     ):
         pass
     assert list((tmp_path / "trees").iterdir()) == []
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_a_repository_without_a_work_tree_will_do(commit, tmp_path, bare):
+    place, found = commit
+    repository = place / ".git"
+    if bare:
+        repository = tmp_path / "copy.git"
+        subprocess.run(["git", "clone", "--quiet", "--bare", place, repository], check=True, timeout=15)
+    with git_trees.on_disk(
+        programs.Programs(), repository, found.tree, tmp_path / "trees", "dags"
+    ) as directory:
+        assert (directory / "a b.py").read_text() == "text"
