@@ -67,12 +67,9 @@ class Project:
     def __init__(self, sandbox: Installation) -> None:
         self.sandbox = sandbox
         (sandbox.checkout / "environments" / "synced.toml").write_text(SYNCED)
-        git(
-            sandbox.checkout,
-            "rm",
-            "--quiet",
-            *(f"environments/{name}.toml" for name in ("dev", "stage", "prod")),
-        )
+        left_out = (f"environments/{name}.toml" for name in ("dev", "stage", "prod"))
+        # What other tests have served here breaks rules on purpose.
+        git(sandbox.checkout, "rm", "--quiet", "--ignore-unmatch", *left_out, "dags/reads_a_file.py")
         git(sandbox.checkout, "add", "environments")
         git(sandbox.checkout, "commit", "--quiet", "--message", "Two environments of processes")
 
