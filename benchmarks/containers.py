@@ -4,7 +4,7 @@ Each step tells how long it took until what it made was ready. The longest chain
 is what no order of work can beat; the rest is what the toolkit adds. Works in a clone of this checkout with
 state of its own, and takes all of it away. Needs a Docker engine and the images of `inv build`.
 
-    python benchmarks/docker.py [ROUNDS]
+    python benchmarks/containers.py [ROUNDS]
 """
 
 from __future__ import annotations
