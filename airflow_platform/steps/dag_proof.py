@@ -143,7 +143,7 @@ class Proof(PlaceStep):
         """How many files the way from what is served now can concern."""
         found = wanted.concerned(before)
         everything = set((wanted.dags or {}).values())
-        return len(everything if found.all else found.files)
+        return len(everything | found.files)
 
     def _missing(self, context: PlaceContext, client: airflow.Airflow, coming: dag_serving.Coming) -> str:
         """What is missing; an api-server that is busy for a moment does not end the wait."""

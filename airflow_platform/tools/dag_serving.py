@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from airflow_platform import errors
@@ -139,8 +139,14 @@ def unlike(now: Served, wanted: Wanted) -> str:
         new = wanted.dags.keys() - there
         gone |= there - wanted.dags.keys()
     if new:
-        return f"not parsed yet: {', '.join(sorted(new)[:3])}"
-    return f"not gone yet: {', '.join(sorted(gone)[:3])}" if gone else ""
+        return f"not parsed yet: {_some(new)}"
+    return f"not gone yet: {_some(gone)}" if gone else ""
+
+
+def _some(names: Collection[str]) -> str:
+    """Three of them, and how many more, so that people see it getting on."""
+    first = ", ".join(sorted(names)[:3])
+    return first + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 class Coming:
