@@ -51,4 +51,4 @@ def check(
 
 
 def _declared() -> Iterable[str]:
-    return (tenant.name for name in load.names() for tenant in load.environment(name).tenants)
+    return (tenant.name for each in load.all_environments() for tenant in each.tenants)

@@ -106,15 +106,3 @@ def turn(runner: programs.Programs, path: Path, thing: str) -> Iterator[None]:
     """A lock for one turn; another turn of this process waits for it, too."""
     with locks.FileLock(path, thing, programs=runner, on_note=lambda note: None).held(timeout=LOCK_TIMEOUT):
         yield
-
-
-def resolved(runner: programs.Programs, revision: str) -> git.Commit:
-    """The project's commit that a revision names, with its DAGs.
-
-    Raises:
-        UsageError: There is no such revision, or it has no DAGs.
-    """
-    try:
-        return git.resolve(runner, paths.CHECKOUT, revision, manifest.FOLDER)
-    except git.NoCommit as error:
-        raise errors.UsageError(error.message, hint=error.hint) from error

@@ -140,10 +140,8 @@ class Proof(PlaceStep):
             return _outputs(_look(place, client), self._tree)
 
     def _to_parse(self, wanted: dag_serving.Wanted, before: str) -> int:
-        """How many files the way from what is served now can concern."""
-        found = wanted.concerned(before)
-        everything = set((wanted.dags or {}).values())
-        return len(everything | found.files)
+        """How many files there are to parse at most: also those of an earlier delivery that are still waiting."""
+        return len({*(wanted.dags or {}).values(), *wanted.concerned(before).files})
 
     def _missing(self, context: PlaceContext, client: airflow.Airflow, coming: dag_serving.Coming) -> str:
         """What is missing; an api-server that is busy for a moment does not end the wait."""

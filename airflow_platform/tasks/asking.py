@@ -31,7 +31,7 @@ class _Abandoned(Exception):
 
 def environments(*, as_json: bool) -> int:
     """Answer `env-list`."""
-    found = [load.environment(name) for name in load.names()]
+    found = load.all_environments()
     rows = [
         (each.name, each.runtime, each.protected, ", ".join(t.name for t in each.tenants), each.description)
         for each in found

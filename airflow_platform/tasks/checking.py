@@ -15,7 +15,7 @@ from airflow_platform.engine import signals
 from airflow_platform.reporting import findings as shown
 from airflow_platform.reporting import output
 from airflow_platform.rules.findings import FOLDER, Checked
-from airflow_platform.runtimes import dag_recall
+from airflow_platform.runtimes import dag_recall, revisions
 from airflow_platform.runtimes.dag_against import Against
 from airflow_platform.tools import files, git
 
@@ -40,7 +40,7 @@ def check(call: Call) -> int:
     runner = programs.Programs(marker={"AIRFLOW_PLATFORM_RUN": f"{TASK}-{os.getpid()}"})
     _require_known(call.environments)
     with signals.handled(runner.interruption):
-        commit = _commit(runner, call.ref)
+        commit = revisions.resolved(runner, call.ref)
         uncommitted = git.uncommitted(runner, paths.CHECKOUT, FOLDER)
         against = dag_recall.declared(call.environments, lambda: _loaded(call.environments))
         key = dag_recall.key(commit.tree, against)
@@ -92,13 +92,6 @@ def _require_known(names: Sequence[str]) -> None:
         )
     for name in names:
         load.require(name)
-
-
-def _commit(runner: programs.Programs, ref: str) -> git.Commit:
-    try:
-        return git.resolve(runner, paths.CHECKOUT, ref, FOLDER)
-    except git.NoCommit as error:
-        raise errors.UsageError(error.message, hint=error.hint) from error
 
 
 def _write(call: Call, checked: Checked) -> None:

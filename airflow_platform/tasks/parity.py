@@ -16,7 +16,7 @@ from airflow_platform.engine import signals
 from airflow_platform.engine.report import Report
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.reporting import document, output, tables
-from airflow_platform.runtimes import dag_places, following
+from airflow_platform.runtimes import dag_places, following, revisions
 from airflow_platform.tools import dag_branch, dag_changes, dag_serving
 
 AGAIN = 2.0
@@ -105,7 +105,7 @@ class Look:
             UsageError, ConfigurationError: It does not fit.
         """
         self.runner = programs.Programs(interruption=interruption)
-        self.wanted = following.resolved(self.runner, revision).tree if revision else ""
+        self.wanted = revisions.resolved(self.runner, revision).tree if revision else ""
         self.revision = revision
         self.places, self.elsewhere = dag_places.of(dag_places.environments(names), self.runner)
         self.notes = [f"{each.environment}: {each.why}" for each in self.elsewhere]

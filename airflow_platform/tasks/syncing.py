@@ -14,7 +14,7 @@ from airflow_platform.engine.report import OneAtATime, Report, TenantReport
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.reporting import choosing as reporters
 from airflow_platform.reporting import document, summary
-from airflow_platform.runtimes import dag_checks, dag_places, following
+from airflow_platform.runtimes import dag_checks, dag_places, following, revisions
 from airflow_platform.steps import dag_branch as branch_step
 from airflow_platform.steps import dag_check, dag_delivery, dag_proof
 from airflow_platform.steps.dag_contexts import Place, Project
@@ -116,12 +116,14 @@ class Scene:
         self, context: step.Context[Project], version: dag_changes.Version, wanted: dag_branch.Wanted
     ) -> dag_checks.Checked:
         """For the tenants of all environments: the branch moves for all, whoever is waited for."""
+        environments = load.all_environments()
         return dag_checks.check(
             git.Commit(wanted.source, wanted.tree),
-            load.all_environments(),
+            environments,
             runner=context.programs,
             progress=context.progress,
             rules=load.dag_project().rules,
+            declared=[tenant.name for each in environments for tenant in each.tenants],
             checkout=version.repository,
         )
 
@@ -164,7 +166,7 @@ def moved_to(report: Report) -> str:
 def sync(call: Call, revision: str, *, rollback_on_error: bool) -> int:
     """Bring a version everywhere; the exit code."""
     scene = Scene(call)
-    commit = following.resolved(scene.runner, revision)
+    commit = revisions.resolved(scene.runner, revision)
     wanted = dag_branch.Wanted(
         source=commit.sha,
         tree=commit.tree,

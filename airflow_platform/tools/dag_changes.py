@@ -33,7 +33,7 @@ class Concerned:
     """Files that are no longer there; nobody can parse those."""
 
     def __contains__(self, file: str) -> bool:
-        return self.all or file in self.files
+        return file not in self.gone and (self.all or file in self.files)
 
 
 NONE, ALL = Concerned(frozenset()), Concerned(frozenset(), all=True)

@@ -92,8 +92,7 @@ class Served:
 def _is_behind(dag: airflow_answers.Dag, concerned: Callable[[str], Concerned]) -> bool:
     if dag.version is None or dag.file is None:
         return True
-    way = concerned(dag.version)
-    return dag.file in way and dag.file not in way.gone
+    return dag.file in concerned(dag.version)
 
 
 def look(client: airflow.Airflow, commit: str, bundle: str, links: Mapping[str, str] | None = None) -> Served:
@@ -235,13 +234,10 @@ class Coming:
         """Whether a failure may still go away by itself."""
         key = (failure.file, failure.at)
         if key in (self._old or ()):
-            return settling or self._is_to_be_parsed(failure.file)
+            # A file that the commit concerns is still to be parsed: what it said before says nothing.
+            return settling or failure.file in self._way()
         # Airflow may have come to the file once more just before the commit arrived.
         return self._clock() < self._since.setdefault(key, self._clock()) + CONFIRMED
-
-    def _is_to_be_parsed(self, file: str) -> bool:
-        """Whether the way to the wanted commit concerns a file, so that its failure says nothing yet."""
-        return file in self._way()
 
     def _way(self) -> Concerned:
         """What the way to the wanted commit concerns."""

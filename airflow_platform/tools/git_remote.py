@@ -55,11 +55,6 @@ class Remote:
     def __str__(self) -> str:
         return self.url
 
-    @property
-    def is_here(self) -> bool:
-        """Whether it is a directory of this machine."""
-        return "://" not in self.url and not re.match(r"[^/]+:", self.url)
-
 
 def fetch(
     runner: programs.Programs,

@@ -212,3 +212,13 @@ def test_files_that_the_commit_does_not_concern_may_be_parsed_at_any_time(scene)
     scene.then(parsed)
     scene.calls.run(scene.proof())
     assert scene.server.writes == ["PUT token of orders"]
+
+
+def test_a_file_that_is_gone_is_never_asked_for(scene):
+    new = scene.brought({"smoke.py": None})
+    scene.place.refresh = datetime.datetime(2026, 11, 23, 3, 0, tzinfo=datetime.UTC)
+    scene.place.bundle = new
+    scene.then(lambda: scene.server.dags.pop("smoke"))
+    scene.calls.run(scene.proof({"orders": "orders.py"}))
+    assert scene.calls.news == ["not gone yet: smoke"]
+    assert scene.server.writes == []

@@ -60,6 +60,7 @@ def test_a_template_concerns_every_file(project):
 def test_a_file_that_is_gone_is_told_apart(project):
     found = concerned(project, {"lib/rates.py": None})
     assert found.gone == {"lib/rates.py"}
+    assert "lib/rates.py" not in found, "nobody can parse it"
     assert "orders.py" in found
 
 
