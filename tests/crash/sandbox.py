@@ -278,7 +278,10 @@ class Started:
         """End it if it still runs, and close what it had."""
         if self.process.returncode is None:
             self.process.kill()
-            self.process.communicate()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe:
+                pipe.close()
+        self.process.wait()
 
     def end(self, timeout: float = 30.0) -> Ended:
         """Wait for its end."""

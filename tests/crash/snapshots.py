@@ -22,7 +22,7 @@ SECRET = ("keys/", "certificates/")
 
 PASSING = re.compile(
     r"^state/crash/(runs/|journal\.sqlite|tenants/settled|\.format-)|airflow\.db-(wal|shm)$|/objects/|\.log$|__pycache__"
-    r"|(^cache/.*|/locks/[^/]*|/supervisor)\.lock$|dags\.git/(config|description|info|hooks|branches)"
+    r"|(^cache/.*|/locks/[^/]*|/supervisor|^state/ports)\.lock$|dags\.git/(config|description|info|hooks|branches)"
 )
 """Files that say how often something ran and how Git packs: no part of the state that is aimed at.
 
