@@ -118,6 +118,10 @@ def environment(tenant: specs.Tenant, dags: specs.Dags, at: Installation) -> dic
         # Changed files are parsed at once; parsing unchanged ones again and again is what idles cost.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        # A DAG that has left its file is gone after seconds instead of two minutes. A parse is timed before its
+        # DAGs are written, so that a file that takes long never makes its own DAGs look old.
+        "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "5",
+        "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": "5",
         # The first call to a cold api-server takes up to 10 s; the default gives up after 5.
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
     }

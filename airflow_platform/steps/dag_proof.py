@@ -117,7 +117,7 @@ class Proof(PlaceStep):
             told = f": {difference}" if str(difference) else ""
             return step.Change(f"serve version {version} (now {observed.tree[:12] or 'none yet'}){told}")
         wanted = self._wanted(context, context.outputs("dag-branch")["commit"])
-        if lacking := _lacking(now, wanted):
+        if lacking := str(dag_serving.lacking(now, wanted)):
             return step.Change(f"have version {version} served whole: {lacking}")
         return step.NoChange(f"serves version {version}", _outputs(now, self._tree))
 
@@ -210,17 +210,6 @@ class _Patience:
                 hint=self._hint,
             )
         return found
-
-
-def _lacking(now: dag_serving.Served, wanted: dag_serving.Wanted) -> str:
-    """What of a version is not served yet by a tenant whose dag-processor has it; "" for nothing."""
-    if elsewhere := now.elsewhere(wanted.accepted):
-        return elsewhere
-    if behind := now.behind(wanted.commit, wanted.concerned):
-        return f"{len(behind)} DAGs are parsed again"
-    if now.failures:
-        return f"files that cannot be imported: {'; '.join(dag_serving.told(now.failures))}"
-    return dag_serving.unlike(now, wanted)
 
 
 def _look(place: Place, client: airflow.Airflow) -> dag_serving.Served:

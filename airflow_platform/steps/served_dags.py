@@ -18,11 +18,10 @@ TIMEOUT = 120.0
 
 @dataclass(frozen=True)
 class Observed:
-    """The commit of the bundle, the DAGs parsed from another, and files that cannot be imported."""
+    """The commit of the bundle, what is lacking of the wanted one, and how many DAGs there are."""
 
     commit: str
-    behind: tuple[str, ...]
-    failures: tuple[str, ...]
+    lacking: str
     dags: int
 
 
@@ -54,19 +53,16 @@ class ServedDags(TenantStep):
         wanted = _wanted(context, Path(served["repository"]), served["commit"])
         with connected(context) as client:
             now = self._look(context, client)
-        behind = now.behind(wanted.commit, wanted.concerned)
-        return Observed(
-            now.commit, tuple(dag.id for dag in behind), dag_serving.told(now.failures), len(now.dags)
-        )
+        return Observed(now.commit, str(dag_serving.lacking(now, wanted)), len(now.dags))
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
         wanted = context.outputs("dag-repository")["commit"]
-        if observed.commit == wanted and observed.dags and not observed.behind and not observed.failures:
+        if not observed.lacking:
             return step.NoChange(
                 f"{observed.dags} DAGs of commit {wanted[:12]}", self._outputs(context, observed.dags)
             )
-        if observed.commit == wanted and observed.failures:
-            return step.Change(f"wait for files that cannot be imported: {'; '.join(observed.failures)}")
+        if observed.commit == wanted:
+            return step.Change(f"serve commit {wanted[:12]} whole: {observed.lacking}")
         now = observed.commit[:12] or "none yet"
         return step.Change(f"serve commit {wanted[:12]} (now {now})")
 

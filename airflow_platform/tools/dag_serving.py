@@ -46,27 +46,6 @@ class Served:
                 return f"git-sync of {component} is at {commit[:12] or 'no commit'}"
         return "" if accepted(self.commit) else f"the bundle is at {self.commit[:12] or 'no commit'}"
 
-    def in_between(
-        self, moment: datetime.datetime | None, files: Concerned
-    ) -> tuple[airflow_answers.Dag, ...]:
-        """The DAGs of files that a commit concerns whose parse began before that commit was there.
-
-        Airflow says of such a parse that it is of the new commit, also when it has read the old one's files.
-
-        Args:
-            moment: When the dag-processor looked for a new commit and found this one; None where nobody knows.
-            files: Those that the way to it concerns.
-        """
-        return tuple(
-            dag
-            for dag in self.dags
-            if moment is not None
-            and dag.file is not None
-            and dag.file in files
-            and dag.parse_began is not None
-            and dag.parse_began < moment
-        )
-
     def behind(self, commit: str, concerned: Callable[[str], Concerned]) -> tuple[airflow_answers.Dag, ...]:
         """The DAGs whose tasks would still be run from an older commit with other code for them.
 
@@ -78,14 +57,6 @@ class Served:
             dag
             for dag in self.dags
             if dag.version != commit and not dag.has_import_errors and _is_behind(dag, concerned)
-        )
-
-    def gone(self, commit: str, concerned: Callable[[str], Concerned]) -> tuple[airflow_answers.Dag, ...]:
-        """The DAGs whose files that commit no longer has."""
-        return tuple(
-            dag
-            for dag in self.dags
-            if dag.version not in (None, commit) and dag.file in concerned(dag.version or "").gone
         )
 
 
@@ -127,19 +98,93 @@ class Wanted:
     """The ids that it has, with their files; None where nobody has looked."""
 
 
-def unlike(now: Served, wanted: Wanted) -> str:
-    """DAGs that are not parsed yet, or not gone yet; "" when there are those that there should be."""
-    if not now.dags:
-        return "no DAG is parsed yet"
-    there = {dag.id for dag in now.dags}
-    new: set[str] = set()
-    gone = {dag.id for dag in now.gone(wanted.commit, wanted.concerned)}
-    if wanted.dags is not None:
-        new = wanted.dags.keys() - there
-        gone |= there - wanted.dags.keys()
-    if new:
-        return f"not parsed yet: {_some(new)}"
-    return f"not gone yet: {_some(gone)}" if gone else ""
+@dataclass(frozen=True)
+class Lacking:
+    """What of a wanted version a tenant does not serve; what is told is the first of these."""
+
+    elsewhere: str = ""
+    """What is not at the version, and where it is; the rest is not known then."""
+    failures: tuple[airflow_answers.ImportFailure, ...] = ()
+    empty: bool = False
+    """Whether there is no DAG at all."""
+    behind: tuple[airflow_answers.Dag, ...] = ()
+    """Those whose files have to be parsed again."""
+    new: frozenset[str] = frozenset()
+    """Ids that are not there yet."""
+    left: tuple[airflow_answers.Dag, ...] = ()
+    """Those that their file has no longer, which Airflow finds some seconds after it has parsed that file."""
+    gone: tuple[airflow_answers.Dag, ...] = ()
+    """Those whose files are gone; nobody can have those parsed."""
+
+    def __str__(self) -> str:
+        """For people, "" for nothing."""
+        if self.elsewhere:
+            return self.elsewhere
+        if self.failures:
+            return f"{_count(self.failures, 'DAG file')} cannot be imported: {'; '.join(told(self.failures))}"
+        if self.empty:
+            return "no DAG is parsed yet"
+        if self.behind:
+            return f"to be parsed again: {_count(self.behind, 'DAG')}"
+        if self.new:
+            return f"not parsed yet: {_some(self.new)}"
+        lingering = {dag.id for dag in (*self.left, *self.gone)}
+        return f"not gone yet: {_some(lingering)}" if lingering else ""
+
+
+def lacking(
+    now: Served, wanted: Wanted, *, moment: datetime.datetime | None = None, way: Concerned = NONE
+) -> Lacking:
+    """What of a version is not served.
+
+    Airflow calls a parse that goes on while a commit arrives one of that commit, although it has read the
+    files before.
+
+    Args:
+        now: What is served.
+        wanted: What should be.
+        moment: When the dag-processor found the wanted commit; None where nobody knows.
+        way: What the way to it concerned: parses of it that began before that moment do not count.
+    """
+    if elsewhere := now.elsewhere(wanted.accepted):
+        return Lacking(elsewhere)
+    gone = tuple(dag for dag in now.dags if _is_gone(dag, wanted))
+    there = [dag for dag in now.dags if not _is_gone(dag, wanted)]
+    parsed = {dag.file for dag in there if dag.version == wanted.commit}
+    left = tuple(dag for dag in there if _is_left(dag, wanted, parsed))
+    found_out = {dag.id for dag in left if dag.file in parsed}
+    behind = {dag.id for dag in now.behind(wanted.commit, wanted.concerned)}
+    behind |= {dag.id for dag in there if _began_before(dag, moment, way)}
+    behind -= found_out
+    return Lacking(
+        failures=now.failures,
+        empty=not now.dags,
+        behind=tuple(dag for dag in there if dag.id in behind),
+        new=frozenset((wanted.dags or {}).keys() - {dag.id for dag in now.dags}),
+        left=left,
+        gone=gone,
+    )
+
+
+def _is_gone(dag: airflow_answers.Dag, wanted: Wanted) -> bool:
+    return dag.version not in (None, wanted.commit) and dag.file in wanted.concerned(dag.version or "").gone
+
+
+def _is_left(dag: airflow_answers.Dag, wanted: Wanted, parsed: Collection[str | None]) -> bool:
+    """Whether it is not in the version though its file is; `parsed` are the files that were parsed of it."""
+    if wanted.dags is not None and dag.id not in wanted.dags:
+        return True
+    return dag.version not in (None, wanted.commit) and dag.file in parsed
+
+
+def _began_before(dag: airflow_answers.Dag, moment: datetime.datetime | None, files: Concerned) -> bool:
+    if moment is None or dag.file is None or dag.parse_began is None:
+        return False
+    return dag.file in files and dag.parse_began < moment
+
+
+def _count(things: Collection[object], name: str) -> str:
+    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
 
 
 def _some(names: Collection[str]) -> str:
@@ -175,6 +220,8 @@ class Coming:
         self._wanted = wanted
         self._clock = clock
         self._asked: set[str] = set()
+        self._left: dict[str, float] = {}
+        """When a DAG was seen to have left its file, or its file was asked for because of that."""
         self._nudged: float | None = None
         self._arrived: float | None = None
         self._old: frozenset[tuple[str, str]] | None = None
@@ -190,21 +237,20 @@ class Coming:
         """
         if self._old is None:
             self._old = frozenset((each.file, each.at) for each in now.failures)
-        if elsewhere := now.elsewhere(self._wanted.accepted):
-            self._nudge(now)
-            return elsewhere
-        if self._arrived is None:
+        if self._arrived is None and not now.elsewhere(self._wanted.accepted):
             self._arrived = self._clock()
             self._moment = None if self._before == self._wanted.commit else self._refreshed()
-        behind = now.behind(self._wanted.commit, self._wanted.concerned)
-        behind += tuple(dag for dag in now.in_between(self._moment, self._way()) if dag not in behind)
-        for dag in behind:
+        found = lacking(now, self._wanted, moment=self._moment, way=self._way())
+        if self._arrived is None or found.elsewhere:
+            self._nudge(now)
+            return str(found)
+        for dag in found.behind:
             self._parse_again(dag)
-        if now.failures:
-            return self._failing(now.failures, since=self._arrived)
-        if behind:
-            return f"{len(behind)} DAGs are parsed again"
-        return unlike(now, self._wanted)
+        for dag in found.left:
+            self._find_out(dag)
+        if found.failures:
+            self._bear(found.failures, since=self._arrived)
+        return str(found)
 
     def _nudge(self, now: Served) -> None:
         """Airflow looks for a new commit at once when a file of the bundle is to be parsed again."""
@@ -218,13 +264,18 @@ class Coming:
             self._client.parse_file(dag.token)
             self._asked.add(key)
 
-    def _failing(self, failures: Sequence[airflow_answers.ImportFailure], *, since: float) -> str:
+    def _find_out(self, dag: airflow_answers.Dag) -> None:
+        """Airflow believes that a DAG has left its file when that was parsed some seconds later than the DAG."""
+        if self._clock() >= self._left.setdefault(dag.id, self._clock()) + AGAIN:
+            self._client.parse_file(dag.token)
+            self._left[dag.id] = self._clock()
+
+    def _bear(self, failures: Sequence[airflow_answers.ImportFailure], *, since: float) -> None:
         """A failure of the commit before is told until its file is parsed again, which may be in the queue."""
-        number = f"{len(failures)} DAG file{'s' * (len(failures) > 1)}"
         settling = self._clock() < since + SETTLING
         if all(self._is_borne(each, settling=settling) for each in failures):
-            return f"{number} cannot be imported: {'; '.join(told(failures))}"
-        commit = self._wanted.commit[:12]
+            return
+        number, commit = _count(failures, "DAG file"), self._wanted.commit[:12]
         raise CannotImport(
             f"{number} of commit {commit} cannot be imported: {'; '.join(told(failures))}.",
             hint="Mend and commit, then run this again; the tenant serves its other DAGs.",

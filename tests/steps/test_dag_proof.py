@@ -222,3 +222,37 @@ def test_a_file_that_is_gone_is_never_asked_for(scene):
     scene.calls.run(scene.proof({"orders": "orders.py"}))
     assert scene.calls.news == ["not gone yet: smoke"]
     assert scene.server.writes == []
+
+
+def test_a_dag_that_its_file_has_no_longer_is_told_apart_from_one_that_is_not_parsed_yet(scene):
+    new = scene.brought({"orders.py": "x = 2"})
+    scene.place.bundle = new
+    scene.server.add_dag("orders_daily", new, relative_fileloc="orders.py")
+    asked = []
+
+    def wait(seconds):
+        scene.calls.patience.now += seconds
+        asked.append(list(scene.server.writes))
+        if asked[-1]:
+            scene.server.dags["orders"]["is_stale"] = True
+
+    scene.calls.patience.sleep = wait
+    ran = scene.calls.run(scene.proof({"orders_daily": "orders.py", "smoke": "smoke.py"}))
+    assert ran.changed
+    assert set(scene.calls.news) == {"not gone yet: orders"}
+    assert scene.server.writes == ["PUT token of orders"], "the file, for Airflow to see that it is gone"
+    assert scene.calls.patience.now >= dag_serving.AGAIN, "not before Airflow has had its time"
+
+
+def test_a_file_whose_dag_has_another_name_now_is_parsed_first(scene):
+    new = scene.brought({"orders.py": "x = 2"})
+    scene.place.bundle = new
+
+    def parse():
+        scene.server.add_dag("orders_daily", new, relative_fileloc="orders.py")
+        scene.then(lambda: scene.server.dags["orders"].update(is_stale=True))
+
+    scene.then(parse)
+    scene.calls.run(scene.proof({"orders_daily": "orders.py", "smoke": "smoke.py"}))
+    assert scene.calls.news == ["to be parsed again: 1 DAG", "not gone yet: orders"]
+    assert scene.server.writes == ["PUT token of orders"]

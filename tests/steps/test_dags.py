@@ -146,3 +146,14 @@ def test_a_damaged_database_is_told(step, calls, server, tenant):
     tenant.database.write_bytes(b"no database" * 100)
     with pytest.raises(errors.StateError, match="cannot be read"):
         calls.run(step)
+
+
+def test_a_dag_that_its_file_has_no_longer_is_waited_for_until_airflow_has_seen_it(
+    step, calls, server, bundle
+):
+    served(server, bundle)
+    server.add_dag("renamed", OLD, relative_fileloc="orders.py")
+    calls.patience.sleep = _then(calls.patience, lambda: server.dags["renamed"].update(is_stale=True))
+    ran, _ = calls.twice(step)
+    assert ran.text == f"serve commit {WANTED[:12]} whole: not gone yet: renamed"
+    assert (ran.outputs["dags"], server.writes) == (1, [])
