@@ -33,9 +33,25 @@ _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 
 def files(root: str) -> list[str]:
-    """The files that Airflow would import, relative to the root: .airflowignore and its safe mode decide."""
-    found = get_importer_registry().list_dag_files(root, safe_mode=True)
+    """The files that Airflow would import, relative to the root: .airflowignore and its safe mode decide.
+
+    Raises:
+        RuntimeError: Airflow would import none: links lead in circles, or an .airflowignore means nothing to it.
+    """
+    try:
+        found = get_importer_registry().list_dag_files(root, safe_mode=True)
+    except ValueError as error:
+        names = [str(path) for path in sorted(Path(root).rglob(".airflowignore")) if not _is_text(path)]
+        raise RuntimeError(f"{', '.join(names) or 'An .airflowignore'} cannot be read: {error}.") from error
     return sorted(str(Path(path).relative_to(root)) for path in found)
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        path.read_text()
+    except ValueError:
+        return False
+    return True
 
 
 def warm(modules: Sequence[str]) -> None:

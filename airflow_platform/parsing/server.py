@@ -27,7 +27,7 @@ class Airflow(Protocol):
     """What needs Airflow: the module `importing`, or a test's stand-in for it."""
 
     def files(self, root: str) -> list[str]:
-        """The files that Airflow would import."""
+        """The files that Airflow would import; RuntimeError where it would import none."""
 
     def warm(self, modules: Sequence[str]) -> None:
         """Import modules that children will need."""
@@ -160,7 +160,7 @@ class Server:
     def _listed(self, root: str) -> dict[str, Any]:
         try:
             return {"files": self._airflow.files(root)}
-        except RuntimeError as refusal:  # Airflow's own, of links that lead in circles.
+        except RuntimeError as refusal:
             return {"refused": str(refusal).replace(f"{root}/", "").replace(root, "it")}
 
     def _begin(self, client: _Client, order: protocol.Order) -> None:

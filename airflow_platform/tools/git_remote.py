@@ -244,11 +244,12 @@ def _explained(remote: Remote, lines: Sequence[str]) -> errors.PlatformError:
 
 
 def _shown(lines: Sequence[str]) -> str:
-    """The lines that say why: those of Git's errors, without its advice."""
+    """The lines that say why: the server's own words and Git's errors, without its advice."""
     told = [
         line.strip()
         for line in lines
         if re.match(r"\s*(fatal|error|remote|!|ssh|@|host key)", line, re.IGNORECASE)
+        and "failed to push some refs" not in line
     ]
     chosen = [re.sub(r"^(fatal|error|remote): *", "", line) for line in told if len(line) > len("remote:")]
-    return "; ".join(chosen[-3:]).rstrip(".") or "; ".join(lines[-2:]).rstrip(".") or "no reason given"
+    return "; ".join(chosen[-4:]).rstrip(".") or "; ".join(lines[-2:]).rstrip(".") or "no reason given"

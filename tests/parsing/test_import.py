@@ -281,6 +281,15 @@ def test_a_folder_that_airflow_refuses_altogether_is_a_finding(repository):
     assert checked.files == ()
 
 
+@pytest.mark.parametrize(("text", "told"), [(b"caf\xe9.py\n", "below/.airflowignore"), (b"!\n", "airflowignore")])
+def test_an_airflowignore_that_airflow_cannot_read_is_a_finding(repository, text, told):
+    checked = repository.check({"below/one.py": dag("one"), "below/.airflowignore": text})
+    (finding,) = checked.findings
+    assert (finding.file, finding.rule) == ("dags", "import-error")
+    assert f"{told} cannot be read: " in finding.message
+    assert "airflow-platform-test" not in finding.message
+
+
 def test_an_archive_of_dags_is_looked_into(repository, tmp_path):
     import zipfile
 

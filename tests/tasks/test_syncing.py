@@ -167,6 +167,25 @@ def test_a_branch_moved_by_hand_is_exit_6_until_it_is_named(scene, command):
     assert subjects()[:2] == [f"Serve the DAGs of {ours.sha[:12]}", "Hot fix"]
 
 
+def test_a_server_that_refuses_the_version_is_exit_6_and_nothing_is_moved(scene, command):
+    synced(scene, command, {"orders.py": "x = 2"})
+    before, entries = branch("rev-parse", "dags-live"), ledger()
+    hook = paths.dag_state() / "branch.git" / "hooks" / "update"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text('#!/bin/sh\n[ "$1" != refs/heads/dags-live ] || { echo >&2 "dags-live is protected"; exit 1; }\n')
+    hook.chmod(0o755)
+    _, code, told = synced(scene, command, {"orders.py": "x = 3"})
+    assert code == 6, told
+    assert "dags-live is protected" in told
+    assert branch("rev-parse", "dags-live") == before
+    served = scene.fleets["sandbox"].tenants["analytics"].server.dags["orders"]["bundle_version"]
+    assert served == before
+    assert ledger() == entries, "what no tenant was brought is no entry"
+    hook.unlink()
+    code, _, err = command("dags-sync")
+    assert code == 0, err
+
+
 def test_an_unknown_ref_is_exit_2(scene, command):
     code, _, err = command("dags-sync", "--ref=v9")
     assert code == 2
