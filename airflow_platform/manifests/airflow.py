@@ -43,6 +43,10 @@ _READERS = {
     "AIRFLOW__CORE__PARALLELISM": ("scheduler",),
     "AIRFLOW__CELERY__WORKER_CONCURRENCY": ("worker",),
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": ("dag-processor",),
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": ("dag-processor",),
+    "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": ("dag-processor",),
+    # The scheduler has other uses for it, which are none to have every few seconds.
+    "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": ("dag-processor",),
 }
 """Settings that only some components read: a change of one restarts no others."""
 
@@ -116,7 +120,7 @@ def environment(tenant: specs.Tenant, dags: specs.Dags, at: Installation) -> dic
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": str(dags.refresh_interval),
         "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
         # Changed files are parsed at once; parsing unchanged ones again and again is what idles cost.
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": str(dags.parse_interval),
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         # A DAG that has left its file is gone after seconds instead of two minutes. A parse is timed before its
         # DAGs are written, so that a file that takes long never makes its own DAGs look old.

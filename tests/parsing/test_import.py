@@ -281,7 +281,9 @@ def test_a_folder_that_airflow_refuses_altogether_is_a_finding(repository):
     assert checked.files == ()
 
 
-@pytest.mark.parametrize(("text", "told"), [(b"caf\xe9.py\n", "below/.airflowignore"), (b"!\n", "airflowignore")])
+@pytest.mark.parametrize(
+    ("text", "told"), [(b"caf\xe9.py\n", "below/.airflowignore"), (b"!\n", "airflowignore")]
+)
 def test_an_airflowignore_that_airflow_cannot_read_is_a_finding(repository, text, told):
     checked = repository.check({"below/one.py": dag("one"), "below/.airflowignore": text})
     (finding,) = checked.findings
