@@ -117,6 +117,15 @@ def environment(tenant: specs.Tenant, dags: specs.Dags, at: Installation) -> dic
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": f"{at.home}/bundles",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([_bundle(dags, at)]),
         f"AIRFLOW_CONN_{GIT_CONNECTION.upper()}": json.dumps({"conn_type": "git", "host": at.repository}),
+        **_parsing(dags),
+        # The first call to a cold api-server takes up to 10 s; the default gives up after 5.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
+    }
+
+
+def _parsing(dags: specs.Dags) -> dict[str, str]:
+    """When dag-processor looks for commits, and what it then parses."""
+    return {
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": str(dags.refresh_interval),
         "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
         # Changed files are parsed at once; parsing unchanged ones again and again is what idles cost.
@@ -126,8 +135,6 @@ def environment(tenant: specs.Tenant, dags: specs.Dags, at: Installation) -> dic
         # DAGs are written, so that a file that takes long never makes its own DAGs look old.
         "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "5",
         "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": "5",
-        # The first call to a cold api-server takes up to 10 s; the default gives up after 5.
-        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
     }
 
 
