@@ -151,12 +151,20 @@ def test_a_skew_made_by_hand_is_found_and_mended(project):
     older = git(project.sandbox.checkout, "rev-parse", "HEAD~1").strip()
     git(place.repository, "fetch", "--quiet", str(project.sandbox.checkout), older)
     git(place.repository, "update-ref", "refs/heads/served", older)
-    wait_until(lambda: project.status()[0] == 3, "the skew is found")
+    was, both = project.tree(older), ("sandbox/analytics", "sandbox/finance")
+
+    def skewed() -> bool:
+        """Both: one that is about to fetch the older commit would get there after it was mended."""
+        code, tenants = project.status()
+        return code == 3 and all(tenants[name]["version"] == was for name in both)
+
+    wait_until(skewed, "the skew is found")
     ran = project.inv("dags-status")
     assert "sandbox/analytics: It serves" in ran.stdout
     assert "synced/analytics: It serves" not in ran.stdout, "only who lags is named"
     project.sync()
-    assert project.status()[0] == 0
+    ran = project.inv("dags-status")
+    assert ran.code == 0, ran.stdout
     assert project.branch("rev-parse", "dags-live") == head, "the branch was right all the time"
 
 
