@@ -159,7 +159,8 @@ class Proof(PlaceStep):
 
     def _wanted(self, context: PlaceContext, commit: str) -> dag_serving.Expected:
         def accepted(other: str) -> bool:
-            return self._tree_of(context, other) == self._tree
+            # Not whichever has the same DAGs: who is at an older one may be about to fetch what lies between.
+            return other == commit
 
         def concerned(old: str) -> dag_changes.Concerned:
             return self._known.way(self._version(context, old), self._new)

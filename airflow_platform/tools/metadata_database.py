@@ -7,6 +7,7 @@ import re
 import sqlite3
 import stat
 from pathlib import Path
+from typing import Literal
 
 from airflow_platform import errors
 from airflow_platform.tools import files
@@ -39,23 +40,19 @@ def bundle_version(database: Path, bundle: str) -> str:
 
     Airflow has no public endpoint for it; the table is what its own components go by.
     """
-    try:
-        with contextlib.closing(_open(database)) as connection:
-            row = connection.execute(
-                "SELECT version FROM dag_bundle WHERE name = ? AND active", (bundle,)
-            ).fetchone()
-    except sqlite3.DatabaseError as error:
-        raise _damaged(database, error) from error
-    return str(row[0] or "") if row else ""
+    return _of_bundle(database, bundle, "version")
 
 
 def bundle_refreshed(database: Path, bundle: str) -> str:
     """When the dag-processor looked for another version of a DAG bundle the last time; "" when it never did."""
+    return _of_bundle(database, bundle, "last_refreshed")
+
+
+def _of_bundle(database: Path, bundle: str, column: Literal["version", "last_refreshed"]) -> str:
+    statement = f"SELECT {column} FROM dag_bundle WHERE name = ? AND active"  # noqa: S608 - one of the two.
     try:
         with contextlib.closing(_open(database)) as connection:
-            row = connection.execute(
-                "SELECT last_refreshed FROM dag_bundle WHERE name = ? AND active", (bundle,)
-            ).fetchone()
+            row = connection.execute(statement, (bundle,)).fetchone()
     except sqlite3.DatabaseError as error:
         raise _damaged(database, error) from error
     return str(row[0] or "") if row else ""
