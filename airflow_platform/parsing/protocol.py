@@ -25,6 +25,9 @@ LOG = "log"
 LARGEST_ANSWER = 16 * 1024**2
 """Bytes of what one file's import may tell: a thousand tasks are 200 kB. More is no answer."""
 
+NOBODY = 65534
+"""The user id that owns nothing: imports share it where root has too few to give each one of its own."""
+
 LATE = "late"
 """How a file ended whose time was over; any other end is told in words that follow "because"."""
 

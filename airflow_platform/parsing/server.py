@@ -84,10 +84,7 @@ class Server:
 
     def run(self) -> None:
         """Serve until nobody needs it."""
-        for slot in self._slots:
-            slot.prepare()
-        airflow = self._load()
-        self._airflow = airflow
+        self._airflow = self._load()
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         while not self._is_over():
@@ -187,11 +184,13 @@ class Server:
     def _start(self, client: _Client, file: protocol.File, slot: children.Slot) -> None:
         order = client.order
         assert order is not None
+        directory = slot.directory()
         self._tell(client, {"begun": file.path})
         child = children.start(
             file.path,
-            lambda: self._airflow.import_file(file, order),
+            lambda confined: self._airflow.import_file(file, order),
             slot,
+            directory,
             seconds=order.seconds,
             memory=order.memory,
         )
@@ -235,7 +234,10 @@ class Server:
         self._quiet_since = time.monotonic()
 
     def _tell(self, client: _Client, message: Mapping[str, Any]) -> None:
+        """Say it at once, as far as the line takes it: what is said survives us, should the next file end us."""
         client.told += protocol.encode(message)
+        with contextlib.suppress(OSError):  # Whether the client has gone is found when it is listened to.
+            del client.told[: client.line.send(client.told)]
         self._watch(client)
 
     def _watch(self, client: _Client) -> None:

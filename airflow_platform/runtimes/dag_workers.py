@@ -9,6 +9,7 @@ from pathlib import Path
 from airflow_platform import errors, programs
 from airflow_platform.config import paths
 from airflow_platform.manifests import parsing as manifest
+from airflow_platform.parsing import protocol
 from airflow_platform.runtimes import dag_recall
 from airflow_platform.tools import parsing_worker, results, users
 
@@ -17,9 +18,6 @@ IDLE = "AIRFLOW_PLATFORM_WARM"
 
 _IDLE_SECONDS = 900.0
 """A quarter of an hour: somebody who mends DAGs comes back sooner, and 150 MB are not kept for nobody."""
-
-_NOBODY = 65534
-"""The user id that owns nothing."""
 
 _MOST = 8
 """Imports at the same time; each may take a GB."""
@@ -70,7 +68,7 @@ def _place(environment: Path) -> parsing_worker.Place:
 def _user(scratch: Path) -> int | None:
     """Whom an import runs as: as root never root, also where this machine lends root few user ids."""
     found = users.of_tenant(scratch)
-    return _NOBODY if found is None and os.geteuid() == 0 else found
+    return protocol.NOBODY if found is None and os.geteuid() == 0 else found
 
 
 def _idle() -> float:

@@ -5,12 +5,13 @@ Started as a real worker is, by a program in the place of Airflow's Python; see 
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from airflow_platform.parsing import confinement, watching, worker
+from airflow_platform.parsing import confinement, protocol, watching, worker
 
 
 class StandIn:
@@ -37,4 +38,9 @@ if __name__ == "__main__":
     worker._airflow = StandIn  # type: ignore[assignment]
     if "UNCONFINED" in os.environ:
         confinement._filter = lambda: False
+    if "ORDINARY" in os.environ and os.geteuid() == 0:
+        codecs.lookup("ascii")  # Others cannot enter everywhere where root may have its Python.
+        os.setgroups([])
+        os.setgid(protocol.NOBODY)
+        os.setuid(protocol.NOBODY)
     sys.exit(worker.main(sys.argv[1:]))
