@@ -36,7 +36,9 @@ def place(runner: programs.Programs, progress: Callable[[str], None]) -> parsing
 
         known = str(dag_packages.installed(runner, progress))
         kept.put("packages", key, known)
-    return _place(Path(known))
+    found = _place(Path(known), progress)
+    parsing_worker.sweep(found.directory.parent, found.scratch.parent, without=found.directory.name)
+    return found
 
 
 def _is_whole(environment: Path) -> bool:
@@ -48,7 +50,7 @@ def _is_whole(environment: Path) -> bool:
     return built == str(environment.parent)
 
 
-def _place(environment: Path) -> parsing_worker.Place:
+def _place(environment: Path, tell: Callable[[str], None]) -> parsing_worker.Place:
     directory = paths.dag_checks()
     settings = manifest.environment(directory / "home", environment / "bin")
     count = max(1, min(_MOST, _processors()))
@@ -62,6 +64,7 @@ def _place(environment: Path) -> parsing_worker.Place:
         environment=settings,
         users=tuple(_user(scratch / str(number)) for number in range(count)),
         idle=_idle(),
+        tell=tell,
     )
 
 

@@ -353,6 +353,92 @@ told += [ours, len(socket.socketpair()), os.kill(os.getpid(), 0), resource.getrl
     assert found == [*["PermissionError"] * 9, "MemoryError", -1, -1, [1], 2, None, True]
 
 
+def test_a_listing_that_does_not_end_is_refused_and_harms_nobody(worker, at, root, monkeypatch):
+    monkeypatch.setattr(parsing_worker, "LISTING", 0.5)
+    os.mkfifo(root / "ignore", 0o644)
+    with pytest.raises(parsing_worker.Refused, match=r"had not listed its files after 0.5 s"):
+        worker.files(root)
+    pid = pid_of(at.directory)
+    (root / "ignore").unlink()
+    assert import_all(worker, root, {"a.py": "import os; told = os.getppid()"})["a.py"]["told"] == pid
+    assert worker.files(root) == ("a.py",)
+
+
+@as_root
+def test_as_root_files_are_not_listed_as_root(at, root):
+    worker = parsing_worker.Worker(dataclasses.replace(at, users=(protocol.NOBODY,)), programs.Programs())
+    (root / "ignore").write_text("canary")
+    (root / "ignore").chmod(0o600)
+    with pytest.raises(parsing_worker.Refused, match="Permission denied: 'ignore'"):
+        worker.files(root)
+    worker.close()
+
+
+@LINUX
+def test_a_worker_that_says_nothing_is_ended_and_replaced(worker, at, root, monkeypatch):
+    found = import_all(worker, root, {"a.py": "import os; told = os.getppid()"})["a.py"]
+    monkeypatch.setattr(parsing_worker, "SILENCE", 3)
+    os.kill(found["told"], signal.SIGSTOP)
+    assert worker.files(root) == ("a.py",)
+    assert pid_of(at.directory) != found["told"]
+    wait_for(lambda: (now := linux.process(found["told"])) is None or now.zombie)
+
+
+def test_a_worker_that_is_busy_says_so_and_is_left_alone(at, root, monkeypatch):
+    monkeypatch.setattr(parsing_worker, "SILENCE", 2)
+    there = dataclasses.replace(at, environment={**at.environment, "TALKATIVE": "yes"})
+    worker = parsing_worker.Worker(there, programs.Programs())
+    found = import_all(worker, root, {"a.py": "import os, time; time.sleep(4); told = os.getppid()"})["a.py"]
+    assert found["told"] == pid_of(at.directory)
+    worker.close()
+
+
+def test_that_the_kernel_confines_nothing_is_told(at, root):
+    (root / "a.py").write_text("")
+    for number, (environment, wanted) in enumerate(
+        [({}, []), ({"UNCONFINED": "yes"}, [parsing_worker.UNCONFINED])]
+    ):
+        told = []
+        there = dataclasses.replace(
+            at,
+            directory=at.directory.with_name(str(number)),
+            environment={**at.environment, **environment},
+            tell=told.append,
+        )
+        worker = parsing_worker.Worker(there, programs.Programs())
+        assert worker.files(root) == ("a.py",)
+        worker.close()
+        assert told == wanted
+
+
+def test_what_dead_workers_have_left_is_swept_away(at, root, base):
+    workers, scratches = base / "workers", base / "scratches"
+    made = {}
+    for name in ("dead", "living", "wanted"):
+        there = dataclasses.replace(at, directory=workers / name, scratch=scratches / name)
+        made[name] = parsing_worker.Worker(there, programs.Programs())
+        import_all(made[name], root, {"a.py": "open('left', 'w').close()"})
+    (scratches / "older" / "tmp").mkdir(parents=True)
+    for name in ("dead", "wanted"):
+        os.kill(pid_of(workers / name), signal.SIGKILL)
+        wait_for(lambda there=workers / name: place.is_free(there))
+        made[name].close()
+    parsing_worker.sweep(workers, scratches, without="wanted")
+    for directory in (workers, scratches):
+        assert sorted(path.name for path in directory.iterdir()) == ["living", "wanted"]
+    assert import_all(made["living"], root, {"a.py": "told = 1"})["a.py"]["told"] == 1
+    made["living"].close()
+    parsing_worker.sweep(base / "nowhere", base / "nowhere", without="wanted")
+
+
+def test_a_worker_whose_directory_was_swept_away_is_started_in_a_new_one(worker, at, root):
+    import_all(worker, root, {"a.py": ""})
+    os.kill(pid_of(at.directory), signal.SIGKILL)
+    parsing_worker.sweep(at.directory.parent, at.scratch.with_name("none"), without="")
+    wait_for(lambda: place.is_free(at.directory))
+    assert import_all(worker, root, {"a.py": "told = 1"})["a.py"]["told"] == 1
+
+
 def test_a_lock_in_a_directory_that_is_gone_is_nobodys(base, monkeypatch):
     directory = base / "x"
     directory.mkdir()
