@@ -53,6 +53,7 @@ class Child:
     pid: int
     slot: Slot
     directory: Path
+    """Whoever ends it deletes it."""
     answer: int
     trace: int
     deadline: float
@@ -74,7 +75,6 @@ class Child:
                 kill(self.pid, signal.SIGKILL)
         _, status, used = os.wait4(self.pid, 0)
         trace = _rest(self.trace)
-        scratch.discard(self.directory)
         facts = self._facts() or self._end_of(status, trace, root)
         return {**facts, "cpu": used.ru_utime + used.ru_stime}
 
@@ -130,7 +130,7 @@ def start(
         path: The file that it imports.
         work: Gets whether the kernel refuses the child programs and sockets.
         slot: What it has, and nobody else while it runs.
-        directory: One of the slot's, which goes with it.
+        directory: One of the slot's.
         seconds: How long it may take.
         memory: MiB that it may take besides what the worker has.
     """

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 import os
 import secrets
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 MODE = 0o711
@@ -23,16 +24,15 @@ def fresh(parent: Path, owner: int | None) -> Path:
     return made
 
 
-def clear(parent: Path) -> None:
-    """Delete what was left there; what cannot be deleted is in nobody's way."""
-    for name in names(parent):
-        discard(parent / name)
-
-
-def discard(tree: Path) -> None:
-    """Delete a directory, or what can be deleted of it."""
-    with contextlib.suppress(OSError):
-        remove(tree)
+def discard(tree: Path, *, seconds: float = math.inf) -> bool:
+    """Delete a directory; False if there is more to delete than can be in that time."""
+    try:
+        remove(tree, until=time.monotonic() + seconds)
+    except TimeoutError:
+        return False
+    except OSError:
+        return True  # It cannot be deleted, also not later; nobody is given it again.
+    return True
 
 
 def names(parent: Path) -> set[str]:
@@ -43,13 +43,18 @@ def names(parent: Path) -> set[str]:
         return set()
 
 
-def remove(tree: Path) -> None:
+def remove(tree: Path, *, until: float = math.inf) -> None:
     """Delete a directory, however deep it is and whatever its modes are.
 
     Folders are moved up instead of descended into: a path can be longer than the kernel takes, and a file can make
     thousands of levels. No link is followed, not even one that appears meanwhile.
 
+    Args:
+        tree: The directory.
+        until: A time of the monotonic clock; something is deleted also when it is over.
+
     Raises:
+        TimeoutError: Not all could be deleted until then; to be called again.
         OSError: It is none, or cannot be deleted.
     """
     top = _opened(tree, None)
@@ -57,15 +62,16 @@ def remove(tree: Path) -> None:
         while found := os.listdir(top):  # noqa: PTH208 - of a descriptor, which no path is.
             for name in found:
                 if _is_folder(name, top):
-                    _flatten(name, top)
+                    _flatten(name, top, until)
                 else:
                     os.unlink(name, dir_fd=top)
+                _check(until)
     finally:
         os.close(top)
     tree.rmdir()
 
 
-def _flatten(name: str, top: int) -> None:
+def _flatten(name: str, top: int, until: float) -> None:
     """Delete a folder and its files; its folders move to the top."""
     folder = _opened(name, top)
     try:
@@ -75,9 +81,15 @@ def _flatten(name: str, top: int) -> None:
                 os.rename(each, secrets.token_hex(16), src_dir_fd=folder, dst_dir_fd=top)
             else:
                 os.unlink(each, dir_fd=folder)
+            _check(until)
     finally:
         os.close(folder)
     os.rmdir(name, dir_fd=top)
+
+
+def _check(until: float) -> None:
+    if time.monotonic() > until:
+        raise TimeoutError
 
 
 def _opened(path: Path | str, within: int | None) -> int:

@@ -9,9 +9,10 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
-from airflow_platform.parsing import children, protocol
+from airflow_platform.parsing import children, protocol, scratch
 
 _LOOK_EVERY = 2.0
 """Seconds between two looks whether anybody still wants this worker."""
@@ -21,6 +22,9 @@ _FIRST_CLIENT = 60.0
 
 _REASSURE_EVERY = 10.0
 """Seconds between two words to a client that waits."""
+
+_TIDYING = 0.1
+"""Seconds at a time for deleting what imports have left: most leave nothing, some a million of files."""
 
 _LARGEST_ORDER = 64 * 1024**2
 _CHUNK = 1024**2
@@ -70,6 +74,7 @@ class Server:
         load: Callable[[], Airflow],
         slots: Iterable[children.Slot],
         *,
+        leftovers: Iterable[Path],
         idle: float,
         wanted: Callable[[], bool],
     ) -> None:
@@ -79,12 +84,14 @@ class Server:
             listener: Where clients connect.
             load: Imports Airflow; called once.
             slots: What children have; as many run at the same time.
+            leftovers: Directories that former imports have left, to be deleted.
             idle: Seconds without a client after which it ends; 0 to end with its first ones.
             wanted: Whether clients still find this worker.
         """
         self._listener = listener
         self._load = load
         self._slots = list(slots)
+        self._leftovers = list(leftovers)
         self._idle = idle
         self._wanted = wanted
         self._selector = selectors.DefaultSelector()
@@ -104,6 +111,7 @@ class Server:
                 key.data(events)
             self._end_late()
             self._reassure()
+            self._tidy()
         for client in list(self._clients):
             self._forget(client)
 
@@ -117,6 +125,8 @@ class Server:
 
     def _patience(self) -> float:
         """Seconds until something must be done that nobody tells of."""
+        if self._leftovers and not self._is_busy():
+            return 0.0
         deadlines = [child.deadline for client in self._clients for child in client.running]
         left = min(deadlines, default=float("inf")) - time.monotonic()
         return max(0.0, min(left, _LOOK_EVERY))
@@ -232,6 +242,14 @@ class Server:
             if left := len(client.waiting) + len(client.running):
                 self._tell(client, {"busy": left})
 
+    def _tidy(self) -> None:
+        """Delete something of what imports have left, while nobody waits for it."""
+        if self._leftovers and not self._is_busy() and scratch.discard(self._leftovers[-1], seconds=_TIDYING):
+            self._leftovers.pop()
+
+    def _is_busy(self) -> bool:
+        return any(client.waiting or client.running for client in self._clients)
+
     def _end(self, client: _Client, child: children.Child) -> None:
         job = client.running[child]
         facts = self._dismiss(client, child)
@@ -248,6 +266,8 @@ class Server:
         job = client.running.pop(child)
         facts = child.end(job.order.root)
         self._slots.append(child.slot)
+        if not scratch.discard(child.directory, seconds=_TIDYING):
+            self._leftovers.append(child.directory)
         return facts
 
     def _forget(self, client: _Client) -> None:

@@ -37,15 +37,16 @@ def main(arguments: list[str]) -> int:
         return ALREADY_THERE
     if held is None:
         return ALREADY_THERE
-    scratch.clear(Path(told["scratch"]))
+    scratches = Path(told["scratch"])
     listener = place.listen(directory)
     identity = place.identity_of(directory)
-    slots = [children.Slot(Path(told["scratch"]), user) for user in told["users"]]
+    slots = [children.Slot(scratches, user) for user in told["users"]]
     try:
         server.Server(
             listener,
             _airflow,
             slots,
+            leftovers=[scratches / name for name in scratch.names(scratches)],
             idle=told["idle"],
             wanted=lambda: place.is_ours(directory, identity),
         ).run()

@@ -29,6 +29,9 @@ while it imports Airflow: 2 s on a quiet machine, 5 where bytecode is missing.""
 LISTING = 30.0
 """Seconds that Airflow may take to find out which files there are: as long as one import."""
 
+_SWEEPING = 1.0
+"""Seconds that a check spends on deleting what one dead worker has left."""
+
 END_TIMEOUT = 10.0
 """Seconds that a worker may take to end; SIGKILL takes none unless the kernel itself is stuck."""
 
@@ -314,9 +317,10 @@ def sweep(workers: Path, scratches: Path, *, without: str) -> None:
             held = place.take(workers / name) if (workers / name).is_dir() else None
             if held is None and (workers / name).is_dir():
                 continue
-            scratch.discard(scratches / name)
-            if held is not None:
+            # What is more than that goes with the next check.
+            if scratch.discard(scratches / name, seconds=_SWEEPING) and held is not None:
                 scratch.discard(workers / name)
+            if held is not None:
                 os.close(held)
 
 

@@ -43,6 +43,8 @@ if __name__ == "__main__":
         confinement._filter = lambda: False
     if "TALKATIVE" in os.environ:
         server._REASSURE_EVERY = server._LOOK_EVERY = 0.1
+    if "UNTIDY" in os.environ:
+        server._TIDYING = 0.0
     if "ORDINARY" in os.environ and os.geteuid() == 0:
         codecs.lookup("ascii")  # Others cannot enter everywhere where root may have its Python.
         os.setgroups([])

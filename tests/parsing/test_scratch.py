@@ -7,7 +7,7 @@ import pytest
 
 from airflow_platform.parsing import protocol, scratch
 
-DEEP = 3000
+DEEP = 1200
 """Levels: more than a stack holds, and their path is longer than the kernel takes."""
 
 
@@ -47,12 +47,12 @@ def test_a_fresh_directory_is_empty_and_nobody_elses(tmp_path):
     assert made[0] != made[1]
     assert all(list(each.iterdir()) == [] and each.stat().st_mode & 0o777 == 0o700 for each in made)
     assert (tmp_path / "scratch").stat().st_mode & 0o777 == 0o711
-    scratch.clear(tmp_path / "scratch")
-    assert list((tmp_path / "scratch").iterdir()) == []
+    assert scratch.names(tmp_path / "scratch") == {each.name for each in made}
 
 
-def test_where_there_is_nothing_nothing_is_cleared(tmp_path):
-    scratch.clear(tmp_path / "nowhere")
+def test_where_there_is_nothing_nothing_is_deleted(tmp_path):
+    assert scratch.names(tmp_path / "nowhere") == set()
+    assert scratch.discard(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError):
         scratch.remove(tmp_path / "nowhere")
 
@@ -107,3 +107,12 @@ def test_a_link_in_the_place_of_the_directory_is_refused(tmp_path, tree):
         scratch.remove(tmp_path / "link")
     scratch.discard(tmp_path / "link")
     assert (tree / "a" / "file").exists()
+
+
+def test_what_takes_longer_than_there_is_time_is_deleted_piece_by_piece(tree):
+    assert not scratch.discard(tree, seconds=0)
+    pieces = 1
+    while not scratch.discard(tree, seconds=0):
+        pieces += 1
+    assert not tree.exists()
+    assert pieces < 10
