@@ -219,6 +219,8 @@ class Server:
             return self._airflow.import_file(job.file, job.order)
         try:
             return {"files": self._airflow.files(job.order.root), "confined": confined}
+        except MemoryError:
+            return {"refused": f"MemoryError: Airflow takes more than {job.order.memory} MiB to list the files."}
         except (RuntimeError, OSError) as refusal:
             return {"refused": str(refusal)}
 
@@ -297,10 +299,11 @@ def _listing(facts: Mapping[str, Any], order: protocol.Order) -> Mapping[str, An
     """What a client is told of the files that there are."""
     if "files" in facts:
         return facts
-    refused = str(facts.get("refused") or f"Airflow cannot list its files: {facts.get('ended')}.")
+    if "refused" in facts:
+        return {"refused": str(facts["refused"]).replace(f"{order.root}/", "").replace(order.root, "it")}
     if facts.get("ended") == protocol.LATE:
-        refused = (
-            f"Airflow had not listed its files after {order.seconds:g} s: "
-            "a link may lead to what has no end, or to a whole disk."
-        )
-    return {"refused": refused.replace(f"{order.root}/", "").replace(order.root, "it")}
+        # No refusal, which would be remembered: this machine may have been busy.
+        return {
+            "error": f"Airflow had not listed the files after {order.seconds:g} s: a link may lead to what has no end"
+        }
+    return {"error": f"the files could not be listed: {facts.get('ended')}"}

@@ -366,12 +366,25 @@ told += [ours, len(socket.socketpair()), os.kill(os.getpid(), 0), resource.getrl
 def test_a_listing_that_does_not_end_is_refused_and_harms_nobody(worker, at, root, monkeypatch):
     monkeypatch.setattr(parsing_worker, "LISTING", 0.5)
     os.mkfifo(root / "ignore", 0o644)
-    with pytest.raises(parsing_worker.Refused, match=r"had not listed its files after 0.5 s"):
+    with pytest.raises(errors.ProgramError, match=r"had not listed the files after 0.5 s"):
         worker.files(root)
     pid = pid_of(at.directory)
     (root / "ignore").unlink()
     assert import_all(worker, root, {"a.py": "import os; told = os.getppid()"})["a.py"]["told"] == pid
     assert worker.files(root) == ("a.py",)
+
+
+def test_a_listing_that_takes_too_much_memory_is_refused(worker, root):
+    with (root / "ignore").open("wb") as file:
+        file.truncate(64 * 1024**3)
+    with pytest.raises(parsing_worker.Refused, match="MemoryError: Airflow takes more than 1024 MiB"):
+        worker.files(root)
+
+
+def test_a_listing_that_fails_is_an_error_with_its_last_line(worker, root):
+    (root / "ignore").write_bytes(b"\xff")
+    with pytest.raises(errors.ProgramError, match="could not be listed: .*UnicodeDecodeError"):
+        worker.files(root)
 
 
 @as_root
