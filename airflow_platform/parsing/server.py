@@ -220,7 +220,9 @@ class Server:
         try:
             return {"files": self._airflow.files(job.order.root), "confined": confined}
         except MemoryError:
-            return {"refused": f"MemoryError: Airflow takes more than {job.order.memory} MiB to list the files."}
+            return {
+                "refused": f"MemoryError: Airflow takes more than {job.order.memory} MiB to list the files."
+            }
         except (RuntimeError, OSError) as refusal:
             return {"refused": str(refusal)}
 
