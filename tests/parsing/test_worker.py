@@ -383,7 +383,7 @@ def test_a_listing_that_takes_too_much_memory_is_refused(worker, root):
 
 def test_a_listing_that_fails_is_an_error_with_its_last_line(worker, root):
     (root / "ignore").write_bytes(b"\xff")
-    with pytest.raises(errors.ProgramError, match="could not be listed: .*UnicodeDecodeError"):
+    with pytest.raises(errors.ProgramError, match=r"could not be listed: .*UnicodeDecodeError"):
         worker.files(root)
 
 
