@@ -8,40 +8,41 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import math
 import os
 import re
-import shutil
 import signal
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_platform.parsing import confinement, protocol
+from airflow_platform.parsing import confinement, protocol, scratch
 
 PATIENCE = 1.0
 """Seconds between the fault handler's own end of an import and SIGKILL."""
 
-_FRAME = re.compile(r'File "([^"]+)", line (\d+) in')
+_FRAME = re.compile(r'File "([^"]+)", line (\d+),? in')
 _LARGEST_TRACE = 64 * 1024
 _CHUNK = 1024**2
 
 
 @dataclass(frozen=True)
 class Slot:
-    """What children have one after the other: a directory, and as root a user id."""
+    """What children have one after the other: where their directories are made, and as root a user id."""
 
     scratch: Path
     user: int | None
 
-    def prepare(self) -> None:
-        """Make the directory as no child has touched it."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
-        self.scratch.mkdir(mode=0o700)
-        if self.user is not None:
-            os.chown(self.scratch, self.user, self.user)
+    def directory(self) -> Path:
+        """A new directory that one child may write to.
+
+        Raises:
+            OSError: There can be none, which is not the fault of the file that would have had it.
+        """
+        return scratch.fresh(self.scratch, self.user)
 
 
 @dataclass(eq=False)
@@ -51,6 +52,8 @@ class Child:
     path: str
     pid: int
     slot: Slot
+    directory: Path
+    """Whoever ends it deletes it."""
     answer: int
     trace: int
     deadline: float
@@ -72,8 +75,7 @@ class Child:
                 kill(self.pid, signal.SIGKILL)
         _, status, used = os.wait4(self.pid, 0)
         trace = _rest(self.trace)
-        self._clean()
-        facts = self._facts() or {"ended": self._ended(status, trace), **_place(trace, root)}
+        facts = self._facts() or self._end_of(status, trace, root)
         return {**facts, "cpu": used.ru_utime + used.ru_stime}
 
     def _facts(self) -> dict[str, Any] | None:
@@ -82,6 +84,15 @@ class Child:
         with contextlib.suppress(protocol.Malformed):
             return protocol.decode(bytes(self.received))
         return None
+
+    def _end_of(self, status: int, trace: str, root: str) -> dict[str, Any]:
+        if not trace.startswith(_FAILED):
+            return {"ended": self._ended(status, trace), **_place(_FRAME.findall(trace), root)}
+        at = _place(reversed(_FRAME.findall(trace)), root)
+        last = trace.strip().splitlines()[-1][:_LONGEST_REASON]
+        if at:
+            return {"ended": f"it made what imports it fail: {last}", **at}
+        return {"ended": f"what imports it failed, a defect of airflow-platform and not of the file: {last}"}
 
     def _ended(self, status: int, trace: str) -> str:
         code = os.waitstatus_to_exitcode(status)
@@ -93,40 +104,57 @@ class Child:
             return f"it was ended by {signal.Signals(-code).name}"
         return "it ended without an answer" if code < 0 else f"it ended its process with code {code}"
 
-    def _clean(self) -> None:
-        with contextlib.suppress(OSError):
-            if any(self.slot.scratch.iterdir()):
-                self.slot.prepare()
-
 
 _TOO_LATE = "Timeout ("
 """What Python's fault handler begins with when it ends a process whose time is over."""
 
+_FAILED = "Failed:\n"
+"""What stands before the traceback of an exception that left the work."""
+
+_LONGEST_REASON = 300
+"""Characters that are told of such an exception."""
+
 
 def start(
     path: str,
-    work: Callable[[], Mapping[str, Any]],
+    work: Callable[[bool], Mapping[str, Any]],
     slot: Slot,
+    directory: Path,
     *,
     seconds: float,
     memory: int,
 ) -> Child:
-    """Fork a child that does `work` and answers with what it returns."""
+    """Fork a child that does `work` and answers with what it returns.
+
+    Args:
+        path: The file that it imports.
+        work: Gets whether the kernel refuses the child programs and sockets.
+        slot: What it has, and nobody else while it runs.
+        directory: One of the slot's.
+        seconds: How long it may take.
+        memory: MiB that it may take besides what the worker has.
+    """
     answer, answering = os.pipe()
     trace, tracing = os.pipe()
-    limits = {"worker": os.getpid(), "memory": memory, "user": slot.user}
+    limits = {
+        "worker": os.getpid(),
+        "memory": memory,
+        "user": slot.user,
+        # More than it can use before its deadline: for the day on which nobody is left who keeps that.
+        "processor": math.ceil(seconds + 2 * PATIENCE) * (os.cpu_count() or 1),
+    }
     pid = os.fork()
     if pid == 0:
-        _be_child(work, slot, (answering, tracing), seconds, limits)
+        _be_child(work, directory, (answering, tracing), seconds, limits)
     os.close(answering)
     os.close(tracing)
     deadline = time.monotonic() + seconds + PATIENCE
-    return Child(path, pid, slot, answer, trace, deadline)
+    return Child(path, pid, slot, directory, answer, trace, deadline)
 
 
 def _be_child(
-    work: Callable[[], Mapping[str, Any]],
-    slot: Slot,
+    work: Callable[[bool], Mapping[str, Any]],
+    directory: Path,
     pipes: tuple[int, int],
     seconds: float,
     limits: dict[str, Any],
@@ -135,23 +163,23 @@ def _be_child(
     leave = os._exit  # Before a DAG file could put something else in its place.
     answering, tracing = pipes
     try:
-        _detach(slot, pipes)
+        _detach(directory, pipes)
         faulthandler.enable(tracing, all_threads=False)
         faulthandler.dump_traceback_later(seconds, file=tracing, exit=True)
-        confinement.confine(**limits)
-        message = protocol.encode(work())
+        message = protocol.encode(work(confinement.confine(**limits)))
         faulthandler.cancel_dump_traceback_later()
         while message:
             message = message[os.write(answering, message) :]
         leave(0)
     except BaseException:  # noqa: BLE001 - nothing may come back into the worker's loop.
         with contextlib.suppress(BaseException):
-            os.write(tracing, traceback.format_exc().encode()[-_LARGEST_TRACE // 2 :])
+            told = traceback.format_exc().encode(errors="replace")[-_LARGEST_TRACE // 2 :]
+            os.write(tracing, _FAILED.encode() + told)
     finally:
         leave(2)
 
 
-def _detach(slot: Slot, kept: tuple[int, int]) -> None:
+def _detach(directory: Path, kept: tuple[int, int]) -> None:
     """A session, signals, descriptors and a directory of its own."""
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
@@ -163,9 +191,9 @@ def _detach(slot: Slot, kept: tuple[int, int]) -> None:
     os.closerange(3, first)
     os.closerange(first + 1, last)
     os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))
-    os.chdir(slot.scratch)
+    os.chdir(directory)
     os.umask(0o077)
-    os.environ.update(HOME=str(slot.scratch), TMPDIR=str(slot.scratch))
+    os.environ.update(HOME=str(directory), TMPDIR=str(directory))
 
 
 def _rest(descriptor: int) -> str:
@@ -179,9 +207,9 @@ def _rest(descriptor: int) -> str:
         os.close(descriptor)
 
 
-def _place(trace: str, root: str) -> dict[str, Any]:
-    """File and line of the innermost frame of the DAG files in what the fault handler wrote."""
-    for name, number in _FRAME.findall(trace):
+def _place(frames: Iterable[tuple[str, str]], root: str) -> dict[str, Any]:
+    """File and line of the first of these frames, the innermost first, that is one of the DAG files."""
+    for name, number in frames:
         if name.startswith(f"{root}/"):
             return {"file": name[len(root) + 1 :], "line": int(number)}
     return {}

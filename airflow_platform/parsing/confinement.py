@@ -13,6 +13,8 @@ import resource
 import struct
 import sys
 
+from airflow_platform.parsing import protocol
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 _PR_SET_SECCOMP = 22
@@ -52,17 +54,21 @@ _X86_64 = {
         112,  # setsid
         109,  # setpgid
         141,  # setpriority
+        272,  # unshare, which would make it root of a world of its own
+        308,  # setns
     ),
     "to ourselves": (62, 200, 234),  # kill, tkill, tgkill
     "limits": 302,  # prlimit64, by which the C library sets limits of its own process, too
+    "prctl": 157,
     "clone": 56,
     "clone3": 435,
     "architecture": 0xC000003E,
 }
 _AARCH64 = {
-    "refused": (198, 221, 281, 117, 270, 271, 138, 240, 424, 434, 438, 425, 157, 154, 140),
+    "refused": (198, 221, 281, 117, 270, 271, 138, 240, 424, 434, 438, 425, 157, 154, 140, 97, 268),
     "to ourselves": (129, 130, 131),
     "limits": 261,
+    "prctl": 167,
     "clone": 220,
     "clone3": 435,
     "architecture": 0xC00000B7,
@@ -71,18 +77,19 @@ _CALLS = {"x86_64": _X86_64, "aarch64": _AARCH64}
 """Numbers of system calls, from the kernel's tables; the second list is in the order of the first."""
 
 
-def confine(*, worker: int, memory: int, user: int | None) -> bool:
+def confine(*, worker: int, memory: int, processor: int, user: int | None) -> bool:
     """Confine this process from now on, for good; whether the kernel could refuse it programs and sockets.
 
     Args:
         worker: The process whose end is to be ours, as it was called before the fork: it may have ended since.
         memory: MiB that it may take besides what it has.
+        processor: Seconds of processor time that it may use.
         user: The user and group id that it has from now on; None to stay who we are.
 
     Raises:
         ProcessLookupError: The worker has ended.
     """
-    _limit(memory, own_user=user is not None)
+    _limit(memory, processor, own_user=user not in (None, protocol.NOBODY))
     if user is not None:
         os.setgroups([])
         os.setgid(user)
@@ -95,7 +102,7 @@ def confine(*, worker: int, memory: int, user: int | None) -> bool:
     return _filter()
 
 
-def _limit(memory: int, *, own_user: bool) -> None:
+def _limit(memory: int, processor: int, *, own_user: bool) -> None:
     taken = 0
     if sys.platform == "linux":
         with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - pathlib takes longer.
@@ -104,8 +111,9 @@ def _limit(memory: int, *, own_user: bool) -> None:
         resource.RLIMIT_AS: taken + memory * 1024**2,
         resource.RLIMIT_FSIZE: LARGEST_FILE,
         resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: processor,
     }
-    if own_user:  # Of the user id, so that a limit for our own would count all that we do.
+    if own_user:  # Of the user id: with ours, or one that imports share, it would count what others do.
         bounds[resource.RLIMIT_NPROC] = MOST_THREADS
     for limit, bound in bounds.items():
         hard = resource.getrlimit(limit)[1]
@@ -142,6 +150,8 @@ def _instructions(calls: dict[str, object], own: int) -> list[bytes]:
     for number in _ints(calls["to ourselves"]):
         found += _depending(number, _step(_EQUAL, own, no=1))
     found += _depending(_int(calls["limits"]), _step(_EQUAL, 0, no=1))
+    # It ends with the worker, and stays so.
+    found += _depending(_int(calls["prctl"]), _step(_EQUAL, _PR_SET_PDEATHSIG, yes=1))
     return [*found, _step(_RETURN, _ALLOW)]
 
 

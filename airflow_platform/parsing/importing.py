@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import importlib.util
+import logging
 import re
 import signal
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import structlog
 from airflow.dag_processing import processor
 from airflow.dag_processing.dagbag import BundleDagBag
-from airflow.dag_processing.importers import get_importer_registry
+from airflow.dag_processing.importers import get_importer_registry, python_importer
 from airflow.sdk import DAG, task
 from airflow.utils.file import get_unique_dag_module_name
 
@@ -35,15 +36,37 @@ _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 def files(root: str) -> list[str]:
     """The files that Airflow would import, relative to the root: .airflowignore and its safe mode decide.
 
+    A file that Airflow passes over because it cannot read it is among them: its import says why.
+
     Raises:
-        RuntimeError: Airflow would import none: links lead in circles, or an .airflowignore means nothing to it.
+        RuntimeError: Airflow would import none: links lead in circles, an .airflowignore means nothing to it, or
+            cannot be read.
     """
+    passed_over = _PassedOver()
+    logger = logging.getLogger(python_importer.__name__)
+    logger.addHandler(passed_over)
+    logger.setLevel(logging.ERROR)
     try:
         found = get_importer_registry().list_dag_files(root, safe_mode=True)
     except ValueError as error:
         names = [str(path) for path in sorted(Path(root).rglob(".airflowignore")) if not _is_text(path)]
         raise RuntimeError(f"{', '.join(names) or 'An .airflowignore'} cannot be read: {error}.") from error
-    return sorted(str(Path(path).relative_to(root)) for path in found)
+    except OSError as error:
+        raise RuntimeError(f"{error.filename or root} cannot be read: {error.strerror or error}.") from error
+    return sorted(str(Path(path).relative_to(root)) for path in {*found, *passed_over.files})
+
+
+class _PassedOver(logging.Handler):
+    """Hears of the files that Airflow could not look into, of which it tells its log and nobody else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take the file's path."""
+        if record.exc_info and isinstance(record.args, tuple) and record.args:
+            self.files.add(str(record.args[0]))
 
 
 def _is_text(path: Path) -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
+import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,19 +19,32 @@ WAITING = 16
 
 
 def take(directory: Path) -> int | None:
-    """The directory's lock, for the rest of this process's life; None when another worker has it."""
-    held = os.open(directory / protocol.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """The directory's lock, for the rest of this process's life; None when another process has it.
+
+    Raises:
+        OSError: There is no such directory, or it has been deleted meanwhile.
+    """
+    lock = directory / protocol.LOCK
+    held = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        if not os.path.samestat(os.fstat(held), lock.stat()):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(directory))
+    except BlockingIOError:
         os.close(held)
         return None
+    except OSError:
+        os.close(held)
+        raise
     return held
 
 
 def is_free(directory: Path) -> bool:
     """Whether no worker lives there: the kernel frees the lock with the process that held it."""
-    held = take(directory)
+    try:
+        held = take(directory)
+    except FileNotFoundError:
+        return True
     if held is not None:
         os.close(held)
     return held is not None
@@ -46,6 +62,14 @@ def listen(directory: Path) -> socket.socket:
     server.listen(WAITING)
     (directory / draft).rename(directory / protocol.SOCKET)
     return server
+
+
+def listener(line: socket.socket) -> int:
+    """The process that listens where a line is connected to; 0 where the system does not tell."""
+    if sys.platform != "linux":
+        return 0
+    told = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", told)[0])
 
 
 def is_ours(directory: Path, identity: tuple[int, int]) -> bool:

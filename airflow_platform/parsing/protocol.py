@@ -2,10 +2,11 @@
 
 | the client asks | the worker answers |
 | --- | --- |
-| `{"ask": "files", "root": DIRECTORY}` | `{"files": [...]}`: those that Airflow would import; `{"refused": TEXT}` where it imports none |
+| `{"ask": "files", "root": DIRECTORY, "seconds": n}` | `{"files": [...], "confined": BOOL}`: those that Airflow would import, and whether the kernel refuses them programs and sockets; `{"refused": TEXT}` where it imports none |
 | `{"ask": "import", …}`, see `Order` | for each file `{"begun": PATH}`, and `{"file": PATH, "facts": {…}}` when it is done; then `{"done": n}` |
 | `{"ask": "end"}` | nothing: the worker ends as soon as nobody else asks anything |
 
+As long as something is not done, a `{"busy": n}` comes from time to time: silence is the mark of a stuck worker.
 An `{"error": TEXT}` is the worker's own failure, never that of a DAG file.
 """
 
@@ -24,6 +25,9 @@ LOG = "log"
 
 LARGEST_ANSWER = 16 * 1024**2
 """Bytes of what one file's import may tell: a thousand tasks are 200 kB. More is no answer."""
+
+NOBODY = 65534
+"""The user id that owns nothing: imports share it where root has too few to give each one of its own."""
 
 LATE = "late"
 """How a file ended whose time was over; any other end is told in words that follow "because"."""

@@ -9,15 +9,22 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
-from airflow_platform.parsing import children, protocol
+from airflow_platform.parsing import children, protocol, scratch
 
 _LOOK_EVERY = 2.0
 """Seconds between two looks whether anybody still wants this worker."""
 
 _FIRST_CLIENT = 60.0
 """Seconds that the first client has: it waits while Airflow is imported, and may have been killed since."""
+
+_REASSURE_EVERY = 10.0
+"""Seconds between two words to a client that waits."""
+
+_TIDYING = 0.1
+"""Seconds at a time for deleting what imports have left: most leave nothing, some a million of files."""
 
 _LARGEST_ORDER = 64 * 1024**2
 _CHUNK = 1024**2
@@ -27,13 +34,22 @@ class Airflow(Protocol):
     """What needs Airflow: the module `importing`, or a test's stand-in for it."""
 
     def files(self, root: str) -> list[str]:
-        """The files that Airflow would import; RuntimeError where it would import none."""
+        """The files that Airflow would import; RuntimeError or OSError where it would import none."""
 
     def warm(self, modules: Sequence[str]) -> None:
         """Import modules that children will need."""
 
     def import_file(self, file: protocol.File, order: protocol.Order) -> dict[str, Any]:
         """Import a file, in the process that may be harmed by it."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What one child does."""
+
+    file: protocol.File | None
+    """What it imports; None to list what there is to import."""
+    order: protocol.Order
 
 
 @dataclass(eq=False)
@@ -43,9 +59,8 @@ class _Client:
     line: socket.socket
     asked: bytearray = field(default_factory=bytearray)
     told: bytearray = field(default_factory=bytearray)
-    order: protocol.Order | None = None
-    waiting: collections.deque[protocol.File] = field(default_factory=collections.deque)
-    running: list[children.Child] = field(default_factory=list)
+    waiting: collections.deque[_Job] = field(default_factory=collections.deque)
+    running: dict[children.Child, _Job] = field(default_factory=dict)
     done: int = 0
     wants_end: bool = False
 
@@ -59,6 +74,7 @@ class Server:
         load: Callable[[], Airflow],
         slots: Iterable[children.Slot],
         *,
+        leftovers: Iterable[Path],
         idle: float,
         wanted: Callable[[], bool],
     ) -> None:
@@ -68,26 +84,25 @@ class Server:
             listener: Where clients connect.
             load: Imports Airflow; called once.
             slots: What children have; as many run at the same time.
+            leftovers: Directories that former imports have left, to be deleted.
             idle: Seconds without a client after which it ends; 0 to end with its first ones.
             wanted: Whether clients still find this worker.
         """
         self._listener = listener
         self._load = load
         self._slots = list(slots)
+        self._leftovers = list(leftovers)
         self._idle = idle
         self._wanted = wanted
         self._selector = selectors.DefaultSelector()
         self._clients: list[_Client] = []
-        self._quiet_since = time.monotonic()
+        self._quiet_since = self._reassured = time.monotonic()
         self._had_clients = False
         self._asked_to_end = False
 
     def run(self) -> None:
         """Serve until nobody needs it."""
-        for slot in self._slots:
-            slot.prepare()
-        airflow = self._load()
-        self._airflow = airflow
+        self._airflow = self._load()
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         while not self._is_over():
@@ -95,6 +110,8 @@ class Server:
             for key, events in self._selector.select(self._patience()):
                 key.data(events)
             self._end_late()
+            self._reassure()
+            self._tidy()
         for client in list(self._clients):
             self._forget(client)
 
@@ -108,6 +125,8 @@ class Server:
 
     def _patience(self) -> float:
         """Seconds until something must be done that nobody tells of."""
+        if self._leftovers and not self._is_busy():
+            return 0.0
         deadlines = [child.deadline for client in self._clients for child in client.running]
         left = min(deadlines, default=float("inf")) - time.monotonic()
         return max(0.0, min(left, _LOOK_EVERY))
@@ -149,24 +168,19 @@ class Server:
             if ask == "end":
                 self._asked_to_end = client.wants_end = True
             elif ask == "files":
-                self._tell(client, self._listed(str(message["root"])))
+                # Airflow follows links and reads what it finds: as little ours to bear as an import.
+                order = protocol.Order(str(message["root"]), (), seconds=float(message["seconds"]))
+                client.waiting.append(_Job(None, order))
             elif ask == "import":
                 self._begin(client, protocol.Order.from_json(message))
             else:
                 self._tell(client, {"error": f"nobody asks {ask!r}"})
-        except (protocol.Malformed, KeyError, OSError) as error:
+        except (protocol.Malformed, KeyError, TypeError, ValueError, OSError) as error:
             self._tell(client, {"error": str(error)})
-
-    def _listed(self, root: str) -> dict[str, Any]:
-        try:
-            return {"files": self._airflow.files(root)}
-        except RuntimeError as refusal:
-            return {"refused": str(refusal).replace(f"{root}/", "").replace(root, "it")}
 
     def _begin(self, client: _Client, order: protocol.Order) -> None:
         self._airflow.warm(order.warm)
-        client.order = order
-        client.waiting.extend(order.files)
+        client.waiting.extend(_Job(file, order) for file in order.files)
         client.done = 0
         if not order.files:
             self._tell(client, {"done": 0})
@@ -181,22 +195,36 @@ class Server:
             self._start(client, client.waiting.popleft(), self._slots.pop())
 
     def _may_have_more(self, client: _Client) -> bool:
-        assert client.order is not None
-        return not client.order.jobs or len(client.running) < client.order.jobs
+        jobs = client.waiting[0].order.jobs
+        return not jobs or len(client.running) < jobs
 
-    def _start(self, client: _Client, file: protocol.File, slot: children.Slot) -> None:
-        order = client.order
-        assert order is not None
-        self._tell(client, {"begun": file.path})
+    def _start(self, client: _Client, job: _Job, slot: children.Slot) -> None:
+        directory = slot.directory()
+        if job.file:
+            self._tell(client, {"begun": job.file.path})
         child = children.start(
-            file.path,
-            lambda: self._airflow.import_file(file, order),
+            job.file.path if job.file else "",
+            lambda confined: self._work(job, confined),
             slot,
-            seconds=order.seconds,
-            memory=order.memory,
+            directory,
+            seconds=job.order.seconds,
+            memory=job.order.memory,
         )
-        client.running.append(child)
+        client.running[child] = job
         self._selector.register(child.answer, selectors.EVENT_READ, lambda events: self._read(client, child))
+
+    def _work(self, job: _Job, confined: bool) -> Mapping[str, Any]:
+        """What a child does."""
+        if job.file:
+            return self._airflow.import_file(job.file, job.order)
+        try:
+            return {"files": self._airflow.files(job.order.root), "confined": confined}
+        except MemoryError:
+            return {
+                "refused": f"MemoryError: Airflow takes more than {job.order.memory} MiB to list the files."
+            }
+        except (RuntimeError, OSError) as refusal:
+            return {"refused": str(refusal)}
 
     def _read(self, client: _Client, child: children.Child) -> None:
         if child in client.running and not child.read():
@@ -209,19 +237,41 @@ class Server:
                 child.late = True
                 self._end(client, child)
 
+    def _reassure(self) -> None:
+        now = time.monotonic()
+        if now - self._reassured < _REASSURE_EVERY:
+            return
+        self._reassured = now
+        for client in self._clients:
+            if left := len(client.waiting) + len(client.running):
+                self._tell(client, {"busy": left})
+
+    def _tidy(self) -> None:
+        """Delete something of what imports have left, while nobody waits for it."""
+        if self._leftovers and not self._is_busy() and scratch.discard(self._leftovers[-1], seconds=_TIDYING):
+            self._leftovers.pop()
+
+    def _is_busy(self) -> bool:
+        return any(client.waiting or client.running for client in self._clients)
+
     def _end(self, client: _Client, child: children.Child) -> None:
+        job = client.running[child]
         facts = self._dismiss(client, child)
+        if not job.file:
+            self._tell(client, _listing(facts, job.order))
+            return
         client.done += 1
         self._tell(client, {"file": child.path, "facts": facts})
         if not client.running and not client.waiting:
             self._tell(client, {"done": client.done})
 
     def _dismiss(self, client: _Client, child: children.Child) -> Mapping[str, Any]:
-        assert client.order is not None
         self._selector.unregister(child.answer)
-        client.running.remove(child)
-        facts = child.end(client.order.root)
+        job = client.running.pop(child)
+        facts = child.end(job.order.root)
         self._slots.append(child.slot)
+        if not scratch.discard(child.directory, seconds=_TIDYING):
+            self._leftovers.append(child.directory)
         return facts
 
     def _forget(self, client: _Client) -> None:
@@ -235,10 +285,27 @@ class Server:
         self._quiet_since = time.monotonic()
 
     def _tell(self, client: _Client, message: Mapping[str, Any]) -> None:
+        """Say it at once, as far as the line takes it: what is said survives us, should the next file end us."""
         client.told += protocol.encode(message)
+        with contextlib.suppress(OSError):  # Whether the client has gone is found when it is listened to.
+            del client.told[: client.line.send(client.told)]
         self._watch(client)
 
     def _watch(self, client: _Client) -> None:
         if client in self._clients:
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.told else 0)
             self._selector.modify(client.line, events, lambda happened: self._hear(client, happened))
+
+
+def _listing(facts: Mapping[str, Any], order: protocol.Order) -> Mapping[str, Any]:
+    """What a client is told of the files that there are."""
+    if "files" in facts:
+        return facts
+    if "refused" in facts:
+        return {"refused": str(facts["refused"]).replace(f"{order.root}/", "").replace(order.root, "it")}
+    if facts.get("ended") == protocol.LATE:
+        # No refusal, which would be remembered: this machine may have been busy.
+        return {
+            "error": f"Airflow had not listed the files after {order.seconds:g} s: a link may lead to what has no end"
+        }
+    return {"error": f"the files could not be listed: {facts.get('ended')}"}

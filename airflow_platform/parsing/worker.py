@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from airflow_platform.parsing import children, place, server
+from airflow_platform.parsing import children, place, scratch, server
 
 ALREADY_THERE = 0
 """The exit code of one worker too many: nothing is wrong."""
@@ -31,18 +31,22 @@ def main(arguments: list[str]) -> int:
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # What a careless starter left open is not ours to hold.
     os.chdir("/")
     directory = Path(told["directory"])
-    if place.take(directory) is None:
+    try:
+        held = place.take(directory)
+    except FileNotFoundError:  # Swept away before we came: whoever started us makes it anew.
         return ALREADY_THERE
+    if held is None:
+        return ALREADY_THERE
+    scratches = Path(told["scratch"])
     listener = place.listen(directory)
     identity = place.identity_of(directory)
-    slots = [
-        children.Slot(Path(told["scratch"], str(number)), user) for number, user in enumerate(told["users"])
-    ]
+    slots = [children.Slot(scratches, user) for user in told["users"]]
     try:
         server.Server(
             listener,
             _airflow,
             slots,
+            leftovers=[scratches / name for name in scratch.names(scratches)],
             idle=told["idle"],
             wanted=lambda: place.is_ours(directory, identity),
         ).run()

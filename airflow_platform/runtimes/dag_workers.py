@@ -9,6 +9,7 @@ from pathlib import Path
 from airflow_platform import errors, programs
 from airflow_platform.config import paths
 from airflow_platform.manifests import parsing as manifest
+from airflow_platform.parsing import protocol
 from airflow_platform.runtimes import dag_recall
 from airflow_platform.tools import parsing_worker, results, users
 
@@ -17,9 +18,6 @@ IDLE = "AIRFLOW_PLATFORM_WARM"
 
 _IDLE_SECONDS = 900.0
 """A quarter of an hour: somebody who mends DAGs comes back sooner, and 150 MB are not kept for nobody."""
-
-_NOBODY = 65534
-"""The user id that owns nothing."""
 
 _MOST = 8
 """Imports at the same time; each may take a GB."""
@@ -38,7 +36,9 @@ def place(runner: programs.Programs, progress: Callable[[str], None]) -> parsing
 
         known = str(dag_packages.installed(runner, progress))
         kept.put("packages", key, known)
-    return _place(Path(known))
+    found = _place(Path(known), progress)
+    parsing_worker.sweep(found.directory.parent, found.scratch.parent, without=found.directory.name)
+    return found
 
 
 def _is_whole(environment: Path) -> bool:
@@ -50,7 +50,7 @@ def _is_whole(environment: Path) -> bool:
     return built == str(environment.parent)
 
 
-def _place(environment: Path) -> parsing_worker.Place:
+def _place(environment: Path, tell: Callable[[str], None]) -> parsing_worker.Place:
     directory = paths.dag_checks()
     settings = manifest.environment(directory / "home", environment / "bin")
     count = max(1, min(_MOST, _processors()))
@@ -64,13 +64,14 @@ def _place(environment: Path) -> parsing_worker.Place:
         environment=settings,
         users=tuple(_user(scratch / str(number)) for number in range(count)),
         idle=_idle(),
+        tell=tell,
     )
 
 
 def _user(scratch: Path) -> int | None:
     """Whom an import runs as: as root never root, also where this machine lends root few user ids."""
     found = users.of_tenant(scratch)
-    return _NOBODY if found is None and os.geteuid() == 0 else found
+    return protocol.NOBODY if found is None and os.geteuid() == 0 else found
 
 
 def _idle() -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_platform import errors
+from airflow_platform.parsing import scratch
 from airflow_platform.tools import processes
 
 PRUNED = ("airflow-packages", "snowflake-packages", "downloads", "checks", "images", "debian", "dag-checks")
@@ -48,7 +49,7 @@ def prune(cache: Path) -> Pruned:
     before = free_space(cache)
     for name in names:
         try:
-            shutil.rmtree(cache / name)
+            scratch.remove(cache / name)
         except OSError as error:
-            raise errors.StateError.of(Path(error.filename or cache / name), error) from error
+            raise errors.StateError.of(cache / name, error) from error
     return Pruned(names, max(free_space(cache) - before, 0))

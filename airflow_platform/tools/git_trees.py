@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_platform import errors, programs
+from airflow_platform.parsing import place as locks
+from airflow_platform.parsing import scratch
 from airflow_platform.tools import files, git
 
 TREE = "tree"
@@ -62,10 +63,8 @@ def on_disk(
         The folder, without links in its path.
     """
     files.make_directory(parent, mode=0o711)
-    try:
-        place = Path(tempfile.mkdtemp(dir=parent)).resolve()
-    except OSError as error:
-        raise errors.StateError.of(parent, error) from error
+    _sweep(parent)
+    place, held = _taken(parent)
     try:
         with files.state_errors(place):
             place.chmod(0o755)
@@ -79,4 +78,29 @@ def on_disk(
         git.call(runner, place, *ours, "checkout-index", "--all", "--quiet", prefix, env=index)
         yield place / name
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        scratch.discard(place)
+        os.close(held)
+
+
+def _taken(parent: Path) -> tuple[Path, int]:
+    """A new directory, and its lock, which says to others that it is in use."""
+    while True:
+        try:
+            place = Path(tempfile.mkdtemp(dir=parent)).resolve()
+            held = locks.take(place)
+        except FileNotFoundError:
+            continue  # Somebody swept it away before it was locked.
+        except OSError as error:
+            raise errors.StateError.of(parent, error) from error
+        if held is not None:
+            return place, held
+
+
+def _sweep(parent: Path) -> None:
+    """Delete what killed runs have left: the kernel has freed their locks."""
+    for name in scratch.names(parent):
+        with contextlib.suppress(OSError):
+            held = locks.take(parent / name)
+            if held is not None:
+                scratch.discard(parent / name)
+                os.close(held)

@@ -7,22 +7,38 @@ import dataclasses
 import hashlib
 import json
 import os
+import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_platform import errors, parsing, programs
-from airflow_platform.parsing import place, protocol
+from airflow_platform.parsing import place, protocol, scratch
 from airflow_platform.tools import files
 
 START_TIMEOUT = 120.0
-"""Seconds until a worker must have imported Airflow: 2 on a quiet machine, 5 where bytecode is missing."""
+"""Seconds until a worker must listen."""
 
-SILENCE = 60.0
-"""Seconds beyond the limit of one import after which a worker that says nothing is given up."""
+SILENCE = 120.0
+"""Seconds without a word after which a worker is stuck, and is ended. It says something every 10 s, except
+while it imports Airflow: 2 s on a quiet machine, 5 where bytecode is missing."""
+
+LISTING = 30.0
+"""Seconds that Airflow may take to find out which files there are: as long as one import."""
+
+_SWEEPING = 1.0
+"""Seconds that a check spends on deleting what one dead worker has left."""
+
+END_TIMEOUT = 10.0
+"""Seconds that a worker may take to end; SIGKILL takes none unless the kernel itself is stuck."""
+
+UNCONFINED = (
+    "This machine's kernel does not confine the import of DAG files: native code in them can start programs and "
+    "use the network (docs/security.md)."
+)
 
 _ATTEMPTS = 3
 """How often a worker is started that dies before it has begun anything: whoever is killed leaves a socket
@@ -56,6 +72,11 @@ class Place:
     """For each import at a time the user id that it has; None for our own."""
     idle: float
     """Seconds that it waits for the next check; 0 to end with this one."""
+    tell: Callable[[str], None] = field(default=lambda text: None, compare=False)
+    """Gets what its user should know of it, once."""
+
+
+_E = TypeVar("_E", bound=errors.ProgramError)
 
 
 class Refused(errors.StepError):
@@ -90,9 +111,6 @@ class Worker:
         Raises:
             ProgramError: None can be started; carries its last lines.
         """
-        files.make_directory(self._at.directory.parent, mode=0o711)
-        files.make_directory(self._at.directory, mode=0o700)
-        files.make_directory(self._at.scratch, mode=0o711)
         deadline = time.monotonic() + START_TIMEOUT
         started: int | None = None
         while (line := _connected(self._at.directory)) is None:
@@ -122,10 +140,13 @@ class Worker:
         """
         for attempt in range(_ATTEMPTS):
             try:
-                self._say({"ask": "files", "root": str(root)})
-                answer = self._hear(START_TIMEOUT)
+                self._say({"ask": "files", "root": str(root), "seconds": LISTING})
+                while not (answer := self._hear()).keys() & {"files", "refused"}:
+                    continue
                 if "refused" in answer:
                     raise Refused(str(answer["refused"]))
+                if answer.get("confined") is False:
+                    self._at.tell(UNCONFINED)
                 return tuple(answer["files"])
             except WorkerDied:
                 self._restart(last=attempt == _ATTEMPTS - 1)
@@ -161,7 +182,7 @@ class Worker:
         """Facts as they come; `begun` gets the files whose import has begun."""
         wanted = {each.path for each in order.files}
         self._say(order.to_json())
-        while "done" not in (message := self._hear(order.seconds + SILENCE)):
+        while "done" not in (message := self._hear()):
             path, found = message.get("file"), message.get("facts")
             begun.add(message.get("begun", ""))
             if path in wanted and isinstance(found, dict):
@@ -183,12 +204,14 @@ class Worker:
         try:
             self._line.settimeout(SILENCE)
             self._line.sendall(protocol.encode(message))
+        except TimeoutError:
+            raise self._stuck() from None
         except OSError as error:
             raise self._error(WorkerDied, 1, f"cannot be asked: {error}") from None
 
-    def _hear(self, timeout: float) -> dict[str, Any]:
+    def _hear(self) -> dict[str, Any]:
         """The next message; waits in slices, so that Ctrl-C is noticed."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + SILENCE
         assert self._line is not None
         self._line.settimeout(self._runner.interruption.SLICE)
         while (end := self._received.find(protocol.WHOLE.encode())) < 0:
@@ -197,7 +220,7 @@ class Worker:
                 chunk = self._line.recv(_CHUNK)
             except TimeoutError:
                 if time.monotonic() > deadline:
-                    raise self._error(WorkerDied, 124, f"said nothing for {timeout:g} s") from None
+                    raise self._stuck() from None
                 continue
             except OSError:
                 chunk = b""
@@ -207,6 +230,18 @@ class Worker:
         line = bytes(self._received[:end])
         del self._received[: end + 1]
         return self._understood(line)
+
+    def _stuck(self) -> WorkerDied:
+        """End a worker that says nothing: whoever connects would find it again."""
+        assert self._line is not None
+        pid = place.listener(self._line)
+        if pid not in (0, os.getpid()):  # 0 is one in another container.
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + END_TIMEOUT
+        while not place.is_free(self._at.directory) and time.monotonic() < deadline:
+            self._runner.interruption.sleep(_LOOK_EVERY)
+        return self._error(WorkerDied, 124, f"said nothing for {SILENCE:g} s")
 
     def _understood(self, line: bytes) -> dict[str, Any]:
         try:
@@ -224,6 +259,8 @@ class Worker:
             "idle": self._at.idle,
             "users": list(self._at.users),
         }
+        files.make_directory(self._at.directory.parent, mode=0o711)
+        files.make_directory(self._at.directory, mode=0o700)
         home = str(Path(programs.__file__).resolve().parents[1])
         log = self._at.directory / protocol.LOG
         with files.state_errors(log):
@@ -236,7 +273,7 @@ class Worker:
             log=log,
         )
 
-    def _error(self, kind: type[errors.ProgramError], code: int, what: str) -> errors.ProgramError:
+    def _error(self, kind: type[_E], code: int, what: str) -> _E:
         log = self._at.directory / protocol.LOG
         lines: list[str] = []
         with contextlib.suppress(OSError):
@@ -265,6 +302,26 @@ def end_all(workers: Path, *, timeout: float = 10.0) -> None:
                 continue
         while not place.is_free(directory) and time.monotonic() < deadline:
             time.sleep(_LOOK_EVERY)
+
+
+def sweep(workers: Path, scratches: Path, *, without: str) -> None:
+    """Delete what dead workers have left of whom nobody asks any more, because code or packages have changed.
+
+    Args:
+        workers: Where the directories of workers are.
+        scratches: Where what their imports write to is, under the same names.
+        without: The name of the worker that is wanted, which may be starting.
+    """
+    for name in sorted((scratch.names(scratches) | scratch.names(workers)) - {without}):
+        with contextlib.suppress(OSError):
+            held = place.take(workers / name) if (workers / name).is_dir() else None
+            if held is None and (workers / name).is_dir():
+                continue
+            # What is more than that goes with the next check.
+            if scratch.discard(scratches / name, seconds=_SWEEPING) and held is not None:
+                scratch.discard(workers / name)
+            if held is not None:
+                os.close(held)
 
 
 def _connected(directory: Path) -> socket.socket | None:

@@ -148,7 +148,7 @@ airflow.sdk.DAG = airflow.sdk.task = None
 def never(*a, **k): raise SystemExit
 import json; json.dumps = never
 """,
-        [("import-ended", 1)],
+        [("import-ended", 4)],
     ),
 }
 """Texts of DAG files, and what is found: rule and line."""

@@ -1,6 +1,7 @@
 """What is found by importing with the real Airflow: the same errors, work at import, what files need."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -290,6 +291,34 @@ def test_an_airflowignore_that_airflow_cannot_read_is_a_finding(repository, text
     assert (finding.file, finding.rule) == ("dags", "import-error")
     assert f"{told} cannot be read: " in finding.message
     assert "airflow-platform-test" not in finding.message
+
+
+def test_an_airflowignore_that_may_not_be_read_is_a_finding(repository, shared_cache):
+    closed = shared_cache / "closed"
+    closed.write_text("canary\n")
+    closed.chmod(0)
+    (repository.place / "dags" / "below").mkdir(parents=True)
+    (repository.place / "dags" / "below" / ".airflowignore").symlink_to(closed)
+    (finding,) = repository.check({"below/one.py": dag("one")}).findings
+    assert (finding.file, finding.rule) == ("dags", "import-error")
+    assert "below/.airflowignore cannot be read: Permission denied" in finding.message
+
+
+def test_links_to_what_has_no_end_or_may_not_be_read_are_findings_and_stop_nobody(repository, shared_cache):
+    there = shared_cache / "endless"
+    there.mkdir()
+    (there / "closed.py").write_text("canary")
+    (there / "closed.py").chmod(0)
+    with (there / "large.py").open("wb") as file:
+        file.truncate(64 * 1024**3)
+    os.mkfifo(there / "pipe.py")
+    (repository.place / "dags").mkdir()
+    (repository.place / "dags" / "zero.py").symlink_to("/dev/zero")
+    for path in there.iterdir():
+        (repository.place / "dags" / path.name).symlink_to(path)
+    checked = repository.check({"good.py": dag("good")}, import_deadline=10)
+    assert list(checked.ids) == ["good"]
+    assert {each.file for each in checked.findings} == {"dags/closed.py", "dags/large.py"}
 
 
 def test_an_archive_of_dags_is_looked_into(repository, tmp_path):

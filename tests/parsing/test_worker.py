@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import os
+import resource
 import signal
 import socket
 import sys
@@ -13,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from airflow_platform import errors, programs
-from airflow_platform.parsing import place, protocol
+from airflow_platform.parsing import confinement, place, protocol
 from airflow_platform.supervisor import linux
 from airflow_platform.tools import parsing_worker
 from tests.parsing.caches import remove, wait_for
+from tests.parsing.real import as_root
 
 STANDIN = Path(__file__).with_name("standin.py")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="macOS has no seccomp and no /proc")
@@ -65,6 +67,19 @@ def root(base):
 @pytest.fixture
 def worker(at):
     made = parsing_worker.Worker(at, programs.Programs())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ordinary(at):
+    """A worker that is not root's: its imports have the rights that it has."""
+    if os.geteuid() == 0:
+        for directory in (at.directory, at.scratch):
+            directory.mkdir(parents=True)
+            os.chown(directory, protocol.NOBODY, protocol.NOBODY)
+    there = dataclasses.replace(at, environment={**at.environment, "ORDINARY": "yes"})
+    made = parsing_worker.Worker(there, programs.Programs())
     yield made
     made.close()
 
@@ -185,7 +200,7 @@ def test_a_worker_that_cannot_start_is_an_error_with_its_last_lines(worker, at):
         ("import os; os.closerange(3, 1000); import time; time.sleep(100)", "it ended without an answer"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", "it was ended by SIGTERM"),
         ("import ctypes; ctypes.string_at(0)", "it was ended by SIGSEGV"),
-        ("raise SystemExit(0)", "it ended its process with code 2"),
+        ("raise SystemExit(0)", "it made what imports it fail: SystemExit: 0"),
         ("told = 'x' * 20_000_000", "it told more than anybody wants to know"),
         (
             "told = float('nan'); import json; json.dumps = lambda *a, **k: '[]'",
@@ -206,6 +221,113 @@ def test_the_line_of_an_endless_loop_and_of_a_crash_is_told(worker, root):
     )
     assert (found["a.py"]["file"], found["a.py"]["line"]) == ("a.py", 3)
     assert (found["b.py"]["file"], found["b.py"]["line"]) == ("b.py", 2)
+
+
+def test_a_failure_of_what_imports_is_not_told_as_the_files(worker, root):
+    (root / "a.py").write_bytes(b"\xff")  # The stand-in cannot read it.
+    order = protocol.Order(str(root), (protocol.File("a.py"),))
+    ((_, found),) = worker.facts(order)
+    assert found["ended"].startswith(
+        "what imports it failed, a defect of airflow-platform and not of the file: Uni"
+    )
+    assert "line" not in found
+
+
+def test_an_exception_that_leaves_a_file_is_told_with_its_line(worker, root):
+    found = import_all(worker, root, {"a.py": "def f():\n    raise KeyboardInterrupt('x' * 1000)\n\nf()"})[
+        "a.py"
+    ]
+    assert (found["file"], found["line"]) == ("a.py", 2)
+    assert found["ended"].startswith("it made what imports it fail: KeyboardInterrupt: xxx")
+    assert len(found["ended"]) < 500
+
+
+DIRECTORIES = {
+    "closed": "os.chmod(os.getcwd(), 0)",
+    "closed within": "os.makedirs('a/b'); open('a/b/c', 'w').close(); os.chmod('a', 0)",
+    "deep": "[(os.mkdir('d'), os.chdir('d')) for _ in range(1200)]",
+    "gone": "os.rmdir(os.getcwd())",
+    "closed above": "os.chmod('..', 0)",
+    "a link": "here = os.getcwd(); os.rmdir(here); os.symlink(os.path.dirname(here), here)",
+}
+
+
+@pytest.mark.parametrize("what", DIRECTORIES)
+def test_what_a_file_does_to_its_directory_is_in_nobodys_way(ordinary, at, root, what):
+    harm = f"import os\n{DIRECTORIES[what]}\ntold = 0"
+    texts = {"0.py": harm, **{f"{n}.py": "open('left', 'w').close(); told = 1" for n in range(1, 5)}}
+    for _ in range(2):
+        found = import_all(ordinary, root, texts, jobs=1)
+        assert [each.get("told", each) for _, each in sorted(found.items())] == [0, 1, 1, 1, 1]
+        os.kill(pid_of(at.directory), signal.SIGKILL)
+    assert import_all(ordinary, root, {"1.py": texts["1.py"]})["1.py"]["told"] == 1
+    wait_for(lambda: all(each.is_symlink() for each in at.scratch.iterdir()))
+
+
+@as_root
+@pytest.mark.parametrize("what", ["closed", "closed within", "deep"])
+def test_as_root_what_a_file_does_to_its_directory_is_in_nobodys_way(at, root, what):
+    worker = parsing_worker.Worker(dataclasses.replace(at, users=(65532, 65533)), programs.Programs())
+    harm = f"import os\n{DIRECTORIES[what]}\ntold = os.getuid()"
+    texts = {"0.py": harm, **{f"{n}.py": "open('left', 'w').close(); told = 1" for n in range(1, 5)}}
+    for _ in range(2):
+        found = import_all(worker, root, texts)
+        assert found.pop("0.py")["told"] in (65532, 65533)
+        assert {each["told"] for each in found.values()} == {1}
+        wait_for(lambda: not list(at.scratch.iterdir()))
+        os.kill(pid_of(at.directory), signal.SIGKILL)
+    worker.close()
+
+
+def test_what_takes_long_to_delete_is_deleted_when_nobody_waits_and_by_the_next_worker(at, root):
+    there = dataclasses.replace(at, environment={**at.environment, "UNTIDY": "yes"})
+    worker = parsing_worker.Worker(there, programs.Programs())
+    text = "import os\nfor n in range(100): open(str(n), 'w').close()\ntold = 1"
+    (at.scratch / "left" / "over").mkdir(parents=True)
+    assert import_all(worker, root, {"a.py": text, "b.py": text})["b.py"]["told"] == 1
+    wait_for(lambda: not list(at.scratch.iterdir()))
+    worker.close()
+
+
+@as_root
+def test_threads_are_limited_only_where_a_user_id_is_an_imports_own(at, root):
+    text = {"a.py": "import os, resource; told = [os.getuid(), resource.getrlimit(resource.RLIMIT_NPROC)[0]]"}
+    told = []
+    for number, user in enumerate((65533, protocol.NOBODY)):
+        there = dataclasses.replace(at, directory=at.directory.with_name(str(number)), users=(user,))
+        worker = parsing_worker.Worker(there, programs.Programs())
+        told.append(import_all(worker, root, text)["a.py"]["told"])
+        worker.close()
+    assert told[0] == [65533, confinement.MOST_THREADS]
+    assert told[1] == [protocol.NOBODY, resource.getrlimit(resource.RLIMIT_NPROC)[0]]
+
+
+@LINUX
+def test_a_file_that_switches_its_deadline_off_ends_with_its_worker(worker, at, root):
+    text = """
+import ctypes, faulthandler, os, resource, time
+faulthandler.cancel_dump_traceback_later()
+library = ctypes.CDLL(None)
+assert library.prctl(1, 0, 0, 0, 0) == -1
+assert library.prctl(15, b"name", 0, 0, 0) == 0
+assert library.unshare(0) == -1
+assert 0 < resource.getrlimit(resource.RLIMIT_CPU)[1] < 10_000
+open(os.path.join(os.path.dirname(__file__), "ready"), "w").close()
+time.sleep(1000)
+""".replace("__file__", repr(str(root / "a.py")))
+    (root / "a.py").write_text(text)
+    worker.start()
+    pid = pid_of(at.directory)
+    facts = worker.facts(protocol.Order(str(root), (protocol.File("a.py"),)))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(list, facts)
+        wait_for((root / "ready").exists)
+        (child,) = linux.descendants(pid)
+        worker._runner.interruption.request(signal.SIGINT)  # Nobody asks for the file anew.
+        with pytest.raises(errors.Interrupted):
+            waiting.result()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: (now := linux.process(child.pid)) != child or now.zombie)
 
 
 @LINUX
@@ -239,6 +361,119 @@ told += [ours, len(socket.socketpair()), os.kill(os.getpid(), 0), resource.getrl
 """
     found = import_all(worker, root, {"a.py": text})["a.py"]["told"]
     assert found == [*["PermissionError"] * 9, "MemoryError", -1, -1, [1], 2, None, True]
+
+
+def test_a_listing_that_does_not_end_is_refused_and_harms_nobody(worker, at, root, monkeypatch):
+    monkeypatch.setattr(parsing_worker, "LISTING", 0.5)
+    os.mkfifo(root / "ignore", 0o644)
+    with pytest.raises(errors.ProgramError, match=r"had not listed the files after 0.5 s"):
+        worker.files(root)
+    pid = pid_of(at.directory)
+    (root / "ignore").unlink()
+    assert import_all(worker, root, {"a.py": "import os; told = os.getppid()"})["a.py"]["told"] == pid
+    assert worker.files(root) == ("a.py",)
+
+
+def test_a_listing_that_takes_too_much_memory_is_refused(worker, root):
+    with (root / "ignore").open("wb") as file:
+        file.truncate(64 * 1024**3)
+    with pytest.raises(parsing_worker.Refused, match="MemoryError: Airflow takes more than 1024 MiB"):
+        worker.files(root)
+
+
+def test_a_listing_that_fails_is_an_error_with_its_last_line(worker, root):
+    (root / "ignore").write_bytes(b"\xff")
+    with pytest.raises(errors.ProgramError, match=r"could not be listed: .*UnicodeDecodeError"):
+        worker.files(root)
+
+
+@as_root
+def test_as_root_files_are_not_listed_as_root(at, root):
+    worker = parsing_worker.Worker(dataclasses.replace(at, users=(protocol.NOBODY,)), programs.Programs())
+    (root / "ignore").write_text("canary")
+    (root / "ignore").chmod(0o600)
+    with pytest.raises(parsing_worker.Refused, match="Permission denied: 'ignore'"):
+        worker.files(root)
+    worker.close()
+
+
+@LINUX
+def test_a_worker_that_says_nothing_is_ended_and_replaced(worker, at, root, monkeypatch):
+    found = import_all(worker, root, {"a.py": "import os; told = os.getppid()"})["a.py"]
+    monkeypatch.setattr(parsing_worker, "SILENCE", 3)
+    os.kill(found["told"], signal.SIGSTOP)
+    assert worker.files(root) == ("a.py",)
+    assert pid_of(at.directory) != found["told"]
+    wait_for(lambda: (now := linux.process(found["told"])) is None or now.zombie)
+
+
+def test_a_worker_that_is_busy_says_so_and_is_left_alone(at, root, monkeypatch):
+    monkeypatch.setattr(parsing_worker, "SILENCE", 2)
+    there = dataclasses.replace(at, environment={**at.environment, "TALKATIVE": "yes"})
+    worker = parsing_worker.Worker(there, programs.Programs())
+    found = import_all(worker, root, {"a.py": "import os, time; time.sleep(4); told = os.getppid()"})["a.py"]
+    assert found["told"] == pid_of(at.directory)
+    worker.close()
+
+
+def test_that_the_kernel_confines_nothing_is_told(at, root):
+    (root / "a.py").write_text("")
+    for number, (environment, wanted) in enumerate(
+        [({}, []), ({"UNCONFINED": "yes"}, [parsing_worker.UNCONFINED])]
+    ):
+        told = []
+        there = dataclasses.replace(
+            at,
+            directory=at.directory.with_name(str(number)),
+            environment={**at.environment, **environment},
+            tell=told.append,
+        )
+        worker = parsing_worker.Worker(there, programs.Programs())
+        assert worker.files(root) == ("a.py",)
+        worker.close()
+        assert told == wanted
+
+
+def test_what_dead_workers_have_left_is_swept_away(at, root, base):
+    workers, scratches = base / "workers", base / "scratches"
+    made = {}
+    for name in ("dead", "living", "wanted"):
+        there = dataclasses.replace(at, directory=workers / name, scratch=scratches / name)
+        made[name] = parsing_worker.Worker(there, programs.Programs())
+        import_all(made[name], root, {"a.py": "open('left', 'w').close()"})
+    (scratches / "older" / "tmp").mkdir(parents=True)
+    for name in ("dead", "wanted"):
+        os.kill(pid_of(workers / name), signal.SIGKILL)
+        wait_for(lambda there=workers / name: place.is_free(there))
+        made[name].close()
+    parsing_worker.sweep(workers, scratches, without="wanted")
+    for directory in (workers, scratches):
+        assert sorted(path.name for path in directory.iterdir()) == ["living", "wanted"]
+    assert import_all(made["living"], root, {"a.py": "told = 1"})["a.py"]["told"] == 1
+    made["living"].close()
+    parsing_worker.sweep(base / "nowhere", base / "nowhere", without="wanted")
+
+
+def test_a_worker_whose_directory_was_swept_away_is_started_in_a_new_one(worker, at, root):
+    import_all(worker, root, {"a.py": ""})
+    os.kill(pid_of(at.directory), signal.SIGKILL)
+    parsing_worker.sweep(at.directory.parent, at.scratch.with_name("none"), without="")
+    wait_for(lambda: place.is_free(at.directory))
+    assert import_all(worker, root, {"a.py": "told = 1"})["a.py"]["told"] == 1
+
+
+def test_a_lock_in_a_directory_that_is_gone_is_nobodys(base, monkeypatch):
+    directory = base / "x"
+    directory.mkdir()
+    real = place.fcntl.flock
+
+    def swept(held, how):
+        real(held, how)
+        (directory / protocol.LOCK).unlink()
+
+    monkeypatch.setattr(place.fcntl, "flock", swept)
+    with pytest.raises(FileNotFoundError):
+        place.take(directory)
 
 
 def test_no_more_are_imported_at_a_time_than_there_are_slots_or_were_asked_for(worker, root):

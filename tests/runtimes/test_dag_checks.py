@@ -262,8 +262,8 @@ class TestPlace:
         monkeypatch.setattr(dag_packages, "installed", install)
         self.entry = entry
 
-    def place(self):
-        return dag_workers.place(programs.Programs(), lambda text: None)
+    def place(self, told=None):
+        return dag_workers.place(programs.Programs(), ([] if told is None else told).append)
 
     def test_it_has_airflows_python_and_a_clean_environment(self, monkeypatch):
         monkeypatch.setenv("DEPLOY_TOKEN", "canary")
@@ -287,6 +287,20 @@ class TestPlace:
         monkeypatch.setattr(parsing_worker, "code_digest", lambda: "other")
         assert len({first.directory, second.directory, self.place().directory}) == 3
         assert (first.idle, second.idle) == (900.0, 7.0)
+
+    def test_what_workers_of_other_code_have_left_is_swept_away(self):
+        wanted = self.place()
+        for directory in (wanted.directory, wanted.scratch):
+            directory.mkdir(parents=True)
+            directory.with_name("older").mkdir()
+        assert self.place() == wanted
+        for directory in (wanted.directory, wanted.scratch):
+            assert [path.name for path in directory.parent.iterdir()] == [wanted.directory.name]
+
+    def test_what_its_user_should_know_is_told(self):
+        told = []
+        self.place(told).tell("news")
+        assert told[-1] == "news"
 
     def test_in_ci_it_does_not_stay(self, monkeypatch):
         monkeypatch.setenv("CI", "true")

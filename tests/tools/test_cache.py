@@ -8,6 +8,7 @@ import time
 import pytest
 
 from airflow_platform import errors
+from airflow_platform.parsing import scratch
 from airflow_platform.tools import cache, processes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="without /proc nobody knows what runs")
@@ -66,8 +67,8 @@ def test_what_runs_from_the_rest_of_the_cache_is_no_reason(directory):
 
 def test_what_cannot_be_deleted_is_told(directory, monkeypatch):
     def refuse(path):
-        raise PermissionError(13, "Permission denied", str(path / "inner"))
+        raise PermissionError(13, "Permission denied", "inner")
 
-    monkeypatch.setattr(shutil, "rmtree", refuse)
-    with pytest.raises(errors.StateError, match="inner: Permission denied"):
+    monkeypatch.setattr(scratch, "remove", refuse)
+    with pytest.raises(errors.StateError, match="airflow-packages: Permission denied"):
         cache.prune(directory)

@@ -93,3 +93,31 @@ def test_a_repository_without_a_work_tree_will_do(commit, tmp_path, bare):
         programs.Programs(), repository, found.tree, tmp_path / "trees", "dags"
     ) as directory:
         assert (directory / "a b.py").read_text() == "text"
+
+
+def test_what_a_killed_run_has_left_is_gone_and_what_another_uses_is_not(commit, tmp_path):
+    place, found = commit
+    parent = tmp_path / "trees"
+    (parent / "tmpkilled" / "dags").mkdir(parents=True)
+    (parent / "tmpkilled" / "dags" / "a.py").write_text("x")
+    with git_trees.on_disk(programs.Programs(), place, found.tree, parent, "dags") as first:
+        assert [path.resolve() for path in parent.iterdir()] == [first.parent]
+        with git_trees.on_disk(programs.Programs(), place, found.tree, parent, "dags") as second:
+            assert (first / "a b.py").read_text() == (second / "a b.py").read_text() == "text"
+    assert list(parent.iterdir()) == []
+
+
+def test_a_folder_that_was_swept_away_before_it_was_locked_is_made_again(commit, tmp_path, monkeypatch):
+    place, found = commit
+    real, taken = git_trees.locks.take, []
+
+    def take(directory):
+        taken.append(directory)
+        if len(taken) == 1:
+            directory.rmdir()
+        return real(directory)
+
+    monkeypatch.setattr(git_trees.locks, "take", take)
+    with git_trees.on_disk(programs.Programs(), place, found.tree, tmp_path / "trees", "dags") as root:
+        assert (root / "a b.py").exists()
+    assert len(taken) == 2

@@ -73,7 +73,7 @@ def test_an_order_survives_the_line():
 def test_files_and_facts_are_what_the_worker_says(at, scripted):
     asked = scripted(
         [
-            answer({"files": ["a.py"]}),
+            answer({"busy": 1}, {"files": ["a.py"]}),
             answer({"begun": "a.py"}, fact("a.py", x=1), fact("b.py", x=2), {"done": 2}),
         ]
     )
@@ -81,7 +81,8 @@ def test_files_and_facts_are_what_the_worker_says(at, scripted):
     assert worker.files("/dags") == ("a.py",)
     assert dict(worker.facts(ORDER)) == {"a.py": {"x": 1}, "b.py": {"x": 2}}
     worker.close()
-    assert asked == [{"ask": "files", "root": "/dags"}, protocol.decode(protocol.encode(ORDER.to_json()))]
+    listing = {"ask": "files", "root": "/dags", "seconds": parsing_worker.LISTING}
+    assert asked == [listing, protocol.decode(protocol.encode(ORDER.to_json()))]
 
 
 def test_a_folder_that_airflow_refuses_is_told_as_such(at, scripted):
