@@ -31,7 +31,7 @@ re.match(r"(a+)+$", "a" * 60 + "b")
 
 held = bytearray(2 * 1024**3)
 """,
-        [("import-error", 3)],
+        [("import-memory", 3)],
     ),
     "grows.py": (
         """# airflow dag
@@ -39,7 +39,7 @@ held = []
 while True:
     held.append(bytearray(50_000_000))
 """,
-        [("import-error", 4)],
+        [("import-memory", 4)],
     ),
     "exits.py": (
         """# airflow dag
@@ -113,7 +113,7 @@ assert library.system(b'sleep 1000 &') != 0
 import threading, time
 threading.Thread(target=time.sleep, args=(1000,)).start()
 """,
-        [("no-dags", 1)],
+        [("sleep-at-import", 3)],
     ),
     "closes.py": (
         """# airflow dag
