@@ -43,18 +43,15 @@ def check(call: Call) -> int:
         commit = revisions.resolved(runner, call.ref)
         uncommitted = git.uncommitted(runner, paths.CHECKOUT, FOLDER)
         against = dag_recall.declared(call.environments, lambda: _loaded(call.environments))
-        key = dag_recall.key(commit.tree, against)
-        checked = dag_recall.find(key, commit.sha)
-        if checked is None:
-            checked = _anew(call, commit, against, runner)
-            dag_recall.keep(key, checked)
+        checked = dag_recall.known_or(commit, against, lambda: _anew(call, commit, against, runner))
     code = errors.ExitCode.FAILED if checked.count("error") else errors.ExitCode.DONE
-    _write(call, checked)
-    if call.json:
+    if call.json:  # One document: that of an error, where a report cannot be written.
+        _write(call, checked)
         _tell(checked, uncommitted, int(code))
     else:
         output.answer(shown.text(checked.findings))
         output.answer(_summary(checked, len(uncommitted), time.monotonic() - began))
+        _write(call, checked)
     return int(code)
 
 
@@ -70,7 +67,7 @@ def _loaded(names: Sequence[str]) -> Against:
     )
 
 
-def _anew(call: Call, commit: git.Commit, against: Against, runner: programs.Programs) -> Checked:
+def _anew(call: Call, commit: git.Commit, against: Against, runner: programs.Programs) -> dag_recall.Result:
     """Check what is not known."""
     from airflow_platform.reporting import choosing as reporters
     from airflow_platform.runtimes import dag_imports
