@@ -139,6 +139,18 @@ def test_a_report_that_cannot_be_written_is_an_error_that_names_it(told, command
     assert str(ERROR) in out
 
 
+def test_with_json_a_report_that_cannot_be_written_is_a_fault_beside_the_findings(told, command, tmp_path):
+    (tmp_path / "file").write_text("")
+    for findings, status in (((ERROR,), "findings"), ((), "failed")):
+        told.findings = findings
+        code, out, _ = command("dags-check", "--json", f"--code-quality={tmp_path}/file/two.json")
+        document = json.loads(out)
+        jsonschema.validate(document, SCHEMA)
+        assert (code, document["exit_code"], document["status"]) == (1, 1, status)
+        assert f"{tmp_path}/file" in str(document["faults"])
+        assert len(document["data"]["findings"]) == len(findings)
+
+
 def test_an_unknown_revision_or_environment_is_exit_2(command, monkeypatch):
     def nothing(*_):
         raise git.NoCommit("There is no revision 'x'.", hint="Fetch it, or name another.")
