@@ -107,8 +107,13 @@ class Watch:
         for thread in list(self._threads):
             thread.join(max(0.0, until - time.monotonic()))
 
-    def author(self, frame: FrameType | None = None) -> tuple[str, int] | None:
-        """File (below the root) and line of the DAG code that is at work; None when a package is."""
+    def author(self, frame: FrameType | None = None, *, by_thread: bool = True) -> tuple[str, int] | None:
+        """File (below the root) and line of the DAG code that is at work; None when a package is.
+
+        Args:
+            frame: Where to begin; by default at the caller.
+            by_thread: Whether a thread that DAG code has started is at work for it.
+        """
         frame = frame or sys._getframe(1)  # noqa: SLF001 - what it is for.
         while frame is not None:
             name = frame.f_code.co_filename
@@ -117,13 +122,14 @@ class Watch:
             if name.startswith(IMPORTING):
                 return None
             frame = frame.f_back
-        return self._threads.get(threading.current_thread())
+        return self._threads.get(threading.current_thread()) if by_thread else None
 
     def find_spec(self, name: str, path: Iterable[str] | None = None, target: object = None) -> None:
         """Find no module, but note where it is looked for: what is not there may come."""
         if not self._on or name.partition(".")[0] in sys.stdlib_module_names:
             return
-        with self.off():
+        # An odd entry is for those finders that can read it.
+        with self.off(), contextlib.suppress(TypeError):
             for folder in sys.path if path is None else path:
                 place = os.path.abspath(folder)  # noqa: PTH100 - for speed: each module comes here.
                 if f"{place}{os.sep}".startswith(self._root):
@@ -135,10 +141,10 @@ class Watch:
         """A file of the DAGs' folder relative to it, and the line; None for any other."""
         return (name[len(self._root) :], line) if name.startswith(self._root) else None
 
-    def found(self, kind: str, what: str) -> bool:
+    def found(self, kind: str, what: str, *, by_thread: bool = True) -> bool:
         """Note work of the DAG code that is on the stack; False when it is not its own."""
         with self.off():
-            by = self.author()
+            by = self.author(by_thread=by_thread)
             if by is None:
                 return False
             done = {"kind": kind, "file": by[0], "line": by[1], "what": what}
@@ -200,8 +206,8 @@ class Watch:
 
     def _sleeping(self, real: Callable[[float], None]) -> Callable[[float], None]:
         def sleep(seconds: float) -> None:
-            """Sleep, unless the DAG file would: it goes on at once."""
-            if not self._on or not self.found("sleep", f"time.sleep({seconds!r})"):
+            """Sleep, unless the DAG file would: it goes on at once. A package's thread in the background may."""
+            if not self._on or not self.found("sleep", f"time.sleep({seconds!r})", by_thread=False):
                 real(seconds)
 
         return sleep

@@ -113,7 +113,7 @@ assert library.system(b'sleep 1000 &') != 0
 import threading, time
 threading.Thread(target=time.sleep, args=(1000,)).start()
 """,
-        [("sleep-at-import", 3)],
+        [("no-dags", 1)],
     ),
     "closes.py": (
         """# airflow dag

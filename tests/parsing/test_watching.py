@@ -179,3 +179,20 @@ def test_a_thread_that_a_package_starts_is_the_packages(notice, tmp_path):
     )
     work, *_ = notice(f"import sys\nsys.path.append({str(tmp_path)!r})\nimport package")
     assert work == []
+
+
+def test_a_thread_in_the_background_may_sleep_and_keeps_no_processor_busy(notice, tmp_path):
+    (tmp_path / "package.py").write_text(
+        "import threading, time\ntimes = []\ndef beat():\n    while True:\n        times.append(1)\n        time.sleep(60)\n"
+        "def start():\n    threading.Thread(target=beat, daemon=True).start()\n"
+    )
+    text = f"import sys\nsys.path.append({str(tmp_path)!r})\nimport package, time\npackage.start()\n"
+    work, *_ = notice(text + "while not package.times: pass\nassert len(package.times) == 1\n")
+    assert work == []
+
+
+def test_an_odd_entry_of_the_path_harms_nobody(notice):
+    work, *_ = notice(
+        "import sys\nsys.path.insert(0, 7)\ntry:\n    import lost\nexcept ImportError:\n    pass\n"
+    )
+    assert work == []
