@@ -249,6 +249,17 @@ CASES = {
             )
         ],
     ),
+    "a connection in a shared text, and a DAG of which one tenant has it": (
+        [
+            file("a.py", dag("a", tags=("tenant:x",)), needs=("shared.py",)),
+            file("b.py", dag("b", file="b.py", tags=("tenant:all",)), needs=("shared.py",)),
+        ],
+        {
+            "sources": {"shared.py": source.Source(connections=(Connection("warehouse", 4),))},
+            "tenants": TENANTS[:2],
+        },
+        [],
+    ),
     "a connection in a text that no tenant of its DAGs has": (
         [
             file("a.py", dag("a", tags=("tenant:x",)), needs=("shared.py",)),
