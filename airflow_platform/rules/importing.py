@@ -113,9 +113,9 @@ def missing(subject: Subject) -> Iterator[Found]:
             # At the top of a file, the import error says the same of the same line.
             if each.kind != "needed" or at in failed_at:
                 continue
-            names = list(source.lacking(path, each, subject.sources, subject.known, subject.folders))
-            if not each.level and each.module in lacking:
-                names = [each.module]
+            names = [each.module] if each.module in lacking else []
+            if each.level:  # Of the folder, where only its files can tell.
+                names = list(source.lacking(path, each, subject.sources, subject.known, subject.folders))
             for name in names:
                 yield Found(at, f"Nothing provides the module {name}.", about=name)
 
