@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from typing import Annotated
 
 import pydantic
@@ -36,7 +37,9 @@ class Remote(Spec):
     def _fits(self) -> Remote:
         if "@" in self.url.partition("://")[2].partition("/")[0] and self.url.startswith("http"):
             raise ValueError("credentials do not belong into the address: use user and token")
-        if self.token and not self.url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+        parts = urllib.parse.urlsplit(self.url)
+        ours = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
+        if self.token and parts.scheme != "https" and not ours:
             raise ValueError("a token is for https: anybody on the way could read it otherwise")
         if self.key and self.key.file is None:
             raise ValueError("a key is a file")

@@ -193,12 +193,13 @@ def faults_of(error: PlatformError, node: Node) -> tuple[Fault, ...]:
 
 
 def refusal_of(error: PlatformError, *, begun: bool = False) -> ExitCode | None:
-    """The exit code that outlives the step, when the error is about who may work here.
+    """The exit code that outlives the step, when the error is about who may work here, or with what.
 
     Once the step's change has begun, only where the error says that nothing came of it.
     """
     stands = not begun or (isinstance(error, RefusedError) and error.untouched)
-    return error.exit_code if stands and error.exit_code in (ExitCode.BUSY, ExitCode.REFUSED) else None
+    outliving = (ExitCode.PREFLIGHT, ExitCode.BUSY, ExitCode.REFUSED)
+    return error.exit_code if stands and error.exit_code in outliving else None
 
 
 def masked(result: StepReport, mask: Callable[[str], str], *, seconds: float | None = None) -> StepReport:
@@ -228,8 +229,8 @@ def exit_code_of(results: Sequence[StepReport], *, checks_failed: bool) -> ExitC
     """The exit code of a run that was not interrupted.
 
     A failed or broken step is 1. A run in which a check said no is 1 when anything was changed,
-    else 4. Where nothing was changed and the only fault is that somebody else is at work, or that
-    we may not, it is 5 or 6. With `--plan`, pending steps are 3.
+    else 4. Where nothing was changed and the only fault is that something is missing that work needs, that
+    somebody else is at work, or that we may not, it is 4, 5 or 6. With `--plan`, pending steps are 3.
     """
     outcomes = {result.status for result in results}
     refusals = {result.refusal for result in results if result.faults}

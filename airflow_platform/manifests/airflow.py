@@ -43,6 +43,10 @@ _READERS = {
     "AIRFLOW__CORE__PARALLELISM": ("scheduler",),
     "AIRFLOW__CELERY__WORKER_CONCURRENCY": ("worker",),
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": ("dag-processor",),
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": ("dag-processor",),
+    "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": ("dag-processor",),
+    # The scheduler has other uses for it, which are none to have every few seconds.
+    "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": ("dag-processor",),
 }
 """Settings that only some components read: a change of one restarts no others."""
 
@@ -113,17 +117,24 @@ def environment(tenant: specs.Tenant, dags: specs.Dags, at: Installation) -> dic
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": f"{at.home}/bundles",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([_bundle(dags, at)]),
         f"AIRFLOW_CONN_{GIT_CONNECTION.upper()}": json.dumps({"conn_type": "git", "host": at.repository}),
+        **_parsing(dags),
+        # The first call to a cold api-server takes up to 10 s; the default gives up after 5.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
+    }
+
+
+def _parsing(dags: specs.Dags) -> dict[str, str]:
+    """When dag-processor looks for commits, and what it then parses."""
+    return {
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": str(dags.refresh_interval),
         "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
         # Changed files are parsed at once; parsing unchanged ones again and again is what idles cost.
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": str(dags.parse_interval),
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         # A DAG that has left its file is gone after seconds instead of two minutes. A parse is timed before its
         # DAGs are written, so that a file that takes long never makes its own DAGs look old.
         "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "5",
         "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": "5",
-        # The first call to a cold api-server takes up to 10 s; the default gives up after 5.
-        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
     }
 
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_platform import programs
+from airflow_platform import errors, programs
 from airflow_platform.config import load, paths, places, specs
 from airflow_platform.runtimes import choosing, following, runtime
 from airflow_platform.tools import airflow
@@ -32,7 +32,13 @@ class LocalPlace:
         return places.EnvironmentPlace(paths.state(self.environment)).repository
 
     def down(self) -> str:
-        return "" if self.runs_in.is_running(self.tenant) else "it is down"
+        try:
+            return "" if self.runs_in.is_running(self.tenant) else "it is down"
+        except errors.PreflightError:
+            # What it runs in is missing here: nothing runs in that where nobody ever brought it up.
+            if self.repository and not (self.repository / "HEAD").is_file():
+                return "it is down"
+            raise
 
     def commit(self) -> str:
         return self.runs_in.dag_commit(self.tenant)

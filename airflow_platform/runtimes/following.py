@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import hashlib
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -37,11 +38,14 @@ def branch(
     spec = spec or load.dag_project().branch
     directory = paths.dag_state()
     remote = spec.remote
+    there = (
+        _remote(remote, must_enter=must_enter) if remote else git_remote.Remote(str(directory / "branch.git"))
+    )
+    # A copy of one server's branch is never taken for another's.
+    of = f"-{hashlib.sha256(there.url.encode()).hexdigest()[:12]}" if remote else ""
     return dag_branch.DagBranch(
-        repository=directory / "copy.git",
-        remote=_remote(remote, must_enter=must_enter)
-        if remote
-        else git_remote.Remote(str(directory / "branch.git")),
+        repository=directory / f"copy{of}.git",
+        remote=there,
         name=spec.name,
         ledger=spec.ledger,
         folder=manifest.FOLDER,

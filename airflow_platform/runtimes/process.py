@@ -14,7 +14,7 @@ from airflow_platform.config import paths, places, specs, versions
 from airflow_platform.engine import plugins, step, store
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import processes as manifests
-from airflow_platform.runtimes import following, installed, reaching, runtime
+from airflow_platform.runtimes import dag_ids, following, installed, reaching, runtime
 from airflow_platform.runtimes.recipes import AIRFLOW
 from airflow_platform.steps import (
     components,
@@ -78,7 +78,7 @@ class ProcessRuntime:
             tenant_database.GitConfiguration(place),
             components.Components(place),
             settings.Settings(place),
-            served_dags.ServedDags(self.dag_commit, refreshed=self.dags_refreshed),
+            served_dags.ServedDags(self.dag_commit, refreshed=self.dags_refreshed, dags=dag_ids.of),
             smoke.Smoke(place),
         )
         asked = (restart.Restart(place, components=options.restart),) if options.restart else ()

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from airflow_platform import errors
 from airflow_platform.engine import step
+from airflow_platform.manifests import airflow as manifest
 from airflow_platform.steps.dag_contexts import ProjectContext, ProjectStep
 
 SHOWN = 10
@@ -19,6 +20,10 @@ class Finding(Protocol):
     @property
     def severity(self) -> str:
         """`error` or `warning`."""
+
+    @property
+    def file(self) -> str:
+        """Relative to the repository."""
 
 
 class Checked(Protocol):
@@ -33,7 +38,10 @@ class Checked(Protocol):
 
 
 class DagCheck(ProjectStep):
-    """Outputs: `dags` (ids with their files; null where nobody could look)."""
+    """Outputs: `dags` (ids with their files; null where nobody could look) and `unread`.
+
+    `unread` are files that could not be imported here, so that their DAGs are not known.
+    """
 
     name = "dag-check"
 
@@ -63,9 +71,12 @@ class DagCheck(ProjectStep):
 
     def plan(self, context: ProjectContext, observed: Checked | None) -> step.NoChange:
         if observed is None:
-            return step.NoChange("it could not be checked", {"dags": None})
+            return step.NoChange("it could not be checked", {"dags": None, "unread": []})
+        unread = _unread(observed)
+        ids = None if manifest.FOLDER in unread else dict(observed.ids)  # Where Airflow imports none at all.
+        outputs: step.Outputs = {"dags": ids, "unread": unread}
         if not self._must_pass:
-            return step.NoChange(f"{len(observed.ids)} DAGs", {"dags": dict(observed.ids)})
+            return step.NoChange(f"{len(observed.ids)} DAGs", outputs)
         wrong = [str(each) for each in observed.findings if each.severity == "error"]
         if wrong:
             lines = "".join(f"\n    {each}" for each in wrong[:SHOWN])
@@ -76,4 +87,12 @@ class DagCheck(ProjectStep):
             )
         warnings = len(observed.findings)
         told = f", {warnings} warning{'s' * (warnings > 1)}" if warnings else ""
-        return step.NoChange(f"{len(observed.ids)} DAGs, no error{told}", {"dags": dict(observed.ids)})
+        return step.NoChange(f"{len(observed.ids)} DAGs, no error{told}", outputs)
+
+
+def _unread(checked: Checked) -> list[str]:
+    """The files that something is wrong with and that have made no DAG."""
+    wrong = {
+        each.file.removeprefix(f"{manifest.FOLDER}/") for each in checked.findings if each.severity == "error"
+    }
+    return sorted(wrong - set(checked.ids.values()))

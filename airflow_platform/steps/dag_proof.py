@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from airflow_platform import errors
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.steps.dag_contexts import Place, PlaceContext, PlaceStep
-from airflow_platform.tools import airflow, airflow_answers, airflow_session, dag_changes, dag_serving
-
-TIMEOUT = 120.0
-"""Seconds without news after which a version is given up; it takes one or two on a quiet machine."""
-
-A_FILE = 2.0
-"""Seconds more for each file that has to be parsed; a tenth of that on a quiet machine."""
+from airflow_platform.tools import (
+    airflow,
+    airflow_answers,
+    airflow_session,
+    dag_changes,
+    dag_coming,
+    dag_serving,
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ class Proof(PlaceStep):
         known: dag_changes.Known,
         source: Path,
         dags: Callable[[PlaceContext], Mapping[str, str] | None],
+        unread: Callable[[PlaceContext], Collection[str]] = lambda context: (),
+        before: Callable[[str], str] | None = None,
         on_difference: Callable[[str, Difference], None] = lambda place, difference: None,
         on_unimportable: Callable[[str], None] = lambda place: None,
         requires: Sequence[str] = (),
@@ -79,6 +81,9 @@ class Proof(PlaceStep):
             known: What is known of versions, for all tenants.
             source: The repository with the branch, for commits that no environment's own repository has.
             dags: The ids of the DAGs of the wanted version, with their files; None where nobody has looked.
+            unread: Files of it whose DAGs are not among those, because nobody could import them.
+            before: The commit that a place served before the branch was moved, by the place's name; "" where
+                nobody knows. By default what it serves when the step begins.
             on_difference: Called with a place's name and what it would see of the version.
             on_unimportable: Called with the name of a place that cannot import a file of the version.
             requires: Further steps that must have succeeded before.
@@ -88,6 +93,8 @@ class Proof(PlaceStep):
         self._tree = wanted.tree
         self._source = source
         self._dags = dags
+        self._unread = unread
+        self._before = before
         self._on_difference = on_difference
         self._on_unimportable = on_unimportable
         self.requires = ("delivery", *requires)  # type: ignore[misc]
@@ -98,7 +105,7 @@ class Proof(PlaceStep):
             return Observed(down)
         try:
             with place.connected() as client:
-                served = _look(place, client)
+                served = _bundle(place, client).look()
                 tree = self._tree_of(context, served.commit)
                 runs = () if tree == self._tree else client.unfinished_runs()
         except airflow_session.NotReachable as error:
@@ -123,44 +130,42 @@ class Proof(PlaceStep):
 
     def apply(self, context: PlaceContext, change: step.Change) -> step.Outputs:
         place = context.tenant
-        wanted, before = self._wanted(context, context.outputs("dag-branch")["commit"]), place.commit()
+        wanted = self._wanted(context, context.outputs("dag-branch")["commit"])
+        before = self._before(place.name) if self._before else place.commit()
         with place.connected() as client:
-            coming = dag_serving.Coming(client, wanted, before, context.clock, place.refreshed)
+            coming = dag_coming.Coming(_bundle(place, client), wanted, before, context.clock, place.refreshed)
             hint = (
                 f"Look into the log: inv tenant-logs --env={place.environment} --tenant={place.tenant} "
                 "--component=dag-processor."
             )
-            patience = _Patience(lambda: self._missing(context, client, coming), context.clock, hint)
+            patience = dag_coming.Patience(lambda: self._missing(context, coming), context.clock, hint)
             context.wait_for(
                 f"version {self._tree[:12]} to be served",
                 patience.missing,
-                timeout=TIMEOUT + A_FILE * self._to_parse(wanted, before),
+                timeout=dag_coming.LONGEST,
                 hint=hint,
             )
-            return _outputs(_look(place, client), self._tree)
+            return _outputs(coming.served, self._tree)
 
-    def _to_parse(self, wanted: dag_serving.Wanted, before: str) -> int:
-        """How many files there are to parse at most: also those of an earlier delivery that are still waiting."""
-        return len({*(wanted.dags or {}).values(), *wanted.concerned(before).files})
-
-    def _missing(self, context: PlaceContext, client: airflow.Airflow, coming: dag_serving.Coming) -> str:
+    def _missing(self, context: PlaceContext, coming: dag_coming.Coming) -> str:
         """What is missing; an api-server that is busy for a moment does not end the wait."""
         try:
-            return coming.missing(_look(context.tenant, client))
+            return coming.missing()
         except airflow_session.NotReachable:
             return "an answer of its api-server"
-        except dag_serving.CannotImport:
+        except dag_coming.CannotImport:
             self._on_unimportable(context.tenant.name)
             raise
 
-    def _wanted(self, context: PlaceContext, commit: str) -> dag_serving.Wanted:
+    def _wanted(self, context: PlaceContext, commit: str) -> dag_serving.Expected:
         def accepted(other: str) -> bool:
             return self._tree_of(context, other) == self._tree
 
         def concerned(old: str) -> dag_changes.Concerned:
             return self._known.way(self._version(context, old), self._new)
 
-        return dag_serving.Wanted(commit, accepted, concerned, self._dags(context))
+        unread = frozenset(self._unread(context))
+        return dag_serving.Expected(commit, accepted, concerned, self._dags(context), unread)
 
     def _version(self, context: PlaceContext, commit: str) -> dag_changes.Version | None:
         mine = context.tenant.repository
@@ -173,7 +178,7 @@ class Proof(PlaceStep):
 
     def _difference(self, context: PlaceContext, observed: Observed, now: dag_serving.Served) -> Difference:
         there = {dag.id for dag in now.dags}
-        coming = self._dags(context)
+        coming, unread = self._dags(context), self._unread(context)
         if coming is None:
             return Difference((), (), (), _in_flight(observed.runs))
         concerned = self._known.way(self._version(context, now.commit), self._new)
@@ -181,39 +186,15 @@ class Proof(PlaceStep):
         return Difference(
             added=tuple(sorted(coming.keys() - there)),
             changed=tuple(sorted(changed)),
-            removed=tuple(sorted(there - coming.keys())),
+            removed=tuple(
+                sorted(dag.id for dag in now.dags if dag.id not in coming and dag.file not in unread)
+            ),
             staying=_in_flight(observed.runs),
         )
 
 
-class _Patience:
-    """Gives up when what is missing has not changed for a while, however much time there would be."""
-
-    def __init__(self, missing: Callable[[], str], clock: Callable[[], float], hint: str) -> None:
-        self._hint = hint
-        self._missing = missing
-        self._clock = clock
-        self._last = ("", clock())
-
-    def missing(self) -> str:
-        """What is missing.
-
-        Raises:
-            StepError: Nothing has changed for too long.
-        """
-        found, (last, since) = self._missing(), self._last
-        if found != last:
-            self._last = (found, self._clock())
-        elif found and self._clock() > since + TIMEOUT:
-            raise errors.StepError(
-                f"Nothing has changed for {TIMEOUT:g} s; still missing: {found}.",
-                hint=self._hint,
-            )
-        return found
-
-
-def _look(place: Place, client: airflow.Airflow) -> dag_serving.Served:
-    return dag_serving.look(client, place.commit(), manifest.BUNDLE, place.links())
+def _bundle(place: Place, client: airflow.Airflow) -> dag_serving.Bundle:
+    return dag_serving.Bundle(client, manifest.BUNDLE, place.commit, place.links)
 
 
 def _in_flight(runs: Sequence[airflow_answers.Run]) -> tuple[str, ...]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.steps.contexts import TenantContext, TenantStep, connected
-from airflow_platform.tools import airflow, dag_changes, dag_serving, git
-
-TIMEOUT = 120.0
-"""Seconds until the commit is served; a few after the components are healthy."""
+from airflow_platform.tools import airflow, dag_changes, dag_coming, dag_serving, git
 
 
 @dataclass(frozen=True)
@@ -38,21 +35,24 @@ class ServedDags(TenantStep):
         served: Callable[[str], str],
         *,
         refreshed: Callable[[str], datetime.datetime | None] = lambda tenant: None,
+        dags: Callable[[str], Mapping[str, str] | None] = lambda tree: None,
     ) -> None:
         """Make the step.
 
         Args:
             served: The commit that a tenant's dag-processor serves, by the tenant's name; "" for none.
             refreshed: When it looked for a new commit the last time, by the tenant's name.
+            dags: The ids of a version's DAGs, with their files, by its tree; None where nobody has looked.
         """
+        self._dags = dags
         self._served = served
         self._refreshed = refreshed
 
     def observe(self, context: TenantContext) -> Observed:
         served = context.outputs("dag-repository")
-        wanted = _wanted(context, Path(served["repository"]), served["commit"])
+        wanted = _wanted(context, Path(served["repository"]), served["commit"], self._dags)
         with connected(context) as client:
-            now = self._look(context, client)
+            now = self._bundle(context, client).look()
         return Observed(now.commit, str(dag_serving.lacking(now, wanted)), len(now.dags))
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
@@ -69,19 +69,25 @@ class ServedDags(TenantStep):
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         with connected(context) as client:
             name = context.tenant.name
-            waiting = _Waiting(context, client, self._served(name), lambda: self._refreshed(name))
+            waiting = _Waiting(
+                context,
+                self._bundle(context, client),
+                self._served(name),
+                lambda: self._refreshed(name),
+                self._dags,
+            )
+            hint = "Look into the dag-processor's log: inv tenant-logs --component=dag-processor."
             context.wait_for(
                 f"commit {waiting.wanted.commit[:12]} to be served",
-                lambda: waiting.missing(self._look(context, client)),
-                timeout=TIMEOUT,
-                hint="Look into the dag-processor's log: inv tenant-logs --component=dag-processor.",
+                dag_coming.Patience(waiting.missing, context.clock, hint).missing,
+                timeout=dag_coming.LONGEST,
+                hint=hint,
             )
-            dags = len(self._look(context, client).dags)
-        outputs = self._outputs(context, dags)
+        outputs = self._outputs(context, waiting.dags)
         return {**outputs, "dag_commit": waiting.wanted.commit, "dag_version": waiting.tree()}
 
-    def _look(self, context: TenantContext, client: airflow.Airflow) -> dag_serving.Served:
-        return dag_serving.look(client, self._served(context.tenant.name), manifest.BUNDLE)
+    def _bundle(self, context: TenantContext, client: airflow.Airflow) -> dag_serving.Bundle:
+        return dag_serving.Bundle(client, manifest.BUNDLE, lambda: self._served(context.tenant.name))
 
     def _outputs(self, context: TenantContext, dags: int) -> step.Outputs:
         repository = context.outputs("dag-repository")
@@ -94,29 +100,36 @@ class _Waiting:
     def __init__(
         self,
         context: TenantContext,
-        client: airflow.Airflow,
+        bundle: dag_serving.Bundle,
         before: str,
         refreshed: Callable[[], datetime.datetime | None],
+        dags: Callable[[str], Mapping[str, str] | None],
     ) -> None:
+        self._dags = dags
         self._refreshed = refreshed
         self._context = context
-        self._client = client
+        self._bundle = bundle
         self._before = before
         self._repository = Path(context.outputs("dag-repository")["repository"])
         self._follow(context.outputs("dag-repository")["commit"])
 
     def _follow(self, commit: str) -> None:
-        self.wanted = _wanted(self._context, self._repository, commit)
-        self._coming = dag_serving.Coming(
-            self._client, self.wanted, self._before, self._context.clock, self._refreshed
+        self.wanted = _wanted(self._context, self._repository, commit, self._dags)
+        self._coming = dag_coming.Coming(
+            self._bundle, self.wanted, self._before, self._context.clock, self._refreshed
         )
 
-    def missing(self, now: dag_serving.Served) -> str:
+    @property
+    def dags(self) -> int:
+        """How many DAGs are served."""
+        return len(self._coming.served.dags)
+
+    def missing(self) -> str:
         """What is still missing; "" when all is served."""
         head = git.branch(self._context.programs, self._repository, manifest.BRANCH)
         if head not in ("", self.wanted.commit):
             self._follow(head)
-        return self._coming.missing(now)
+        return self._coming.missing()
 
     def tree(self) -> str:
         """The DAG version that was waited for."""
@@ -126,7 +139,12 @@ class _Waiting:
         return git.tree(self._context.programs, self._repository, self.wanted.commit, manifest.FOLDER)
 
 
-def _wanted(context: TenantContext, repository: Path, commit: str) -> dag_serving.Wanted:
+def _wanted(
+    context: TenantContext,
+    repository: Path,
+    commit: str,
+    dags: Callable[[str], Mapping[str, str] | None],
+) -> dag_serving.Expected:
     known = dag_changes.Known(context.programs)
 
     def version(of: str) -> dag_changes.Version | None:
@@ -136,4 +154,7 @@ def _wanted(context: TenantContext, repository: Path, commit: str) -> dag_servin
         new = version(commit)
         return known.way(version(old), new) if new else dag_changes.ALL
 
-    return dag_serving.Wanted(commit, lambda other: other == commit, concerned)
+    now = version(commit)
+    return dag_serving.Expected(
+        commit, lambda other: other == commit, concerned, dags(now.tree) if now else None
+    )

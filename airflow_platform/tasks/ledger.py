@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,9 @@ NOT_PROVED = "not proved"
 """The branch was moved, and no tenant was up to prove it."""
 
 INCOMPLETE = "not served everywhere"
+
+OVERTAKEN = "overtaken"
+"""Somebody has put another version on the branch before this one was proved."""
 
 
 def result_of(report: Report, *, everywhere: bool) -> str:
@@ -56,25 +59,35 @@ def says_more(new: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> boo
     return not known or any(known[-1].get(key) != new[key] for key in ("commit", "result", "environments"))
 
 
-def last_good(history: Sequence[Synced], entries: Iterable[Mapping[str, Any]]) -> Synced:
-    """The newest version that was served everywhere, other than the present one and those that were fled from.
+def target(history: Sequence[Synced], entries: Iterable[Mapping[str, Any]]) -> Synced:
+    """Where a rollback goes that is not told: on with one that has not come to its end.
+
+    Else to the newest version that was served everywhere, other than the present one and those that were fled
+    from.
 
     Args:
-        history: The branch's commits, newest first.
-        entries: The ledger's, oldest first.
+        history: The branch's commits, newest first; at least one.
+        entries: The ledger's.
 
     Raises:
         UsageError: The ledger knows none.
     """
+    served = _served(entries)
+    head = history[0]
+    return head if head.rolls_back and head.commit not in served else _last_good(history, served)
+
+
+def _served(entries: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The commits that were served everywhere."""
+    return {str(each.get("commit")) for each in entries if each.get("result") == SERVED}
+
+
+def _last_good(history: Sequence[Synced], served: Collection[str]) -> Synced:
     good: set[str] = set()
-    present = ""
-    for each in entries:
-        version = str(each.get("version"))
-        if each.get("task") == "dags-rollback" and version != present:
-            good.discard(present)
-        if each.get("result") == SERVED:
-            good.add(version)
-        present = version
+    for commit in reversed(history):
+        good.discard(commit.rolls_back)
+        if commit.commit in served:
+            good.add(commit.tree)
     for commit in history[1:]:
         if commit.tree in good and commit.tree != history[0].tree and not commit.foreign:
             return commit

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
+import signal
 import sys
 import time
 from collections import Counter
@@ -16,8 +17,8 @@ from airflow_platform.engine import signals
 from airflow_platform.engine.report import Report
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.reporting import document, output, tables
-from airflow_platform.runtimes import dag_places, following, revisions
-from airflow_platform.tools import dag_branch, dag_changes, dag_serving
+from airflow_platform.runtimes import dag_ids, dag_places, following, revisions
+from airflow_platform.tools import dag_branch, dag_changes, dag_serving, git_remote
 
 AGAIN = 2.0
 """Seconds between two looks of `--watch`."""
@@ -48,7 +49,11 @@ class Row:
     source: str = ""
     """The project's commit."""
     behind: tuple[str, ...] = ()
-    """DAGs that workers would still run from an older commit with other code."""
+    """DAGs that workers would still run from an older commit with other code, or that the version has no longer."""
+    lacking: tuple[str, ...] = ()
+    """DAGs that the version has, and the tenant has not."""
+    ids: frozenset[str] = frozenset()
+    """The DAGs of that version that it has."""
     age: float | None = None
     """Seconds since the commit was made."""
     failures: tuple[str, ...] = ()
@@ -64,7 +69,8 @@ class Row:
     def cells(self, head: str) -> tuple[object, ...]:
         """As the table has it; `head` is the branch's version."""
         at = "" if not (head and self.version) else "head" if self.version == head else "behind"
-        older = f"{len(self.behind)} DAGs older" if self.behind else "elsewhere" if self.elsewhere else "same"
+        behind = f"{dag_serving.count(self.behind, 'DAG')} older" if self.behind else ""
+        older = behind or ("elsewhere" if self.elsewhere else "same")
         workers = older if self.readable else ""
         return (
             self.environment, self.tenant, self.state, self.version[:12], (self.source or self.commit)[:12],
@@ -82,8 +88,10 @@ class Row:
             "commit": self.commit,
             "source": self.source,
             "behind": list(self.behind),
+            "lacking": list(self.lacking),
             "age": None if self.age is None else round(self.age),
             "import_errors": list(self.failures),
+            "elsewhere": self.elsewhere,
             "dags": self.dags,
         }
 
@@ -111,8 +119,11 @@ class Look:
         self.notes = [f"{each.environment}: {each.why}" for each in self.elsewhere]
         self.branch = following.branch_if_any(self.runner)
         self.head: dag_branch.Synced | None = None
+        self.unsure: errors.PlatformError | None = None
+        """Why what is known of the branch is no measure."""
         self.known = dag_changes.Known(self.runner)
         self._commits: dict[str, dag_branch.Synced] = {}
+        self._ids = functools.cache(dag_ids.of)
 
     def _learn_head(self) -> None:
         """Where the branch is; a server that is away is no reason to say nothing about tenants."""
@@ -120,10 +131,10 @@ class Look:
             return
         try:
             self.branch.refresh(self.runner, timeout=REMOTE_TIMEOUT)
-        except errors.Interrupted:
-            raise
-        except errors.PlatformError as error:
+        except (git_remote.NotReachable, git_remote.Cut) as error:
             self.notes.append(f"the branch as last known: {error.message}")
+        except (git_remote.Rewritten, errors.RefusedError) as error:
+            self.unsure = error
         self.head = self.branch.head(self.runner)
 
     def rows(self) -> tuple[Row, ...]:
@@ -139,7 +150,7 @@ class Look:
             if down := place.down():
                 return Row(place.environment, place.tenant, down.removeprefix("it is "))
             with place.connected() as client:
-                served = dag_serving.look(client, place.commit(), manifest.BUNDLE, place.links())
+                served = dag_serving.Bundle(client, manifest.BUNDLE, place.commit, place.links).look()
             return self._read(place, served)
         except errors.PlatformError as error:
             return Row(place.environment, place.tenant, f"cannot be read: {error.message}")
@@ -156,6 +167,11 @@ class Look:
             return self.known.way(version(old), now) if now else dag_changes.ALL
 
         made = self._described(now, served.commit)
+        expected = dag_serving.Expected(
+            served.commit, lambda commit: True, concerned, self._ids(now.tree) if now else None
+        )
+        lacking = dag_serving.lacking(served, expected)
+        behind = (*lacking.behind, *lacking.left)
         return Row(
             environment=place.environment,
             tenant=place.tenant,
@@ -163,7 +179,9 @@ class Look:
             version=now.tree if now else "",
             commit=served.commit,
             source=made.source if made else "",
-            behind=tuple(dag.id for dag in served.behind(served.commit, concerned)),
+            behind=tuple(sorted({dag.id for dag in behind})),
+            lacking=tuple(sorted(lacking.new)),
+            ids=frozenset({dag.id for dag in served.dags} - {dag.id for dag in behind}),
             age=_age(made.when) if made else None,
             failures=dag_serving.told(served.failures),
             dags=len(served.dags),
@@ -185,6 +203,12 @@ class Look:
         code = errors.ExitCode.DIFFERENCES if faults else errors.ExitCode.DONE
         if not faults and (unreadable or not any(row.readable for row in rows)):
             code = errors.ExitCode.FAILED
+        if self.unsure and not faults:
+            refused = isinstance(self.unsure, errors.RefusedError)
+            code = errors.ExitCode.REFUSED if refused else errors.ExitCode.DIFFERENCES
+        if self.unsure:
+            name = f"branch {self.branch.name if self.branch else ''}"
+            faults.append(errors.Fault(name, self.unsure.message, self.unsure.hint))
         faults += [
             errors.Fault(
                 f"{each.environment}/{each.tenant}",
@@ -193,7 +217,7 @@ class Look:
             )
             for each in unreadable
         ]
-        words = {0: "equal", 1: "not proved", 3: "differs"}
+        words = {0: "equal", 1: "not proved", 3: "differs", 6: "not proved"}
         data = {
             "branch": None if self.head is None else {
                 "name": self.branch.name if self.branch else "", "commit": self.head.commit,
@@ -209,6 +233,7 @@ class Look:
         found = []
         up = [row for row in rows if row.readable]
         wanted, what = self._reference([row for row in up if row.version])
+        everywhere: frozenset[str] = frozenset().union(*(row.ids for row in up if row.version == wanted))
         for row in up:
             name = f"{row.environment}/{row.tenant}"
             remedy = "`inv dags-sync` brings one version everywhere."
@@ -224,9 +249,16 @@ class Look:
                 found.append(errors.Fault(name, cause, "It follows by itself; look again, or into its log."))
             elif row.behind:
                 cause = (
-                    f"Its workers would run {len(row.behind)} DAGs from an older commit: {_some(row.behind)}."
+                    f"Its workers would run {dag_serving.count(row.behind, 'DAG')} from an older commit: "
+                    f"{dag_serving.some(row.behind)}."
                 )
                 found.append(errors.Fault(name, cause, remedy))
+            elif not row.failures and (lacking := set(row.lacking) | (everywhere - row.ids)):
+                cause = f"It has not parsed {dag_serving.some(lacking)}, which the version has."
+                log = (
+                    f"inv tenant-logs --env={row.environment} --tenant={row.tenant} --component=dag-processor"
+                )
+                found.append(errors.Fault(name, cause, f"Its log says why: {log}"))
             found += [errors.Fault(name, f"It cannot import {each}.", "Mend it.") for each in row.failures]
         if self.head and self.wanted and self.head.tree != self.wanted:
             cause = f"It is at version {self.head.tree[:12]}, not {self.wanted[:12]} ({what})."
@@ -253,13 +285,16 @@ def status(revision: str, names: Sequence[str], *, watch: bool, as_json: bool) -
         return _answer(Look(revision, names), as_json=as_json)
     code = 0
     interruption = programs.Interruption()
-    with signals.handled(interruption), contextlib.suppress(errors.Interrupted):
-        while True:
-            if sys.stdout.isatty() and not as_json:
-                output.answer("\x1b[H\x1b[2J")
-            code = _answer(Look(revision, names, interruption), as_json=as_json)
-            interruption.sleep(AGAIN)
-    return code
+    try:
+        with signals.handled(interruption):
+            while True:
+                if sys.stdout.isatty() and not as_json:
+                    output.answer("\x1b[H\x1b[2J")
+                code = _answer(Look(revision, names, interruption), as_json=as_json)
+                interruption.sleep(AGAIN)
+    except errors.Interrupted as end:
+        # Ctrl-C is how people end it; whoever sends another signal wants the command itself gone.
+        return code if end.signal_number == signal.SIGINT else end.code
 
 
 def _answer(look: Look, *, as_json: bool) -> int:
@@ -287,10 +322,6 @@ def _conclusion(look: Look, rows: Sequence[Row], report: Report) -> str:
     if not report.faults:
         return f"{report.status}: no tenant is up{waiting}"
     return f"{report.status}: {len(report.faults)} fault{'s' * (len(report.faults) > 1)}{waiting}"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _age(when: str) -> float:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from airflow_platform import errors, programs
 from airflow_platform.config import load, paths
@@ -67,9 +68,12 @@ class Scene:
     def execute(self, task: str, wanted: dag_branch.Wanted, *, must_pass: bool, onto: str = "") -> Report:
         """Check a version, move the branch to it, and prove it in every place."""
         source = self.branch.repository
+        before: dict[str, str] = {}
         version = dag_changes.Version(wanted.objects.parent if wanted.objects else source, wanted.tree)
         check = dag_check.DagCheck(
-            lambda context: self._check(context, version, wanted), revision=wanted.source, must_pass=must_pass
+            lambda context: self._check(context, version, wanted, before),
+            revision=wanted.source,
+            must_pass=must_pass,
         )
         steps = (
             check,
@@ -82,6 +86,8 @@ class Scene:
                 known=self.known,
                 source=source,
                 dags=lambda context: context.outputs(check.name)["dags"],
+                unread=lambda context: context.outputs(check.name)["unread"],
+                before=lambda place: before.get(place, ""),
                 on_difference=self.differences.__setitem__,
                 on_unimportable=self.unimportable.add,
                 requires=[check.name],
@@ -113,10 +119,16 @@ class Scene:
         )
 
     def _check(
-        self, context: step.Context[Project], version: dag_changes.Version, wanted: dag_branch.Wanted
+        self,
+        context: step.Context[Project],
+        version: dag_changes.Version,
+        wanted: dag_branch.Wanted,
+        before: dict[str, str],
     ) -> dag_checks.Checked:
         """For the tenants of all environments: the branch moves for all, whoever is waited for."""
         environments = load.all_environments()
+        with ThreadPoolExecutor(max(1, len(self.places))) as pool:
+            before |= zip((place.name for place in self.places), pool.map(_serves, self.places), strict=True)
         return dag_checks.check(
             git.Commit(wanted.source, wanted.tree),
             environments,
@@ -140,21 +152,59 @@ class Scene:
             fault = errors.Fault(
                 "tenants", "None is up, so nothing was proved.", "They serve the version when they come up."
             )
-            code = int(errors.ExitCode.FAILED)
-            report = dataclasses.replace(
-                report, status=result, exit_code=code, faults=(*report.faults, fault)
-            )
-        entry = ledger.entry(report, wanted, commit=commit, who=self.branch.who, result=result)
+            report = _failed(report, fault, status=result)
         runner = programs.Programs(mask=self.runner.mask)
         branch = dataclasses.replace(self.branch, turn=following.turns(runner))
         try:
+            if overtaken := _overtaken(branch, runner, wanted):
+                result = ledger.OVERTAKEN
+                report = _failed(report, overtaken, status=result)
+            entry = ledger.entry(report, wanted, commit=commit, who=branch.who, result=result)
             if ledger.says_more(entry, branch.entries(runner)):
                 branch.record(runner, entry)
+            if spoiled := branch.spoiled(runner):
+                lines = ", ".join(map(str, spoiled))
+                self.notes.append(
+                    f"Branch {branch.ledger} was written to by hand: no entries are lines {lines}."
+                )
         except errors.PlatformError as error:
-            fault = errors.Fault(f"ledger {branch.ledger}", error.message, error.hint)
-            code = report.exit_code or int(errors.ExitCode.FAILED)
-            report = dataclasses.replace(report, exit_code=code, faults=(*report.faults, fault))
+            report = _failed(report, errors.Fault(f"ledger {branch.ledger}", error.message, error.hint))
         return report, result
+
+
+def _overtaken(
+    branch: dag_branch.DagBranch, runner: programs.Programs, wanted: dag_branch.Wanted
+) -> errors.Fault | None:
+    """What somebody else has put on top meanwhile, unless it is the same version."""
+    branch.refresh(runner)
+    head = branch.head(runner)
+    if head is None or head.tree == wanted.tree:
+        return None
+    return errors.Fault(
+        f"branch {branch.name}",
+        f"{head.who} has put version {head.tree[:12]} ({head.subject}) on top meanwhile.",
+        "All tenants follow that one; `inv dags-status` shows where they are.",
+    )
+
+
+def _failed(report: Report, fault: errors.Fault, *, status: str = "") -> Report:
+    """The report with one more fault; an exit code that says more than "failed" stays."""
+    return dataclasses.replace(
+        report,
+        status=status or report.status,
+        exit_code=report.exit_code or int(errors.ExitCode.FAILED),
+        faults=(*report.faults, fault),
+    )
+
+
+def _serves(place: Place) -> str:
+    """The commit that a place serves; "" where nobody can say."""
+    try:
+        return "" if place.down() else place.commit()
+    except errors.Interrupted:
+        raise
+    except errors.PlatformError:
+        return ""
 
 
 def moved_to(report: Report) -> str:
@@ -203,11 +253,16 @@ def _undone(scene: Scene, report: Report, wanted: dag_branch.Wanted) -> Report:
         return report
     try:
         earlier = _earlier(scene, "")
-    except errors.UsageError as error:
-        scene.notes.append(f"Nothing was rolled back: {error}")
-        return report
-    undone = scene.execute("dags-rollback", earlier, must_pass=False, onto=moved_to(report))
-    undone, _ = scene.record(undone, earlier)
+        undone = scene.execute("dags-rollback", earlier, must_pass=False, onto=moved_to(report))
+        undone, _ = scene.record(undone, earlier)
+    except errors.Interrupted:
+        raise
+    except (
+        errors.PlatformError
+    ) as error:  # Such as another sync that has begun: what is told is the version's.
+        return _failed(
+            report, errors.Fault("rollback", f"Nothing was rolled back: {error.message}", error.hint)
+        )
     told = f"version {earlier.tree[:12]} of commit {earlier.source[:12]}"
     if undone.exit_code == 0:
         scene.notes.append(
@@ -227,13 +282,13 @@ def _earlier(scene: Scene, to: str) -> dag_branch.Wanted:
     history = scene.branch.history(scene.runner, limit=1000)
     if not history:
         raise errors.UsageError("Nothing was ever synced.", hint="`inv dags-sync` does.")
-    entries = scene.branch.entries(scene.runner)
-    chosen = ledger.named(history, to) if to else ledger.last_good(history, entries)
+    chosen = ledger.named(history, to) if to else ledger.target(history, scene.branch.entries(scene.runner))
     return dag_branch.Wanted(
         source=chosen.source,
         tree=chosen.tree,
         objects=None,
         message=f"Roll back to the DAGs of {chosen.source[:12]}",
+        rollback=True,
     )
 
 
@@ -257,6 +312,6 @@ def _tell(scene: Scene, report: Report, wanted: dag_branch.Wanted, result: str) 
     report = dataclasses.replace(report, data=data)
     if call.json:
         document.write(report)
-    following_ = ("scripts/inv dags-status",) if report.exit_code == 0 else ()
-    summary.show(report, notes=scene.notes, next_commands=following_, tracebacks=call.tracebacks)
+    then = ("scripts/inv dags-status",) if report.exit_code == 0 else ()
+    summary.show(report, notes=scene.notes, next_commands=then, tracebacks=call.tracebacks)
     return report.exit_code

@@ -15,11 +15,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_platform import errors, programs
+from airflow_platform import programs
 from airflow_platform.tools import files, git, git_remote
 
-SOURCE, VERSION = "Source-Commit", "Dags-Version"
-"""The trailers of a commit's message: the project's commit, and the tree of its DAGs."""
+SOURCE, VERSION, ROLLS_BACK = "Source-Commit", "Dags-Version", "Rolls-Back"
+"""The trailers of a commit's message: the project's commit, the tree of its DAGs, and the tree that it replaces
+because something was wrong with that one."""
 
 LEDGER_FILE = "ledger.jsonl"
 """The one file of the ledger's branch: a line an entry, the newest last."""
@@ -27,8 +28,8 @@ LEDGER_FILE = "ledger.jsonl"
 TRIES = 5
 """Attempts to move a branch that somebody else moves at the same time."""
 
-_FIELDS = ("%H", "%an <%ae>", "%cI", "%s", f"%(trailers:key={SOURCE},valueonly,separator=%x2C)",
-           f"%(trailers:key={VERSION},valueonly,separator=%x2C)", "%P")  # fmt: skip
+_TRAILERS = (f"%(trailers:key={key},valueonly,separator=%x2C)" for key in (SOURCE, VERSION, ROLLS_BACK))
+_FIELDS = ("%H", "%an <%ae>", "%cI", "%s", *_TRAILERS, "%P")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Synced:
     """ISO 8601, as its maker's clock had it."""
     subject: str
     parent: str = ""
+    rolls_back: str = ""
+    """The DAG version that this one was put in the place of, by a rollback; "" when it is none."""
 
     @property
     def foreign(self) -> bool:
@@ -64,6 +67,8 @@ class Wanted:
     """Where Git finds that tree's objects; None where the repository here has them itself."""
     message: str
     """The first lines of the commit's message; the trailers are added."""
+    rollback: bool = False
+    """Whether something is wrong with what the branch holds now."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,8 @@ class DagBranch:
         env = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(wanted.objects)} if wanted.objects else {}
         entry = f"040000 tree {wanted.tree}\t{self.folder}\n"
         message = f"{wanted.message}\n\n{SOURCE}: {wanted.source}\n{VERSION}: {wanted.tree}\n"
+        if wanted.rollback and onto:
+            message += f"{ROLLS_BACK}: {onto.tree}\n"
         with self.turn():
             root = git.call(runner, self.repository, "mktree", stdin=entry, env=env).stdout.strip()
             made = self._commit(runner, root, message, onto.commit if onto else "", env)
@@ -141,12 +148,13 @@ class DagBranch:
         return next(each for each in self.history(runner, limit=100) if each.commit == commit)
 
     def entries(self, runner: programs.Programs) -> tuple[Mapping[str, object], ...]:
-        """What the ledger says, oldest first, as of the last refresh.
+        """What the ledger says, oldest first, as of the last refresh; lines that are no entry say nothing."""
+        return tuple(found for found in map(_entry, self._lines(runner)) if found is not None)
 
-        Raises:
-            StateError: A line of it is not what the toolkit writes.
-        """
-        return tuple(self._read(runner))
+    def spoiled(self, runner: programs.Programs) -> tuple[int, ...]:
+        """The numbers of the ledger's lines that are no entry: somebody has written there by hand."""
+        lines = enumerate(self._lines(runner), start=1)
+        return tuple(number for number, line in lines if _entry(line) is None)
 
     def record(self, runner: programs.Programs, entry: Mapping[str, object]) -> None:
         """Append an entry to the ledger; an entry that is there already is not written twice.
@@ -196,18 +204,13 @@ class DagBranch:
         words = ("cat-file", "blob", f"refs/heads/{self.ledger}:{LEDGER_FILE}")
         return git.call(runner, self.repository, *words).stdout.splitlines()
 
-    def _read(self, runner: programs.Programs) -> Iterator[Mapping[str, object]]:
-        for number, line in enumerate(self._lines(runner), start=1):
-            try:
-                found = json.loads(line)
-            except ValueError:
-                found = None
-            if not isinstance(found, dict):
-                raise errors.StateError(
-                    f"Line {number} of {LEDGER_FILE} on branch {self.ledger} is no entry of the ledger.",
-                    hint="Somebody has written into it by hand: `git log -p` on that branch says who.",
-                )
-            yield found
+
+def _entry(line: str) -> Mapping[str, object] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def described(
@@ -226,7 +229,7 @@ def described(
 
 
 def _synced(record: list[str], listed: str) -> Synced:
-    commit, who, when, subject, source, version, parents = record
+    commit, who, when, subject, source, version, rolls_back, parents = record
     tree, _, kind = listed.partition(" ")
     tree = tree if kind == "tree" else ""
     return Synced(
@@ -237,6 +240,7 @@ def _synced(record: list[str], listed: str) -> Synced:
         when,
         subject,
         parents.partition(" ")[0],
+        rolls_back,
     )
 
 

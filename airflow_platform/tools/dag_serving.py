@@ -4,27 +4,10 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from airflow_platform import errors
-from airflow_platform.tools import airflow, airflow_answers
-from airflow_platform.tools.dag_changes import ALL, NONE, Concerned
-
-SETTLING = 10.0
-"""Seconds after a commit arrived for which a failure of a file that it does not concern is borne: what the
-tenant's settings mend shows when Airflow comes to that file."""
-
-
-CONFIRMED = 2.0
-"""Seconds for which a new failure must last; longer than it takes to parse a file again."""
-
-
-class CannotImport(errors.StepError):
-    """A file of the wanted commit cannot be imported there: waiting longer is of no use."""
-
-
-AGAIN = 5.0
-"""Seconds until the dag-processor is asked once more to look for a new commit."""
+from airflow_platform.tools import airflow, airflow_answers, airflow_session
+from airflow_platform.tools.dag_changes import NONE, Concerned
 
 
 @dataclass(frozen=True)
@@ -66,18 +49,48 @@ def _is_behind(dag: airflow_answers.Dag, concerned: Callable[[str], Concerned]) 
     return dag.file in concerned(dag.version)
 
 
-def look(client: airflow.Airflow, commit: str, bundle: str, links: Mapping[str, str] | None = None) -> Served:
-    """What a tenant serves now.
+@dataclass(frozen=True)
+class Bundle:
+    """A tenant's bundle of DAGs, and how one looks at it."""
 
-    Args:
-        client: Of its api-server.
-        commit: The bundle's version, as its metadata database has it.
-        bundle: Its name.
-        links: As `Served.links`.
-    """
-    dags = tuple(dag for dag in client.dags() if not dag.stale and dag.bundle == bundle)
-    failures = tuple(each for each in client.import_failures() if each.bundle in (bundle, None))
-    return Served(commit, dags, failures, links or {})
+    client: airflow.Airflow
+    """Of the tenant's api-server."""
+    name: str
+    commit: Callable[[], str]
+    """The bundle's version, as the metadata database has it; "" for none yet."""
+    links: Callable[[], Mapping[str, str]] = dict
+    """As `Served.links`."""
+
+    def look(self) -> Served:
+        """What is served now."""
+        commit = self.commit()  # Before the DAGs: what they lack of it, they lack now.
+        dags = tuple(dag for dag in self.client.dags() if self._has(dag))
+        return Served(commit, dags, self.failures(), self.links())
+
+    def look_again(self, before: Served, ids: Collection[str]) -> Served:
+        """What is served now, when nothing but these DAGs can have changed: those are asked for one by one."""
+        commit = self.commit()
+        found = [dag for name in sorted(ids) if (dag := self._dag(name)) is not None]
+        others = [dag for dag in before.dags if dag.id not in ids]
+        return Served(commit, (*others, *found), self.failures(), self.links())
+
+    def position(self, before: Served) -> Served:
+        """The same, with the commits of now."""
+        return replace(before, commit=self.commit(), links=self.links())
+
+    def failures(self) -> tuple[airflow_answers.ImportFailure, ...]:
+        """The files that cannot be imported."""
+        return tuple(each for each in self.client.import_failures() if each.bundle in (self.name, None))
+
+    def _dag(self, name: str) -> airflow_answers.Dag | None:
+        try:
+            found = self.client.dag(name)
+        except airflow_session.NotFound:
+            return None
+        return found if self._has(found) else None
+
+    def _has(self, dag: airflow_answers.Dag) -> bool:
+        return not dag.stale and dag.bundle == self.name
 
 
 def told(failures: Sequence[airflow_answers.ImportFailure]) -> tuple[str, ...]:
@@ -86,7 +99,7 @@ def told(failures: Sequence[airflow_answers.ImportFailure]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Expected:
     """What a tenant should come to serve."""
 
     commit: str
@@ -96,6 +109,8 @@ class Wanted:
     """Which files are concerned by the way from a commit to the wanted one."""
     dags: Mapping[str, str] | None = None
     """The ids that it has, with their files; None where nobody has looked."""
+    unread: frozenset[str] = frozenset()
+    """Files whose ids are not among those, because the check could not import them."""
 
 
 @dataclass(frozen=True)
@@ -116,24 +131,29 @@ class Lacking:
     gone: tuple[airflow_answers.Dag, ...] = ()
     """Those whose files are gone; nobody can have those parsed."""
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """The DAGs that it is about."""
+        return self.new | {dag.id for dag in (*self.behind, *self.left, *self.gone)}
+
     def __str__(self) -> str:
         """For people, "" for nothing."""
         if self.elsewhere:
             return self.elsewhere
         if self.failures:
-            return f"{_count(self.failures, 'DAG file')} cannot be imported: {'; '.join(told(self.failures))}"
+            return f"{count(self.failures, 'DAG file')} cannot be imported: {'; '.join(told(self.failures))}"
         if self.empty:
             return "no DAG is parsed yet"
         if self.behind:
-            return f"to be parsed again: {_count(self.behind, 'DAG')}"
+            return f"to be parsed again: {count(self.behind, 'DAG')}"
         if self.new:
-            return f"not parsed yet: {_some(self.new)}"
+            return f"not parsed yet: {some(self.new)}"
         lingering = {dag.id for dag in (*self.left, *self.gone)}
-        return f"not gone yet: {_some(lingering)}" if lingering else ""
+        return f"not gone yet: {some(lingering)}" if lingering else ""
 
 
 def lacking(
-    now: Served, wanted: Wanted, *, moment: datetime.datetime | None = None, way: Concerned = NONE
+    now: Served, wanted: Expected, *, moment: datetime.datetime | None = None, way: Concerned = NONE
 ) -> Lacking:
     """What of a version is not served.
 
@@ -166,13 +186,13 @@ def lacking(
     )
 
 
-def _is_gone(dag: airflow_answers.Dag, wanted: Wanted) -> bool:
+def _is_gone(dag: airflow_answers.Dag, wanted: Expected) -> bool:
     return dag.version not in (None, wanted.commit) and dag.file in wanted.concerned(dag.version or "").gone
 
 
-def _is_left(dag: airflow_answers.Dag, wanted: Wanted, parsed: Collection[str | None]) -> bool:
+def _is_left(dag: airflow_answers.Dag, wanted: Expected, parsed: Collection[str | None]) -> bool:
     """Whether it is not in the version though its file is; `parsed` are the files that were parsed of it."""
-    if wanted.dags is not None and dag.id not in wanted.dags:
+    if wanted.dags is not None and dag.id not in wanted.dags and dag.file not in wanted.unread:
         return True
     return dag.version not in (None, wanted.commit) and dag.file in parsed
 
@@ -183,115 +203,12 @@ def _began_before(dag: airflow_answers.Dag, moment: datetime.datetime | None, fi
     return dag.file in files and dag.parse_began < moment
 
 
-def _count(things: Collection[object], name: str) -> str:
+def count(things: Collection[object], name: str) -> str:
+    """How many, for people."""
     return f"{len(things)} {name}{'s' * (len(things) != 1)}"
 
 
-def _some(names: Collection[str]) -> str:
+def some(names: Collection[str]) -> str:
     """Three of them, and how many more, so that people see it getting on."""
     first = ", ".join(sorted(names)[:3])
     return first + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-class Coming:
-    """What a wait for one commit remembers."""
-
-    def __init__(
-        self,
-        client: airflow.Airflow,
-        wanted: Wanted,
-        before: str,
-        clock: Callable[[], float],
-        refreshed: Callable[[], datetime.datetime | None] = lambda: None,
-    ) -> None:
-        """Begin to wait.
-
-        Args:
-            client: Of the tenant's api-server.
-            wanted: What should be served.
-            before: The commit that the dag-processor serves now; "" for none.
-            clock: Monotonic seconds.
-            refreshed: When the dag-processor looked for a new commit the last time, by the tenant's own clock.
-        """
-        self._refreshed = refreshed
-        self._moment: datetime.datetime | None = None
-        self._before = before
-        self._client = client
-        self._wanted = wanted
-        self._clock = clock
-        self._asked: set[str] = set()
-        self._left: dict[str, float] = {}
-        """When a DAG was seen to have left its file, or its file was asked for because of that."""
-        self._nudged: float | None = None
-        self._arrived: float | None = None
-        self._old: frozenset[tuple[str, str]] | None = None
-        """Failures that were there at the first look: of the commit before."""
-        self._since: dict[tuple[str, str], float] = {}
-        """When the others were seen first."""
-
-    def missing(self, now: Served) -> str:
-        """What is still missing; "" when all is served.
-
-        Raises:
-            CannotImport: A file of that commit cannot be imported: waiting longer is of no use.
-        """
-        if self._old is None:
-            self._old = frozenset((each.file, each.at) for each in now.failures)
-        if self._arrived is None and not now.elsewhere(self._wanted.accepted):
-            self._arrived = self._clock()
-            self._moment = None if self._before == self._wanted.commit else self._refreshed()
-        found = lacking(now, self._wanted, moment=self._moment, way=self._way())
-        if self._arrived is None or found.elsewhere:
-            self._nudge(now)
-            return str(found)
-        for dag in found.behind:
-            self._parse_again(dag)
-        for dag in found.left:
-            self._find_out(dag)
-        if found.failures:
-            self._bear(found.failures, since=self._arrived)
-        return str(found)
-
-    def _nudge(self, now: Served) -> None:
-        """Airflow looks for a new commit at once when a file of the bundle is to be parsed again."""
-        if now.dags and (self._nudged is None or self._clock() >= self._nudged + AGAIN):
-            self._client.parse_file(now.dags[0].token)
-            self._nudged = self._clock()
-
-    def _parse_again(self, dag: airflow_answers.Dag) -> None:
-        """Airflow parses an unchanged file again only after minutes, so each is asked for, once."""
-        if (key := dag.file or dag.id) not in self._asked:
-            self._client.parse_file(dag.token)
-            self._asked.add(key)
-
-    def _find_out(self, dag: airflow_answers.Dag) -> None:
-        """Airflow believes that a DAG has left its file when that was parsed some seconds later than the DAG."""
-        if self._clock() >= self._left.setdefault(dag.id, self._clock()) + AGAIN:
-            self._client.parse_file(dag.token)
-            self._left[dag.id] = self._clock()
-
-    def _bear(self, failures: Sequence[airflow_answers.ImportFailure], *, since: float) -> None:
-        """A failure of the commit before is told until its file is parsed again, which may be in the queue."""
-        settling = self._clock() < since + SETTLING
-        if all(self._is_borne(each, settling=settling) for each in failures):
-            return
-        number, commit = _count(failures, "DAG file"), self._wanted.commit[:12]
-        raise CannotImport(
-            f"{number} of commit {commit} cannot be imported: {'; '.join(told(failures))}.",
-            hint="Mend and commit, then run this again; the tenant serves its other DAGs.",
-        )
-
-    def _is_borne(self, failure: airflow_answers.ImportFailure, *, settling: bool) -> bool:
-        """Whether a failure may still go away by itself."""
-        key = (failure.file, failure.at)
-        if key in (self._old or ()):
-            # A file that the commit concerns is still to be parsed: what it said before says nothing.
-            return settling or failure.file in self._way()
-        # Airflow may have come to the file once more just before the commit arrived.
-        return self._clock() < self._since.setdefault(key, self._clock()) + CONFIRMED
-
-    def _way(self) -> Concerned:
-        """What the way to the wanted commit concerns."""
-        if self._before == self._wanted.commit:
-            return NONE
-        return self._wanted.concerned(self._before) if self._before else ALL

@@ -41,6 +41,14 @@ class Rewritten(errors.StepError):
     """A branch no longer contains what it contained: somebody has forced it."""
 
 
+class _NoBranch(errors.StepError):
+    """A branch is not there; Git then fetches none of the others."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"There is no branch {name}.")
+
+
 @dataclass(frozen=True)
 class Remote:
     """Where it is, and how one gets in."""
@@ -74,11 +82,17 @@ def fetch(
         Rewritten: A branch there no longer contains what is known of it here; nothing was changed here.
         RefusedError: Not authenticated, no right to read, or another host key than the pinned one.
     """
-    # A pattern, because the name of a branch that is not there is an error, and a pattern without a match none.
-    specs = [f"refs/heads/{name}*:refs/heads/{name}*" for name in branches]
-    words = ("fetch", "--no-progress", "--atomic", "--no-tags", "--no-write-fetch-head", remote.url, *specs)
+    there = tuple(branches)
+    words = ("fetch", "--no-progress", "--atomic", "--no-tags", "--no-write-fetch-head", remote.url)
     try:
-        _call(runner, repository, remote, *words, timeout=timeout or TIMEOUT)
+        while there:
+            specs = (f"refs/heads/{name}:refs/heads/{name}" for name in there)
+            try:
+                _call(runner, repository, remote, *words, *specs, timeout=timeout or TIMEOUT)
+            except _NoBranch as missing:
+                there = tuple(name for name in there if name != missing.name)
+            else:
+                return
     except errors.ProgramTimeout as error:
         raise NotReachable(
             f"{remote} did not answer within {error.seconds:g} s.", hint="Try again when it is reachable."
@@ -141,7 +155,10 @@ def _call(
         timeout=timeout or TIMEOUT,
     )
     if done.code:
-        raise _explained(remote, [*map(runner.mask, done.stdout.splitlines()), *done.tail])
+        said = [*map(runner.mask, done.stdout.splitlines()), *done.tail]
+        if missing := _NO_BRANCH.search("\n".join(said)):
+            raise _NoBranch(missing[1])
+        raise _explained(remote, said)
 
 
 def _settings() -> Iterator[str]:
@@ -158,7 +175,7 @@ def _access(remote: Remote) -> dict[str, str]:
         options += ["-i", str(remote.key), "-o", "IdentitiesOnly=yes"]
     if remote.known_hosts:
         options += ["-o", f"UserKnownHostsFile={remote.known_hosts}", "-o", "GlobalKnownHostsFile=/dev/null"]
-    found = {"GIT_SSH_COMMAND": shlex.join(options)} if remote.key or remote.known_hosts else {}
+    found = {"GIT_SSH_COMMAND": shlex.join(options)}
     if remote.token is None:
         return found
     helper = (
@@ -186,6 +203,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+_NO_BRANCH = re.compile(r"couldn't find remote ref refs/heads/(\S+)", re.IGNORECASE)
 _REJECTED = re.compile(
     r"\[rejected\]|cannot lock ref|reference already exists|failed to update ref|incorrect old value",
     re.IGNORECASE,

@@ -59,6 +59,8 @@ class Sync:
 
     def once(self) -> str:
         """Bring the newest commit, if it is not there; returns it."""
+        for left in self._git.rglob("*.lock"):  # Of a Git that was killed: nobody else works here.
+            left.unlink(missing_ok=True)
         if not (self._git / "HEAD").exists():
             self._root.mkdir(parents=True, exist_ok=True)
             git("init", "--quiet", "--bare", self._git)

@@ -151,12 +151,20 @@ def test_a_skew_made_by_hand_is_found_and_mended(project):
     older = git(project.sandbox.checkout, "rev-parse", "HEAD~1").strip()
     git(place.repository, "fetch", "--quiet", str(project.sandbox.checkout), older)
     git(place.repository, "update-ref", "refs/heads/served", older)
-    wait_until(lambda: project.status()[0] == 3, "the skew is found")
+    was, both = project.tree(older), ("sandbox/analytics", "sandbox/finance")
+
+    def skewed() -> bool:
+        """Both: one that is about to fetch the older commit would get there after it was mended."""
+        code, tenants = project.status()
+        return code == 3 and all(tenants[name]["version"] == was for name in both)
+
+    wait_until(skewed, "the skew is found")
     ran = project.inv("dags-status")
     assert "sandbox/analytics: It serves" in ran.stdout
     assert "synced/analytics: It serves" not in ran.stdout, "only who lags is named"
     project.sync()
-    assert project.status()[0] == 0
+    ran = project.inv("dags-status")
+    assert ran.code == 0, ran.stdout
     assert project.branch("rev-parse", "dags-live") == head, "the branch was right all the time"
 
 
@@ -228,10 +236,56 @@ def test_a_rollback_goes_to_the_last_good_version_forward(project):
     assert "No version that was synced is called 'abcdef'" in wrong.text
 
 
+def test_a_dag_that_gets_another_name_in_its_file_is_there_and_the_old_one_gone(project):
+    path = project.sandbox.checkout / "dags" / "parity.py"
+    before = path.read_text()
+    path.write_text(DAG.format(name="parity_by_another_name", version="renamed", extra=""))
+    git(project.sandbox.checkout, "commit", "--quiet", "--all", "--message", "Another name")
+    project.sync()
+    there = {dag.id for dag in project.sandbox.client("finance").dags() if not dag.stale}
+    assert "parity_by_another_name" in there
+    assert "parity" not in there
+    path.write_text(before)
+    git(project.sandbox.checkout, "commit", "--quiet", "--all", "--message", "The name that it had")
+    project.sync()
+    assert project.status("--ref=HEAD")[0] == 0
+
+
 @pytest.mark.parametrize("after", [0.5, 1.0, 1.6, 2.4])
 def test_a_sync_that_is_killed_is_taken_up_by_the_next(project, after):
     commit = project.commit(f"killed after {after}")
-    argv, environment = project.sandbox.command("dags-sync")
+    _kill(project, "dags-sync", after=after)
+    project.sync()
+    code, tenants = project.status(f"--ref={commit}")
+    assert code == 0, tenants
+    entry = project.ledger()[-1]
+    assert (entry["source"], entry["result"]) == (commit, "served")
+    assert set(project.sync().steps().values()) == {"unchanged"}
+
+
+@pytest.mark.parametrize("after", [0.8, 1.6, 2.4])
+def test_a_rollback_that_is_killed_goes_on_where_it_went(project, after):
+    good = project.commit(f"good {after}")
+    project.sync()
+    project.commit(f"bad {after}")
+    project.sync()
+    _kill(project, "dags-rollback", after=after)
+    if project.ledger()[-1]["task"] == "dags-sync":  # It had not come to its end.
+        ran = project.inv("dags-rollback")
+        assert ran.code == 0, ran.stderr
+    code, tenants = project.status(f"--ref={good}")
+    assert code == 0, tenants
+    entry = project.ledger()[-1]
+    assert (entry["task"], entry["version"], entry["result"]) == (
+        "dags-rollback",
+        project.tree(good),
+        "served",
+    )
+
+
+def _kill(project: Project, task: str, *, after: float) -> None:
+    """Begin a task, and kill it."""
+    argv, environment = project.sandbox.command(task)
     child = subprocess.Popen(
         argv, env=environment, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -239,12 +293,6 @@ def test_a_sync_that_is_killed_is_taken_up_by_the_next(project, after):
         child.wait(timeout=after)
     child.kill()
     child.wait()
-    project.sync()
-    code, tenants = project.status(f"--ref={commit}")
-    assert code == 0, tenants
-    entry = project.ledger()[-1]
-    assert (entry["source"], entry["result"]) == (commit, "served")
-    assert set(project.sync().steps().values()) == {"unchanged"}
 
 
 def test_two_machines_that_sync_at_once_both_get_there(project, tmp_path):

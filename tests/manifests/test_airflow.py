@@ -36,6 +36,8 @@ GOLDEN = {
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
     "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
+    "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "5",
+    "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": "5",
     "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
     "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
 }
@@ -64,11 +66,15 @@ def test_the_environment_of_a_tenant() -> None:
 
 
 def test_what_the_spec_says_reaches_airflow() -> None:
-    tenant, dags = testing.tenant("finance", parallelism=9), specs.Dags(refresh_interval=60)
+    tenant, dags = (
+        testing.tenant("finance", parallelism=9),
+        specs.Dags(refresh_interval=60, parse_interval=900),
+    )
     found = airflow.environment(tenant, dags, AT)
     assert found["AIRFLOW__CORE__PARALLELISM"] == "9"
     assert found["AIRFLOW__API__INSTANCE_NAME"] == "finance"
     assert found["AIRFLOW__API_AUTH__JWT_ISSUER"] == "airflow-finance"
     assert found["AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL"] == "60"
+    assert found["AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"] == "900"
     (bundle,) = json.loads(found["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"])
     assert bundle["kwargs"]["refresh_interval"] == 60

@@ -188,3 +188,14 @@ def test_a_hook_of_the_user_sees_no_token(server, mine, runner, project, tmp_pat
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
     advance(mine, runner, project, project.commit(hello="x = 2\n"))
     assert not (tmp_path / "seen").exists()
+
+
+def test_branches_that_only_begin_like_ours_are_nothing_to_us(server, mine, runner, project, served):
+    known = advance(mine, runner, project, project.commit(hello="x = 2\n"))
+    target = str(served / "project.git")
+    for revision in ("HEAD", "HEAD~1"):
+        words = ("push", "--quiet", "--force", target, f"{revision}:refs/heads/dags-live-patch-1")
+        run_git(project.directory, *words)
+        mine.refresh(runner)
+    assert mine.head(runner).commit == known.commit
+    assert "patch" not in run_git(mine.repository, "branch", "--list")

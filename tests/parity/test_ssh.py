@@ -52,6 +52,14 @@ def test_a_server_without_a_pinned_key_is_refused(server, tmp_path, runner):
         branch(tmp_path / "mine", access).refresh(runner)
 
 
+def test_a_server_that_no_file_knows_is_refused_whatever_the_user_says(server, tmp_path, runner, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir(mode=0o700)
+    (tmp_path / ".ssh" / "config").write_text("Host *\n  StrictHostKeyChecking accept-new\n")
+    with pytest.raises(errors.RefusedError, match="host key"):
+        branch(tmp_path / "mine", git_remote.Remote(server.url)).refresh(runner)
+
+
 def test_a_key_that_the_server_does_not_know_is_told(server, tmp_path, runner):
     access = remote(server, tmp_path)
     server.keys.clear()

@@ -87,3 +87,12 @@ def test_a_commit_of_before_the_first_sync_is_replaced(project, place, calls, de
     commit = moved(project, calls, "x = 1")
     calls.twice(delivery)
     assert served(place) == commit
+
+
+def test_the_lock_of_a_git_that_was_killed_is_no_obstacle(project, place, calls, delivery):
+    commit = moved(project, calls, "x = 1")
+    for name in ("refs/heads/served.lock", "shallow.lock"):
+        (place.repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (place.repository / name).touch()
+    calls.run(delivery)
+    assert served(place) == commit

@@ -8,7 +8,7 @@ from airflow_platform import errors
 from airflow_platform.engine import step
 from airflow_platform.steps import dag_branch, dag_delivery, dag_proof
 from airflow_platform.steps.dag_contexts import Project as AllDags
-from airflow_platform.tools import airflow_session, dag_changes, dag_serving, git
+from airflow_platform.tools import airflow_session, dag_changes, dag_coming, dag_serving, git
 from tests.steps import calling
 from tests.steps.dag_project import Place, Project
 
@@ -158,14 +158,14 @@ def test_an_api_server_that_is_busy_for_a_moment_does_not_end_the_wait(scene, mo
     new = scene.brought({"orders.py": "x = 2"})
     proof = scene.proof()
     change = scene.calls.plan(proof)
-    look, busy = dag_serving.look, [airflow_session.NotReachable("no answer in time")]
+    look, busy = dag_serving.Bundle.look, [airflow_session.NotReachable("no answer in time")]
 
-    def asked(*arguments):
+    def asked(bundle):
         if busy:
             raise busy.pop()
-        return look(*arguments)
+        return look(bundle)
 
-    monkeypatch.setattr(dag_serving, "look", asked)
+    monkeypatch.setattr(dag_serving.Bundle, "look", asked)
     scene.then(lambda: scene.serve(new, "orders"))
     assert proof.apply(scene.calls.context(proof.scope), change)["commit"] == new
     assert scene.calls.news == ["an answer of its api-server"]
@@ -241,7 +241,7 @@ def test_a_dag_that_its_file_has_no_longer_is_told_apart_from_one_that_is_not_pa
     assert ran.changed
     assert set(scene.calls.news) == {"not gone yet: orders"}
     assert scene.server.writes == ["PUT token of orders"], "the file, for Airflow to see that it is gone"
-    assert scene.calls.patience.now >= dag_serving.AGAIN, "not before Airflow has had its time"
+    assert scene.calls.patience.now >= dag_coming.AGAIN, "not before Airflow has had its time"
 
 
 def test_a_file_whose_dag_has_another_name_now_is_parsed_first(scene):

@@ -7,7 +7,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.steps import served_dags
-from airflow_platform.tools import dag_serving, metadata_database
+from airflow_platform.tools import dag_coming, metadata_database
 from tests.steps import calling
 
 WANTED, OLD = "c" * 40, "9" * 40
@@ -99,7 +99,7 @@ def test_a_file_that_cannot_be_imported_ends_the_wait(step, calls, server, bundl
     with pytest.raises(errors.StepError, match=r"broken\.py: RuntimeError: broken on import") as caught:
         calls.run(step)
     assert caught.value.message.startswith(f"1 DAG file of commit {WANTED[:12]} cannot be imported")
-    assert dag_serving.SETTLING <= calls.patience.now < served_dags.TIMEOUT
+    assert dag_coming.SETTLING <= calls.patience.now < dag_coming.TIMEOUT
 
 
 def test_a_failure_of_the_commit_before_is_forgiven_until_its_file_is_parsed_again(
@@ -129,7 +129,7 @@ def test_a_commit_that_never_comes_is_told_with_where_to_look(step, calls, serve
     if served_now:
         bundle.serve(served_now)
     calls.patience.pace = 20
-    with pytest.raises(errors.StepError, match="Waited 120 s for commit cccccccccccc") as caught:
+    with pytest.raises(errors.StepError, match="Nothing has changed for 120 s") as caught:
         calls.run(step)
     assert f"the bundle is at {served_now[:12] or 'no commit'}" in caught.value.message
     assert "dag-processor" in caught.value.hint

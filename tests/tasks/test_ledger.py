@@ -10,45 +10,61 @@ from airflow_platform.tasks import ledger
 from airflow_platform.tools.dag_branch import Synced
 
 
-def commit(tree, number=0, source="s"):
-    return Synced(f"{number:040}", tree, source, "A <a@localhost>", "2026-11-26T00:00:00+00:00", "Serve")
+def scene(text):
+    """The history, newest first, and the ledger, of events in the order in which they happened.
 
-
-def entries(*versions):
-    """`+A` a sync of A that was served, `-A` one that was not, `<A` a rollback to A."""
-    tasks = {"+": "dags-sync", "-": "dags-sync", "<": "dags-rollback"}
-    return [
-        {
-            "task": tasks[text[0]],
-            "version": text[1:],
-            "result": ledger.INCOMPLETE if text[0] == "-" else ledger.SERVED,
-        }
-        for text in versions
-    ]
+    `+A` a sync of A that was served, `-A` one that was not, `<A` a rollback to A that was served, `!A` one that was
+    ended before its entry, `?A` a commit made by hand.
+    """
+    history, entries = [], []
+    for number, event in enumerate(text.split()):
+        kind, tree = event
+        synced = Synced(
+            commit=f"{number:040}",
+            tree=tree,
+            source="" if kind == "?" else "s",
+            who="A <a@localhost>",
+            when="2026-11-26T00:00:00+00:00",
+            subject="Serve",
+            rolls_back=history[0].tree if kind in "<!" else "",
+        )
+        history.insert(0, synced)
+        if kind in "+-<":
+            result = ledger.INCOMPLETE if kind == "-" else ledger.SERVED
+            entries.append({"commit": synced.commit, "version": tree, "result": result})
+    return history, entries
 
 
 @pytest.mark.parametrize(
-    ("trees", "written", "expected"),
+    ("events", "expected"),
     [
-        ("BA", ("+A", "+B"), "A"),
-        ("CBA", ("+A", "-B", "+C"), "A"),
-        ("ABA", ("+A", "+B", "<A"), None),
-        ("BCBA", ("+A", "+B", "+C", "<B"), "A"),
-        ("CBCBA", ("+A", "+B", "+C", "<B", "+C"), "B"),
+        ("+A +B", "A"),
+        ("+A -B +C", "A"),
+        ("+A +B <A", None),
+        ("+A +B +C <B", "A"),
+        ("+A +B +C <B +C", "B"),
+        ("?A +B", None),
+        ("-A +B", None),
     ],
 )
-def test_a_rollback_never_goes_back_to_what_was_fled_from(trees, written, expected):
-    history = [commit(tree, number) for number, tree in enumerate(trees)]
+def test_a_rollback_never_goes_back_to_what_was_fled_from(events, expected):
+    history, entries = scene(events)
     if expected is None:
         with pytest.raises(errors.UsageError, match="no other version"):
-            ledger.last_good(history, entries(*written))
+            ledger.target(history, entries)
     else:
-        assert ledger.last_good(history, entries(*written)).tree == expected
+        assert ledger.target(history, entries).tree == expected
 
 
-def test_a_commit_made_by_hand_is_no_good_version():
-    with pytest.raises(errors.UsageError):
-        ledger.last_good([commit("B"), commit("A", 1, source="")], entries("+A", "+B"))
+@pytest.mark.parametrize("events", ["+Z +A +B !A", "+A +B !A"])
+def test_a_rollback_that_was_ended_goes_on_where_it_went(events):
+    history, entries = scene(events)
+    assert ledger.target(history, entries) == history[0], "neither back to B nor on to Z"
+
+
+def test_a_rollback_that_was_ended_and_covered_is_still_known_to_have_fled():
+    history, entries = scene("+A +B !A +C")
+    assert ledger.target(history, entries).tree == "A"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import json
 import jsonschema
 import pytest
 
+from airflow_platform import errors
 from airflow_platform.config import paths, places
+from airflow_platform.tools import git_remote
 from tests.steps.dag_project import run_git
 from tests.tasks import dag_scene
 
@@ -91,7 +93,7 @@ def test_workers_that_would_run_older_code_are_a_skew(scene, command):
     tenant.server.dags["orders"]["bundle_version"] = old.sha
     code, document = read(command)
     assert code == 3
-    assert "Its workers would run 1 DAGs from an older commit: orders." in document["faults"][0]["cause"]
+    assert "Its workers would run 1 DAG from an older commit: orders." in document["faults"][0]["cause"]
 
 
 def test_import_errors_are_told_with_their_tenant(scene, command):
@@ -127,3 +129,72 @@ def test_what_does_not_exist_is_exit_2(scene, command, words):
     code, _, err = command("dags-status", *words)
     assert code == 2
     assert "nothing" in err
+
+
+def test_a_dag_that_only_others_have_is_a_skew(scene, command):
+    scene.project.commit({"smoke.py": "y = 1"})
+    scene.was_up("boxes", "sandbox")
+    assert read(command)[0] == 0
+    tenant = scene.fleets["boxes"].tenants["analytics"]
+    tenant.stuck = True
+    del tenant.server.dags["smoke"]
+    code, document = read(command)
+    assert (code, [fault["thing"] for fault in document["faults"]]) == (3, ["boxes/analytics"])
+    assert document["faults"][0]["cause"] == "It has not parsed smoke, which the version has."
+
+
+def test_a_dag_that_the_check_knows_of_and_nobody_has_is_a_skew(scene, command, monkeypatch):
+    known = {"orders": "orders.py", "daily": "orders.py"}
+    monkeypatch.setattr("airflow_platform.runtimes.dag_ids.of", lambda tree: known)
+    code, document = read(command)
+    assert code == 3
+    assert {fault["cause"] for fault in document["faults"]} == {
+        "It has not parsed daily, which the version has."
+    }
+    assert tenants(document)["boxes/analytics"]["lacking"] == ["daily"]
+
+
+def test_a_branch_that_was_forced_is_a_skew(scene, command):
+    assert command("dags-sync")[0] == 0
+    remote = paths.dag_state() / "branch.git"
+    scene.project.commit({"orders.py": "x = 'theirs'"})
+    run_git(scene.project.checkout, "push", "--quiet", "--force", str(remote), "HEAD:refs/heads/dags-live")
+    code, document = read(command)
+    assert code == 3
+    (fault,) = document["faults"]
+    assert fault["thing"] == "branch dags-live"
+    assert "somebody has forced it" in fault["cause"]
+
+
+def test_a_branch_that_may_not_be_read_proves_nothing(scene, command, monkeypatch):
+    assert command("dags-sync")[0] == 0
+
+    def refuse(*arguments, **options):
+        raise errors.RefusedError("its host key is not the pinned one.", hint="Compare it.")
+
+    monkeypatch.setattr("airflow_platform.tools.git_remote.fetch", refuse)
+    code, document = read(command)
+    assert (code, document["status"]) == (6, "not proved")
+    monkeypatch.setattr("airflow_platform.tools.git_remote.fetch", _away)
+    code, document = read(command)
+    assert code == 0
+    assert document["data"]["notes"][-1] == "the branch as last known: nobody answers."
+
+
+def _away(*arguments, **options):
+    raise git_remote.NotReachable("nobody answers.")
+
+
+def test_an_environment_that_was_never_up_is_down_where_what_it_runs_in_is_missing(
+    scene, command, monkeypatch
+):
+    def missing(self, tenant):
+        raise errors.PreflightError("No Docker engine answers.", [])
+
+    for name in ("prod", "sandbox"):
+        monkeypatch.setattr(scene.fleets[name], "is_running", missing.__get__(scene.fleets[name]))
+    code, document = read(command)
+    states = {name: each["state"] for name, each in tenants(document).items()}
+    assert code == 1
+    assert states["prod/analytics"] == "down", "nobody ever brought it up here"
+    assert states["sandbox/analytics"].startswith("cannot be read"), "it may well be up"

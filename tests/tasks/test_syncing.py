@@ -9,7 +9,8 @@ import pytest
 from airflow_platform import errors
 from airflow_platform.config import paths
 from airflow_platform.rules.findings import Finding
-from airflow_platform.steps import dag_proof
+from airflow_platform.tasks import ledger as ledger_of_report
+from airflow_platform.tools import dag_coming
 from tests.steps.dag_project import run_git
 from tests.tasks import dag_scene
 
@@ -172,7 +173,9 @@ def test_a_server_that_refuses_the_version_is_exit_6_and_nothing_is_moved(scene,
     before, entries = branch("rev-parse", "dags-live"), ledger()
     hook = paths.dag_state() / "branch.git" / "hooks" / "update"
     hook.parent.mkdir(exist_ok=True)
-    hook.write_text('#!/bin/sh\n[ "$1" != refs/heads/dags-live ] || { echo >&2 "dags-live is protected"; exit 1; }\n')
+    hook.write_text(
+        '#!/bin/sh\n[ "$1" != refs/heads/dags-live ] || { echo >&2 "dags-live is protected"; exit 1; }\n'
+    )
     hook.chmod(0o755)
     _, code, told = synced(scene, command, {"orders.py": "x = 3"})
     assert code == 6, told
@@ -204,7 +207,7 @@ def test_only_the_environments_that_are_asked_for_are_brought_forward(scene, com
 
 def test_nothing_is_undone_because_a_tenant_is_slow(scene, command, monkeypatch):
     synced(scene, command, {"orders.py": "x = 2"})
-    monkeypatch.setattr(dag_proof, "TIMEOUT", 0.5)
+    monkeypatch.setattr(dag_coming, "TIMEOUT", 0.5)
     scene.fleets["boxes"].tenants["analytics"].stuck = True
     wanted, code, told = synced(scene, command, {"orders.py": "x = 3"}, "--rollback-on-error")
     assert code == 1
@@ -265,3 +268,81 @@ def test_a_run_that_ended_before_its_entry_is_made_up_for_by_the_next(scene, com
     assert branch("branch", "--list", "dags-ledger") == ""
     assert command("dags-sync")[0] == 0
     assert [entry["result"] for entry in ledger()] == ["served"]
+
+
+def test_a_rollback_that_ended_before_its_entry_goes_on_where_it_went(scene, command, monkeypatch):
+    synced(scene, command, {"orders.py": "x = 1"})
+    good, *_ = synced(scene, command, {"orders.py": "x = 2"})
+    synced(scene, command, {"orders.py": "x = 'bad'"})
+
+    def end(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("airflow_platform.tasks.ledger.entry", end)
+        assert command("dags-rollback")[0] == 130
+    before = branch("rev-parse", "dags-live")
+    assert command("dags-rollback")[0] == 0
+    assert branch("rev-parse", "dags-live") == before, "it went where it had begun to go"
+    assert branch("rev-parse", "dags-live:dags") == good.tree
+    assert [(entry["task"], entry["version"]) for entry in ledger()][-1] == ("dags-rollback", good.tree)
+
+
+def test_a_version_that_somebody_has_put_another_on_top_of_is_not_called_served(scene, command, monkeypatch):
+    other = scene.project.commit({"orders.py": "x = 'theirs'"})
+    mine = scene.project.commit({"orders.py": "x = 'mine'"})
+    proved = ledger_of_report.result_of
+
+    def overtake(report, **options):
+        """As another machine does, just when this one has proved its version."""
+        monkeypatch.setattr("airflow_platform.tasks.ledger.result_of", proved)
+        assert command("dags-sync", f"--ref={other.sha}")[0] == 0
+        return proved(report, **options)
+
+    monkeypatch.setattr("airflow_platform.tasks.ledger.result_of", overtake)
+    code, _, err = command("dags-sync", f"--ref={mine.sha}")
+    assert code == 1
+    assert f"has put version {other.tree[:12]} (Serve the DAGs of {other.sha[:12]}) on top meanwhile." in (
+        " ".join(err.split())
+    )
+    assert [(entry["version"], entry["result"]) for entry in ledger()] == [
+        (other.tree, "served"),
+        (mine.tree, "overtaken"),
+    ]
+
+
+def test_a_rollback_that_cannot_begin_keeps_the_report_of_the_sync(scene, command, monkeypatch):
+    synced(scene, command, {"orders.py": "x = 2"})
+
+    def busy(*arguments):
+        raise errors.BusyError("Another sync is at work.", hint="Wait for it.")
+
+    monkeypatch.setattr("airflow_platform.tasks.ledger.target", busy)
+    wanted, code, told = synced(
+        scene, command, {"orders.py": "raise 'fails in finance'"}, "--rollback-on-error"
+    )
+    assert code == 1
+    assert "RuntimeError: not here" in told
+    assert "Nothing was rolled back: Another sync is at work." in told
+    assert branch("rev-parse", "dags-live:dags") == wanted.tree
+
+
+def test_a_ledger_that_somebody_wrote_into_is_told_and_is_no_obstacle(scene, command):
+    good, *_ = synced(scene, command, {"orders.py": "x = 2"})
+    synced(scene, command, {"orders.py": "x = 3"})
+    text = branch("show", "dags-ledger:ledger.jsonl")
+    checkout = scene.project.checkout
+    run_git(checkout, "fetch", "--quiet", str(paths.dag_state() / "branch.git"), "dags-ledger")
+    (checkout / "ledger.jsonl").write_text(f"by hand\n{text}\n")
+    run_git(checkout, "add", "ledger.jsonl")
+    tree = run_git(checkout, "write-tree")
+    made = run_git(checkout, "commit-tree", tree, "-p", "FETCH_HEAD", "-m", "By hand")
+    run_git(
+        checkout, "push", "--quiet", str(paths.dag_state() / "branch.git"), f"{made}:refs/heads/dags-ledger"
+    )
+    run_git(checkout, "reset", "--quiet")
+    code, _, err = command("dags-rollback")
+    assert code == 0, err
+    assert "Branch dags-ledger was written to by hand: no entries are lines 1." in " ".join(err.split())
+    assert branch("rev-parse", "dags-live:dags") == good.tree
+    assert branch("show", "dags-ledger:ledger.jsonl").splitlines()[0] == "by hand"
