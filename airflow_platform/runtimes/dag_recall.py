@@ -29,6 +29,17 @@ def kept() -> results.Results:
     return results.Results(paths.dag_checks() / "results")
 
 
+def key(tree: str, against: Against) -> str:
+    """Of a DAG version and what it is held against."""
+    return results.key(tree, against.to_json(), surroundings())
+
+
+def find(key_: str, commit: str) -> Checked | None:
+    """The result that is known, for this commit of the same version."""
+    known = kept().get("versions", key_)
+    return None if known is None else Checked.from_json({**known, "commit": commit, "anew": 0})
+
+
 @dataclass(frozen=True)
 class Result:
     """What a check came to."""
@@ -40,12 +51,12 @@ class Result:
 
 def known_or(commit: git.Commit, against: Against, find_out: Callable[[], Result]) -> Checked:
     """What is known of the version of a commit, or is found out and then kept if it lasts."""
-    key = results.key(commit.tree, against.to_json(), surroundings())
-    if (known := kept().get("versions", key)) is not None:
-        return Checked.from_json({**known, "commit": commit.sha, "anew": 0})
+    key_ = key(commit.tree, against)
+    if (known := find(key_, commit.sha)) is not None:
+        return known
     result = find_out()
     if result.lasts:
-        kept().put("versions", key, result.checked.to_json())
+        kept().put("versions", key_, result.checked.to_json())
     return result.checked
 
 
