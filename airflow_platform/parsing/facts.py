@@ -104,6 +104,7 @@ def _of_task(task: Any, where: tuple[str, int]) -> dict[str, Any]:
         "retries": retries if isinstance(retries, int) else 0,
         "pool": str(task.pool),
         "connections": sorted(set(_connections(task))),
+        "executor": str(getattr(task, "executor", None) or ""),
     }
 
 
@@ -140,7 +141,10 @@ def _summary(timetable: Any) -> str:
 
 
 def _interval(timetable: Any) -> float | None:
-    """Seconds of the shortest time between two runs, of the next few; None where no clock decides."""
+    """Seconds of the shortest time between two runs, of the next few; None where no clock decides.
+
+    Whole ones: `@continuous` looks at the clock, and a fact is to be the same each time.
+    """
     restriction = TimeRestriction(earliest=coerce_datetime(FROM), latest=None, catchup=True)
     last, runs = None, []
     for _ in range(LOOKED_AT):
@@ -152,4 +156,4 @@ def _interval(timetable: Any) -> float | None:
         if last is None:
             break
     gaps = [(later - sooner).total_seconds() for sooner, later in itertools.pairwise(runs)]
-    return min(gaps, default=None)
+    return float(round(min(gaps))) if gaps else None

@@ -20,7 +20,7 @@ from airflow.dag_processing.importers import get_importer_registry, python_impor
 from airflow.sdk import DAG, task
 from airflow.utils.file import get_unique_dag_module_name
 
-from airflow_platform.parsing import facts, lookups
+from airflow_platform.parsing import facts, lookups, waiting
 from airflow_platform.parsing.protocol import File, Order
 from airflow_platform.parsing.watching import MARK, Watch
 
@@ -122,10 +122,13 @@ def import_file(file: File, order: Order) -> dict[str, Any]:
     lookups.install(lookups.Answers(watch, order.variables, order.connections))
     _let_crashes_be_seen()
     places.begin()
+    stopwatch = waiting.Stopwatch()
     watch.begin()
     bag = BundleDagBag(
         dag_folder=str(root / file.path), bundle_path=root, bundle_name=BUNDLE, load_op_links=False
     )
+    waited = stopwatch.waited()
+    watch.let_threads_work()
     with watch.off():
         _, unserialised = processor._serialize_dags(bag, structlog.get_logger())  # noqa: SLF001
         errors = {**bag.import_errors, **unserialised}
@@ -140,6 +143,7 @@ def import_file(file: File, order: Order) -> dict[str, Any]:
             "needs": sorted(watch.needs - {file.path}),
             "asked": sorted(watch.asked - watch.needs - {file.path}),
             "missing": sorted(set(_missing(file.modules))),
+            "waited": waited,
         }
 
 

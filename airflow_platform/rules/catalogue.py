@@ -29,6 +29,12 @@ RULES = (
         "import-error", "error", importing.failed, "Mend that line; the message is Python's or Airflow's own."
     ),
     Rule(
+        "import-memory",
+        "error",
+        importing.memory,
+        "Load and compute less at the top of the file, or raise import_memory in [rules] of dags.toml.",
+    ),
+    Rule(
         "import-ended",
         "error",
         importing.ended,
@@ -39,7 +45,7 @@ RULES = (
         "import-slow",
         "warning",
         importing.slow,
-        "Import heavy packages in the tasks that use them, and compute nothing at the top of the file.",
+        "Import heavy packages in the tasks that use them; compute nothing, and wait for nothing, at the top.",
     ),
     Rule("network-at-import", "error", importing.network, _INTO_A_TASK),
     Rule("process-at-import", "error", importing.process, _INTO_A_TASK),
@@ -56,6 +62,12 @@ RULES = (
         "error",
         importing.missing,
         "Add the package to images/airflow/requirements.in and run `nox -s lock`, or put the module under dags/.",
+    ),
+    Rule(
+        "module-broken",
+        "error",
+        importing.broken,
+        "Mend that line: a task that imports the file would fail.",
     ),
     Rule("no-dags", "warning", importing.empty, "Name it in dags/.airflowignore, if others import it."),
     Rule("dag-id-twice", "error", owning.same_id, "Give one of them another id."),
@@ -87,6 +99,12 @@ RULES = (
         provision.pool,
         "Declare it for that tenant in the environment's file, or use default_pool.",
     ),
+    Rule(
+        "executor-unknown",
+        "error",
+        provision.executor,
+        "Name none, or tag the DAG for tenants of environments that have it.",
+    ),
 )
 
 
@@ -101,6 +119,7 @@ def findings(subject: Subject) -> tuple[Finding, ...]:
             rule.remedy,
             rule.severity,
             each.tenants,
+            each.about,
         )
         for rule in RULES
         for each in rule.find(subject)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from airflow_platform.rules.findings import plain
+
 T = TypeVar("T")
 
 LONGEST = 1000
@@ -41,6 +43,8 @@ class Task:
     pool: str
     connections: tuple[str, ...]
     """Connection ids that it was given, and Snowflake's default."""
+    executor: str = ""
+    """Which it asks for; "" for the tenant's own."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Dag:
     schedule: str
     """In Airflow's words; "" for none."""
     interval: float | None
-    """Seconds of the shortest time between two runs; None where no clock decides."""
+    """Seconds of the shortest time between two runs; 0 where one follows the other, None where no clock decides."""
     tasks: tuple[Task, ...]
 
     @property
@@ -100,6 +104,8 @@ class Imported:
     ended_at: Place = Place("", 1)
     cpu: float = 0.0
     """Seconds of processor time."""
+    waited: float = 0.0
+    """Seconds in which it neither had a processor nor waited for one."""
 
     @classmethod
     def from_json(cls, path: str, told: Mapping[str, Any]) -> Imported:
@@ -121,9 +127,10 @@ class Imported:
             errors=_each(lambda each: Problem(_place(each), _text(each["message"])), told.get("errors")),
             work=_each(_work, told.get("work")),
             missing=_each(_text, told.get("missing")),
-            reads=_each(_text, told.get("needs")),
-            asks=_each(_text, told.get("asked")),
+            reads=_each(_path, told.get("needs")),
+            asks=_each(_path, told.get("asked")),
             cpu=_number(told.get("cpu")),
+            waited=_number(told.get("waited", 0.0)),
         )
 
 
@@ -149,6 +156,7 @@ def _task(told: Any) -> Task:
         retries=int(_number(told.get("retries"))),
         pool=_text(told.get("pool")),
         connections=_each(_text, told.get("connections")),
+        executor=_text(told.get("executor", "")),
     )
 
 
@@ -161,7 +169,7 @@ def _place(told: Any) -> Place:
     _require(isinstance(told, dict))
     line = told.get("line")
     _require(isinstance(line, int) and not isinstance(line, bool) and 1 <= line < 10**9)
-    return Place(_text(told.get("file")), line)
+    return Place(_path(told.get("file")), line)
 
 
 def _each(read: Callable[[Any], T], told: Any) -> tuple[T, ...]:
@@ -170,6 +178,12 @@ def _each(read: Callable[[Any], T], told: Any) -> tuple[T, ...]:
 
 
 def _text(told: Any) -> str:
+    """For people: whoever shows it need not think of what its author had a terminal do."""
+    return plain(_path(told))
+
+
+def _path(told: Any) -> str:
+    """Of a file, which may have any name; without a meaning until a file has it."""
     _require(isinstance(told, str) and len(told) <= LONGEST)
     return str(told)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,9 +32,18 @@ class Finding:
     """An error keeps the version from being served."""
     tenants: tuple[str, ...] = ()
     """To which it applies, as environment/tenant; none for all that were looked at."""
+    about: str = ""
+    """What it is about besides the file: a DAG's id, a module. It stays when lines and words change."""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.rule}: {self.message}"
+        """A line that editors and terminals can follow, without its remedy."""
+        weight = " (warning)" if self.severity == "warning" else ""
+        return f"{plain(self.file)}:{self.line}: {self.rule}{weight}: {plain(self.message)}"
+
+
+def plain(words: str) -> str:
+    """A text that somebody else chose, on one line and without what would steer a terminal or break XML."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]", "?", words)
 
 
 @dataclass(frozen=True)

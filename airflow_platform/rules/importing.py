@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from airflow_platform.parsing import protocol
 from airflow_platform.rules import source
-from airflow_platform.rules.facts import Place
+from airflow_platform.rules.facts import Imported, Place
 from airflow_platform.rules.subject import Found, Subject, shown
+
+NO_MEMORY = re.compile(r"^[\w.]*MemoryError\b")
+"""How the message of an import that needed too much begins: Python's own, or a package's."""
+
+LONGEST_WAIT = 5.0
+"""Seconds that an import may wait, for locks, queues, disks: a disk that is cold and busy takes one or two."""
 
 
 def failed(subject: Subject) -> Iterator[Found]:
     """Files that Airflow cannot import, validate or serialise."""
     for file in subject.files:
         for each in file.imported.errors:
-            yield Found(each.at, each.message)
+            if not NO_MEMORY.match(each.message):
+                yield Found(each.at, each.message)
+
+
+def memory(subject: Subject) -> Iterator[Found]:
+    """Files whose import needs more memory than it may have."""
+    limit = subject.rules.import_memory
+    for file in subject.files:
+        for each in file.imported.errors:
+            if NO_MEMORY.match(each.message):
+                yield Found(each.at, f"Its import needs more memory than the {limit} MiB that it may have.")
+
+
+def broken(subject: Subject) -> Iterator[Found]:
+    """Files that are no Python, where only functions import them: tasks would fail."""
+    failed_in = {each.at.file for file in subject.files for each in file.imported.errors}
+    for path in sorted({path for file in subject.files for path in file.loads} - failed_in):
+        reason = subject.sources.get(path, source.Source()).broken
+        if reason is not None:
+            yield Found(Place(path, reason.line), f"{shown(path)} cannot be imported: {reason.message}.")
 
 
 def ended(subject: Subject) -> Iterator[Found]:
@@ -36,13 +62,20 @@ def endless(subject: Subject) -> Iterator[Found]:
 def slow(subject: Subject) -> Iterator[Found]:
     """Files whose import takes long; those that were given up are told already."""
     for file in subject.files:
-        found = file.imported
-        if found.cpu > subject.rules.import_seconds and not found.ended:
-            limit = subject.rules.import_seconds
-            yield Found(
-                Place(file.path, 1),
-                f"Its import takes {found.cpu:.1f} s of processor time; {limit:g} are allowed.",
-            )
+        found, limit = file.imported, subject.rules.import_seconds
+        if found.ended:
+            continue
+        if found.cpu > limit:
+            text = f"Its import takes {found.cpu:.1f} s of processor time; {limit:g} are allowed."
+            yield Found(Place(file.path, 1), text, about="processor")
+        if is_waiting(found):
+            text = f"Its import waits {found.waited:.0f} s for something; {LONGEST_WAIT:g} are allowed."
+            yield Found(Place(file.path, 1), text, about="waiting")
+
+
+def is_waiting(found: Imported) -> bool:
+    """Whether an import waited, and not because it, or the machine, was busy."""
+    return found.waited > max(LONGEST_WAIT, 2 * found.cpu)
 
 
 def network(subject: Subject) -> Iterator[Found]:
@@ -78,8 +111,13 @@ def missing(subject: Subject) -> Iterator[Found]:
         for each in subject.sources.get(path, source.Source()).imports:
             at = Place(path, each.line)
             # At the top of a file, the import error says the same of the same line.
-            if each.kind == "needed" and not each.level and each.module in lacking and at not in failed_at:
-                yield Found(at, f"Nothing provides the module {each.module}.")
+            if each.kind != "needed" or at in failed_at:
+                continue
+            names = [each.module] if each.module in lacking else []
+            if each.level:  # Of the folder, where only its files can tell.
+                names = list(source.lacking(path, each, subject.sources, subject.known, subject.folders))
+            for name in names:
+                yield Found(at, f"Nothing provides the module {name}.", about=name)
 
 
 def empty(subject: Subject) -> Iterator[Found]:
@@ -97,4 +135,4 @@ def _work(subject: Subject, kind: str, message: str) -> Iterator[Found]:
         for each in file.imported.work:
             if each.kind == kind and each not in seen:
                 seen.add(each)
-                yield Found(each.at, message.format(what=each.what))
+                yield Found(each.at, message.format(what=each.what), about=each.what)

@@ -21,7 +21,7 @@ def same_id(subject: Subject) -> Iterator[Found]:
             known = first.setdefault(dag.id, dag)
             if known is not dag:
                 where = f"{shown(known.at.file)}:{known.at.line}"
-                yield Found(dag.at, f"The DAG {dag.id} is also made in {where}.")
+                yield Found(dag.at, f"The DAG {dag.id} is also made in {where}.", about=dag.id)
 
 
 def owner(subject: Subject) -> Iterator[Found]:
@@ -30,7 +30,8 @@ def owner(subject: Subject) -> Iterator[Found]:
         unowned = [task for task in dag.tasks if task.owner in NOBODY]
         if unowned:
             where = "Its tasks" if len(unowned) == len(dag.tasks) else _named(unowned)
-            yield Found(_at(dag, unowned), f"The DAG {dag.id} has no owner. {where}: Airflow's default.")
+            text = f"The DAG {dag.id} has no owner. {where}: Airflow's default."
+            yield Found(_at(dag, unowned), text, about=dag.id)
 
 
 def tenant(subject: Subject) -> Iterator[Found]:
@@ -39,11 +40,10 @@ def tenant(subject: Subject) -> Iterator[Found]:
         names = tenant_names(dag)
         unknown = sorted(set(names) - subject.declared - {ALL})
         if not names:
-            yield Found(dag.at, f"The DAG {dag.id} has no tag {TAG}NAME.")
+            yield Found(dag.at, f"The DAG {dag.id} has no tag {TAG}NAME.", about=dag.id)
         elif unknown:
-            yield Found(
-                dag.at, f"The DAG {dag.id} is for {', '.join(unknown)}, and no environment declares that."
-            )
+            text = f"The DAG {dag.id} is for {', '.join(unknown)}, and no environment declares that."
+            yield Found(dag.at, text, about=dag.id)
 
 
 def schedule(subject: Subject) -> Iterator[Found]:
@@ -51,12 +51,12 @@ def schedule(subject: Subject) -> Iterator[Found]:
     rules = subject.rules
     for dag in subject.dags:
         if dag.interval is not None and dag.interval < rules.interval:
-            yield Found(
-                dag.at,
-                f"The DAG {dag.id} runs every {dag.interval:g} s; {rules.interval} must lie between two runs.",
-            )
+            often = f"every {dag.interval:g} s" if dag.interval else "again as soon as it has ended"
+            text = f"The DAG {dag.id} runs {often}; {rules.interval} s must lie between two runs."
+            yield Found(dag.at, text, about=f"{dag.id} interval")
         if dag.catchup and not rules.catchup:
-            yield Found(dag.at, f"The DAG {dag.id} catches up on all runs since its start date.")
+            text = f"The DAG {dag.id} catches up on all runs since its start date."
+            yield Found(dag.at, text, about=f"{dag.id} catchup")
 
 
 def retries(subject: Subject) -> Iterator[Found]:
@@ -71,6 +71,7 @@ def retries(subject: Subject) -> Iterator[Found]:
             yield Found(
                 _at(dag, odd),
                 f"{_named(odd)} of the DAG {dag.id}: retries {found}; {least} to {most} are allowed.",
+                about=dag.id,
             )
 
 

@@ -4,38 +4,26 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
-Kind = Literal["needed", "optional", "typing"]
+from airflow_platform.rules import connections, imports
+from airflow_platform.rules.connections import Connection, Constant, Elsewhere
+from airflow_platform.rules.imports import Import
 
-HOOK = "SnowflakeHook"
-"""The hook whose first argument is a connection id."""
-
-
-@dataclass(frozen=True)
-class Import:
-    """An import statement, wherever it stands: in functions, too."""
-
-    module: str
-    """With dots; "" for `from . import name`."""
-    line: int
-    level: int = 0
-    """Dots before it."""
-    names: tuple[str, ...] = ()
-    """What `from module import …` takes."""
-    kind: Kind = "needed"
-    """Optional ones stand in a `try` that expects ImportError; those for types are never executed."""
+_DEEPEST = 4
+"""Files that a name is followed through: each may have it from another."""
 
 
 @dataclass(frozen=True)
-class Connection:
-    """A connection id that stands in the text."""
+class Broken:
+    """Why a file is no Python."""
 
-    id: str
     line: int
+    message: str
 
 
 @dataclass(frozen=True)
@@ -44,6 +32,10 @@ class Source:
 
     imports: tuple[Import, ...] = ()
     connections: tuple[Connection, ...] = ()
+    constants: tuple[Constant, ...] = ()
+    broken: Broken | None = None
+    empty: bool = False
+    """Whether it gives nothing a name."""
 
     def to_json(self) -> dict[str, Any]:
         """As a cache keeps it."""
@@ -58,23 +50,37 @@ class Source:
         """
         return cls(
             tuple(Import(**{**each, "names": tuple(each["names"])}) for each in found["imports"]),
-            tuple(Connection(**each) for each in found["connections"]),
+            tuple(_connection(each) for each in found["connections"]),
+            tuple(Constant(**each) for each in found["constants"]),
+            None if found["broken"] is None else Broken(**found["broken"]),
+            found["empty"] is True,
         )
 
 
+def _connection(found: Mapping[str, Any]) -> Connection:
+    elsewhere = found["elsewhere"]
+    return Connection(found["id"], found["line"], None if elsewhere is None else Elsewhere(**elsewhere))
+
+
 def read(text: bytes) -> Source:
-    """Read a file; one that is no Python says nothing here: importing it tells why."""
+    """Read a file."""
     try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return Source()
-    constants = _constants(tree)
-    connections = {Connection(name, line) for name, line in _connections(tree, constants)}
-    try:
-        imports = tuple(_imports(tree, "needed"))
-    except RecursionError:
-        imports = ()
-    return Source(imports, tuple(sorted(connections, key=lambda each: (each.line, each.id))))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # They are for whoever runs it.
+            tree = ast.parse(text)
+            compile(tree, "file", "exec", dont_inherit=True)  # A `return` at the top is found only here.
+        return Source(
+            tuple(imports.of(tree)),
+            connections.of(tree),
+            connections.constants(tree),
+            empty=all(isinstance(each, ast.Expr) for each in tree.body),
+        )
+    except SyntaxError as error:
+        return Source(broken=Broken(max(1, error.lineno or 1), f"{type(error).__name__}: {error.msg}"))
+    except ValueError as error:
+        return Source(broken=Broken(1, f"{type(error).__name__}: {error}"))
+    except (RecursionError, MemoryError):
+        return Source()  # Python itself may go deeper.
 
 
 def needs(path: str, source: Source, known: Collection[str], folders: Collection[str]) -> frozenset[str]:
@@ -90,7 +96,7 @@ def needs(path: str, source: Source, known: Collection[str], folders: Collection
     for each in source.imports:
         top = each.module.partition(".")[0]
         # Nearly all imports are of packages, and a version has thousands of them.
-        if each.kind == "typing" or not (each.level or f"{top}.py" in known or top in folders):
+        if each.kind in ("typing", "elsewhere") or not (each.level or f"{top}.py" in known or top in folders):
             continue
         found.update(file for module in _modules(path, each) for file in _files(module) if file in known)
     return frozenset(found - {path})
@@ -100,6 +106,46 @@ def is_here(module: str, known: Collection[str], folders: Collection[str]) -> bo
     """Whether the folder of DAGs has a module."""
     name = module.replace(".", "/")
     return f"{name}.py" in known or name in folders
+
+
+def lacking(
+    path: str, each: Import, sources: Mapping[str, Source], known: Collection[str], folders: Collection[str]
+) -> Iterator[str]:
+    """The modules that an import with dots names and the folder does not have; packages cannot have them."""
+    if not each.level:
+        return
+    start, *below = _modules(path, each)
+    if each.module and not is_here(start, known, folders):
+        yield f"{'.' * each.level}{each.module}"
+        return
+    own = f"{start}/__init__.py".removeprefix("./")
+    is_module = each.module and f"{start}.py" in known
+    if (own in known and not sources.get(own, Source()).empty) or (is_module and own not in known):
+        return  # It may give the name itself.
+    for name, module in zip(each.names, below, strict=True):
+        if name != "*" and not is_here(module, known, folders):
+            yield f"{'.' * each.level}{each.module}{'.' * bool(each.module)}{name}"
+
+
+def connection_id(path: str, each: Connection, sources: Mapping[str, Source]) -> str:
+    """The id that a text names, also where another file has it; "" where that cannot be told."""
+    return each.id if each.elsewhere is None else _constant(path, each.elsewhere, sources, _DEEPEST)
+
+
+def _constant(path: str, what: Elsewhere, sources: Mapping[str, Source], depth: int) -> str:
+    """What a name means in another file, or in the one that it has it from."""
+    start = next(_modules(path, Import(what.module, 1, what.level)))
+    for file in (f"{start}/__init__.py".removeprefix("./"), f"{start}.py"):
+        source = sources.get(file, Source())
+        values = [each.value for each in source.constants if each.name == what.name]
+        if values:
+            return values[0]
+        more = [each for each in source.imports if what.name in each.names] if depth else []
+        for each in more:
+            name = Elsewhere(each.module, each.level, what.name)
+            if found := _constant(file, name, sources, depth - 1):
+                return found
+    return ""
 
 
 def _modules(path: str, each: Import) -> Iterator[str]:
@@ -120,68 +166,3 @@ def _files(module: str) -> Iterator[str]:
         part = "/".join(parts[:end])
         yield f"{part}.py"
         yield f"{part}/__init__.py"
-
-
-def _imports(node: ast.AST, kind: Kind) -> Iterator[Import]:
-    if isinstance(node, ast.Import):
-        yield from (Import(alias.name, node.lineno, kind=kind) for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        names = tuple(alias.name for alias in node.names)
-        yield Import(node.module or "", node.lineno, node.level, names, kind)
-    elif isinstance(node, ast.Try) and any(_expects_import_error(each) for each in node.handlers):
-        for each in node.body:
-            yield from _imports(each, "optional" if kind == "needed" else kind)
-        for other in (*node.handlers, *node.orelse, *node.finalbody):
-            yield from _imports(other, kind)
-    elif isinstance(node, ast.If) and _is_for_types(node.test):
-        for each in node.body:
-            yield from _imports(each, "typing")
-        for each in node.orelse:
-            yield from _imports(each, kind)
-    else:
-        for child in ast.iter_child_nodes(node):
-            yield from _imports(child, kind)
-
-
-def _expects_import_error(handler: ast.ExceptHandler) -> bool:
-    if handler.type is None:
-        return True
-    names = {each.id for each in ast.walk(handler.type) if isinstance(each, ast.Name)}
-    return bool(names & {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
-
-
-def _is_for_types(test: ast.expr) -> bool:
-    name = test.attr if isinstance(test, ast.Attribute) else test.id if isinstance(test, ast.Name) else ""
-    return name == "TYPE_CHECKING"
-
-
-def _constants(tree: ast.Module) -> dict[str, str]:
-    """Texts that are given a name at the top of the file."""
-    found = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            for target in targets:
-                if isinstance(target, ast.Name) and isinstance(node.value.value, str):
-                    found[target.id] = node.value.value
-    return found
-
-
-def _connections(tree: ast.Module, constants: Mapping[str, str]) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        given = [each.value for each in node.keywords if (each.arg or "").endswith("conn_id")]
-        if called in (HOOK, "get_connection") and node.args:
-            given.append(node.args[0])
-        for value in given:
-            text = _text(value, constants)
-            if text and "{{" not in text:
-                yield text, value.lineno
-
-
-def _text(value: ast.expr, constants: Mapping[str, str]) -> str:
-    if isinstance(value, ast.Constant) and isinstance(value.value, str):
-        return value.value
-    return constants.get(value.id, "") if isinstance(value, ast.Name) else ""

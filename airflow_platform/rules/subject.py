@@ -29,6 +29,8 @@ class Tenant:
     name: str
     connections: frozenset[str]
     pools: frozenset[str]
+    executor: str = "LocalExecutor"
+    """The only one that it has."""
 
     def __str__(self) -> str:
         return f"{self.environment}/{self.name}"
@@ -41,6 +43,8 @@ class Found:
     at: Place
     message: str
     tenants: tuple[str, ...] = ()
+    about: str = ""
+    """See `Finding`."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class File:
     imported: Imported
     needs: tuple[str, ...] = ()
     """Files below the folder that it imports or reads, directly or through others."""
+    loads: tuple[str, ...] = ()
+    """Those of them that import statements name."""
 
     @property
     def path(self) -> str:
@@ -70,6 +76,10 @@ class Subject:
     rules: Limits
     smoke: frozenset[str] = frozenset()
     """Ids of the DAGs that tenant-up runs last."""
+    known: frozenset[str] = frozenset()
+    """The paths of all files of the version."""
+    folders: frozenset[str] = frozenset()
+    """The paths of all folders of the version."""
 
     @property
     def dags(self) -> Iterator[Dag]:

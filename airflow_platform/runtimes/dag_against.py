@@ -36,7 +36,7 @@ class Against:
     def to_json(self) -> dict[str, Any]:
         """As a cache keeps it, and a digest is made of it."""
         tenants = [
-            [each.environment, each.name, sorted(each.connections), sorted(each.pools)]
+            [each.environment, each.name, sorted(each.connections), sorted(each.pools), each.executor]
             for each in self.tenants
         ]
         return {**dataclasses.asdict(self), "tenants": tenants}
@@ -45,8 +45,8 @@ class Against:
     def from_json(cls, found: Mapping[str, Any]) -> Against:
         """What `to_json` made."""
         tenants = tuple(
-            Tenant(environment, name, frozenset(connections), frozenset(pools))
-            for environment, name, connections, pools in found["tenants"]
+            Tenant(environment, name, frozenset(connections), frozenset(pools), executor)
+            for environment, name, connections, pools, executor in found["tenants"]
         )
         return cls(
             tenants=tenants,
@@ -69,6 +69,7 @@ def of(environments: Sequence[specs.Environment], rules: dag_rules.Rules, declar
             each.name,
             frozenset({specs.SNOWFLAKE_CONNECTION, *(connection.id for connection in each.connections)}),
             frozenset({DEFAULT_POOL, *(pool.name for pool in each.pools)}),
+            _executor(environment),
         )
         for environment in environments
         for each in environment.tenants
@@ -81,3 +82,8 @@ def of(environments: Sequence[specs.Environment], rules: dag_rules.Rules, declar
         variables=dag_values.variables(environments),
         connections=dag_values.connections(environments),
     )
+
+
+def _executor(environment: specs.Environment) -> str:
+    """The executor of an environment's tenants; "" where nothing declares it yet."""
+    return {"process": "LocalExecutor", "docker": environment.docker.executor}.get(environment.runtime, "")

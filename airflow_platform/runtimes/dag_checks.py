@@ -7,11 +7,11 @@ from pathlib import Path
 
 from airflow_platform import programs
 from airflow_platform.config import dag_rules, load, paths, specs
-from airflow_platform.rules.findings import FOLDER, Checked, Finding, ParsedDag, ParsedFile
+from airflow_platform.rules.findings import Checked
 from airflow_platform.runtimes import dag_against, dag_imports, dag_recall
 from airflow_platform.tools import git
 
-__all__ = ["FOLDER", "Checked", "Finding", "ParsedDag", "ParsedFile", "check"]
+__all__ = ["Checked", "check"]
 
 
 def check(
@@ -42,12 +42,11 @@ def check(
     """
     names = _declared() if declared is None else declared
     against = dag_against.of(environments, rules or dag_rules.Rules(), names)
-    key = dag_recall.key(commit.tree, against)
-    if (known := dag_recall.find(key, commit.sha)) is not None:
-        return known
-    checked = dag_imports.find_out(commit, against, checkout=checkout, runner=runner, progress=progress)
-    dag_recall.keep(key, checked)
-    return checked
+    return dag_recall.known_or(
+        commit,
+        against,
+        lambda: dag_imports.find_out(commit, against, checkout=checkout, runner=runner, progress=progress),
+    )
 
 
 def _declared() -> Iterable[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from airflow_platform import programs
 from airflow_platform.config import paths
 from airflow_platform.parsing import protocol
-from airflow_platform.rules import catalogue, facts, subject
+from airflow_platform.rules import catalogue, facts, lasting, subject
 from airflow_platform.rules.findings import FOLDER, Checked, Finding, ParsedDag, ParsedFile
 from airflow_platform.runtimes import dag_recall, dag_texts, dag_workers
 from airflow_platform.runtimes.dag_against import Against
@@ -26,7 +26,7 @@ def find_out(
     checkout: Path,
     runner: programs.Programs,
     progress: Callable[[str], None],
-) -> Checked:
+) -> dag_recall.Result:
     """Import what is not known, and apply the rules."""
     place = dag_workers.place(runner, progress)
     worker = parsing_worker.Worker(place, runner)
@@ -37,14 +37,15 @@ def find_out(
         trees = paths.dag_checks() / "trees"
         with git_trees.on_disk(runner, checkout, commit.tree, trees, FOLDER) as root:
             texts = dag_texts.read(commit.tree, entries, root, kept)
-            imports = _Imports(against, texts, kept, worker, str(place.python))
+            imports = _Imports(against, texts, kept, worker, place)
             found, anew = imports.of(root, progress)
     finally:
         worker.close()
-    files = tuple(subject.File(each, _needs(each, texts)) for each in found)
+    files = tuple(subject.File(each, _needs(each, texts), texts.needs(each.path)) for each in found)
     findings = _judged(against, texts, files)
     parsed = tuple(_parsed(each) for each in files if each.path != _ALL)
-    return Checked(commit.sha, commit.tree, parsed, findings, anew)
+    checked = Checked(commit.sha, commit.tree, parsed, findings, anew)
+    return dag_recall.Result(checked, texts.closed and all(map(imports.lasts, found)))
 
 
 _ALL = "."
@@ -60,14 +61,15 @@ class _Imports:
         texts: dag_texts.Texts,
         kept: results.Results,
         worker: parsing_worker.Worker,
-        packages: str,
+        place: parsing_worker.Place,
     ) -> None:
         self._texts = texts
         self._kept = kept
         self._worker = worker
         self._against = against
         self._surroundings = results.key(
-            packages,
+            str(place.python),
+            place.environment,
             parsing_worker.code_digest(),
             [against.variables, against.connections],
             [against.limits.import_deadline, against.limits.import_memory],
@@ -87,6 +89,11 @@ class _Imports:
                 found[path] = self._understood(path, told)
                 self._keep(found[path], told)
         return [found[path] for path in files], len(unknown)
+
+    def lasts(self, imported: facts.Imported) -> bool:
+        """Whether importing the file again would find the same."""
+        is_ours = imported.path in self._texts.paths or imported.path == _ALL
+        return is_ours and lasting.lasts(imported, self._against.limits)
 
     def _order(self, root: Path, unknown: Sequence[str]) -> protocol.Order:
         return protocol.Order(
@@ -109,10 +116,11 @@ class _Imports:
         known = self._kept.get("files", self._key(path))
         if known is None or known["seen"] != self._texts.seen(known["seen"]):
             return None
-        return self._understood(path, known["told"])
+        found = self._understood(path, known["told"])
+        return found if self.lasts(found) else None  # Limits may have changed.
 
     def _keep(self, imported: facts.Imported, told: Mapping[str, Any]) -> None:
-        if not imported.ended and imported.path in self._texts.paths:
+        if self.lasts(imported):
             seen = self._texts.seen([*imported.reads, *(f"?{path}" for path in imported.asks)])
             self._kept.put("files", self._key(imported.path), {"told": told, "seen": seen})
 
@@ -133,6 +141,8 @@ def _judged(against: Against, texts: dag_texts.Texts, files: tuple[subject.File,
             declared=frozenset(against.declared),
             rules=against.limits,
             smoke=frozenset(against.smoke),
+            known=texts.paths,
+            folders=texts.folders,
         )
     )
 

@@ -11,15 +11,13 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_platform.config import load, paths
 from airflow_platform.rules.findings import Checked
 from airflow_platform.runtimes.dag_against import Against
-from airflow_platform.tools import parsing_worker, results
-
-FLEETING = ("import-ended", "import-timeout")
-"""Rules whose findings may come of a machine that was short of time or memory: not kept, but tried again."""
+from airflow_platform.tools import git, parsing_worker, results
 
 _PACKAGE = Path(__file__).parents[1]
 _DECIDING = ("rules/*.py", "runtimes/dag_*.py", "config/*.py", "manifests/*.py")
@@ -42,10 +40,24 @@ def find(key_: str, commit: str) -> Checked | None:
     return None if known is None else Checked.from_json({**known, "commit": commit, "anew": 0})
 
 
-def keep(key_: str, checked: Checked) -> None:
-    """Remember a result, if it would come out the same again."""
-    if not any(each.rule in FLEETING for each in checked.findings):
-        kept().put("versions", key_, checked.to_json())
+@dataclass(frozen=True)
+class Result:
+    """What a check came to."""
+
+    checked: Checked
+    lasts: bool
+    """Whether it would come out the same again: of this version, by this code, on any machine."""
+
+
+def known_or(commit: git.Commit, against: Against, find_out: Callable[[], Result]) -> Checked:
+    """What is known of the version of a commit, or is found out and then kept if it lasts."""
+    key_ = key(commit.tree, against)
+    if (known := find(key_, commit.sha)) is not None:
+        return known
+    result = find_out()
+    if result.lasts:
+        kept().put("versions", key_, result.checked.to_json())
+    return result.checked
 
 
 def declared(environments: Sequence[str], load_: Callable[[], Against]) -> Against:

@@ -8,12 +8,18 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from airflow_platform.rules import source
+from airflow_platform.rules import connections, imports, source
 from airflow_platform.tools import git_trees, results
 
 PYTHON = ".py"
 
 _NOTHING = source.Source()
+
+_READING = (source, imports, connections)
+"""The code that decides what a text says."""
+
+_AWAY = ""
+"""The digest of what is outside of the version, and may change unseen."""
 
 
 class Texts:
@@ -25,14 +31,17 @@ class Texts:
         """Take them together.
 
         Args:
-            digests: Of the contents of all files and folders, by their paths; "." is the whole.
+            digests: Of the contents of all files and folders, by their paths; "." is the whole, "" a link away.
             folders: Which of them are folders.
             sources: What the Python files say.
         """
         self.sources = sources
         self.paths = frozenset(digests.keys() - folders)
-        self._folders = folders
-        self._digests = digests
+        self.folders = folders
+        self.closed = _AWAY not in digests.values()
+        """Whether no link leads out of the version."""
+        # What is away is never the same again.
+        self._digests = {path: digest or os.urandom(16).hex() for path, digest in digests.items()}
         # A version has hundreds of files, and each is asked several times.
         self.needs = functools.cache(self._needs)
         self.modules = functools.cache(self._modules)
@@ -43,10 +52,10 @@ class Texts:
 
     def seen(self, names: Iterable[str]) -> dict[str, str]:
         """What is at each path now: its content, or with a question mark before it whether it is there."""
-        return {
-            name: str(name[1:] in self._digests) if name.startswith("?") else self.digest(name)
-            for name in names
-        }
+        return {name: self._kind(name[1:]) if name.startswith("?") else self.digest(name) for name in names}
+
+    def _kind(self, path: str) -> str:
+        return "folder" if path in self.folders else "file" if path in self.paths else ""
 
     def identity(self, path: str) -> list[object]:
         """What decides about a file's import, as far as the texts tell: its own, and those it may load."""
@@ -63,7 +72,7 @@ class Texts:
         waiting = [path]
         while waiting:
             file = waiting.pop()
-            more = source.needs(file, self.sources.get(file, _NOTHING), self.paths, self._folders) - found
+            more = source.needs(file, self.sources.get(file, _NOTHING), self.paths, self.folders) - found
             found |= more
             waiting += more
         return tuple(sorted(found - {path}))
@@ -76,7 +85,7 @@ class Texts:
             for each in self.sources.get(file, _NOTHING).imports
             if each.kind == "needed" and not each.level
         }
-        return tuple(sorted(name for name in names if not source.is_here(name, self.paths, self._folders)))
+        return tuple(sorted(name for name in names if not source.is_here(name, self.paths, self.folders)))
 
 
 def read(tree: str, entries: Mapping[str, git_trees.Entry], root: Path, kept: results.Results) -> Texts:
@@ -88,7 +97,7 @@ def read(tree: str, entries: Mapping[str, git_trees.Entry], root: Path, kept: re
         root: Where they are on disk.
         kept: What is known of texts.
     """
-    code = hashlib.sha256(Path(source.__file__).read_bytes()).hexdigest()
+    code = [hashlib.sha256(Path(str(each.__file__)).read_bytes()).hexdigest() for each in _READING]
 
     def said(path: str) -> source.Source:
         key = results.key(entries[path].digest, code)
@@ -107,8 +116,10 @@ def read(tree: str, entries: Mapping[str, git_trees.Entry], root: Path, kept: re
 
 
 def _digest(path: str, entries: Mapping[str, git_trees.Entry], root: Path) -> str:
-    """Of what is found at a path: for a link, of what it leads to; what is outside may change unseen."""
+    """Of what is found at a path: for a link, of what it leads to."""
     if entries[path].mode != git_trees.LINK:
         return entries[path].digest
     target = os.path.relpath(os.path.realpath(root / path), root)
-    return f"to {entries[target].digest}" if target in entries else os.urandom(16).hex()
+    if target in entries:
+        return f"to {entries[target].digest}"
+    return _AWAY if Path(target).parts[0] == os.pardir else "to nothing"

@@ -43,18 +43,16 @@ def check(call: Call) -> int:
         commit = revisions.resolved(runner, call.ref)
         uncommitted = git.uncommitted(runner, paths.CHECKOUT, FOLDER)
         against = dag_recall.declared(call.environments, lambda: _loaded(call.environments))
-        key = dag_recall.key(commit.tree, against)
-        checked = dag_recall.find(key, commit.sha)
-        if checked is None:
-            checked = _anew(call, commit, against, runner)
-            dag_recall.keep(key, checked)
-    code = errors.ExitCode.FAILED if checked.count("error") else errors.ExitCode.DONE
-    _write(call, checked)
+        checked = dag_recall.known_or(commit, against, lambda: _anew(call, commit, against, runner))
+    unwritten = _write(call, checked)
+    code = errors.ExitCode.FAILED if checked.count("error") or unwritten else errors.ExitCode.DONE
     if call.json:
-        _tell(checked, uncommitted, int(code))
-    else:
-        output.answer(shown.text(checked.findings))
-        output.answer(_summary(checked, len(uncommitted), time.monotonic() - began))
+        _tell(checked, uncommitted, int(code), unwritten)
+        return int(code)
+    output.answer(shown.text(checked.findings))
+    output.answer(_summary(checked, len(uncommitted), time.monotonic() - began))
+    if unwritten is not None:
+        raise unwritten
     return int(code)
 
 
@@ -70,7 +68,7 @@ def _loaded(names: Sequence[str]) -> Against:
     )
 
 
-def _anew(call: Call, commit: git.Commit, against: Against, runner: programs.Programs) -> Checked:
+def _anew(call: Call, commit: git.Commit, against: Against, runner: programs.Programs) -> dag_recall.Result:
     """Check what is not known."""
     from airflow_platform.reporting import choosing as reporters
     from airflow_platform.runtimes import dag_imports
@@ -94,16 +92,21 @@ def _require_known(names: Sequence[str]) -> None:
         load.require(name)
 
 
-def _write(call: Call, checked: Checked) -> None:
+def _write(call: Call, checked: Checked) -> errors.StateError | None:
+    """Write the reports that are wanted; why one cannot be written, which is told after the findings."""
     if not (call.junit or call.code_quality):
-        return
+        return None
     from airflow_platform.reporting import finding_formats
 
     places = [f"{FOLDER}/{each.path}" for each in checked.files]
-    if call.junit:
-        _put(call.junit, finding_formats.junit(checked.findings, places))
-    if call.code_quality:
-        _put(call.code_quality, finding_formats.code_quality(checked.findings))
+    try:
+        if call.junit:
+            _put(call.junit, finding_formats.junit(checked.findings, places))
+        if call.code_quality:
+            _put(call.code_quality, finding_formats.code_quality(checked.findings))
+    except errors.StateError as error:
+        return error
+    return None
 
 
 def _put(place: str, text: str) -> None:
@@ -113,12 +116,16 @@ def _put(place: str, text: str) -> None:
     files.write(path, text, mode=0o644)
 
 
-def _tell(checked: Checked, uncommitted: Sequence[str], code: int) -> None:
+def _tell(
+    checked: Checked, uncommitted: Sequence[str], code: int, unwritten: errors.StateError | None
+) -> None:
     from airflow_platform.engine.report import Report
     from airflow_platform.reporting import document
 
     data = {**checked.to_json(), "uncommitted": list(uncommitted)}
-    document.write(Report(TASK, None, "findings" if code else "passed", code, data=data))
+    status = "findings" if checked.count("error") else "failed" if unwritten else "passed"
+    found = () if unwritten is None else unwritten.faults()
+    document.write(Report(TASK, None, status, code, found, data=data))
 
 
 def _summary(checked: Checked, uncommitted: int, seconds: float) -> str:

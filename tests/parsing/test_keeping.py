@@ -40,6 +40,8 @@ CHANGES = {
     "a file that it reads": ({"data.txt": "2"}, 1),
     "a module that it would import now": ({"later.py": "value = 1\n"}, 1),
     "a file that it asked for": ({"maybe.txt": "there"}, 1),
+    "a module that it would import by a name that it makes up": ({"teams/b.py": "value = 1\n"}, 1),
+    "a file whose size it asked for": ({"sized.txt": "longer"}, 1),
     "a file in a folder that it listed": ({"conf/b.json": "{}"}, 1),
     "nothing that it needs": ({"unrelated.py": "value = 1\n", "text.md": "x"}, 0),
 }
@@ -51,6 +53,9 @@ def test_a_change_costs_what_it_touches(repository, what):
         "import helper, os\nfrom pathlib import Path\nhere = Path(__file__).parent\n"
         "(here / 'data.txt').read_text()\n(here / 'maybe.txt').exists()\nlist((here / 'conf').iterdir())\n"
         "try:\n    import later\nexcept ImportError:\n    pass\n"
+        "import importlib\nfor name in 'ab':\n    try:\n        importlib.import_module(f'teams.{name}')\n"
+        "    except ModuleNotFoundError:\n        pass\n"
+        "os.path.getsize(here / 'sized.txt')\n"
     )
     files = {
         "uses.py": uses + dag("uses"),
@@ -59,6 +64,8 @@ def test_a_change_costs_what_it_touches(repository, what):
         "deep.py": "",
         "data.txt": "1",
         "conf/a.json": "{}",
+        "teams/a.py": "",
+        "sized.txt": "1",
     }
     repository.check(files)
     change, anew = CHANGES[what]

@@ -19,6 +19,7 @@ try:
     exec(compile((root / "dag.py").read_text(), str(root / "dag.py"), "exec"), {"__file__": str(root / "dag.py")})
 except OSError as raised:
     error = str(raised)
+watch.let_threads_work()
 with watch.off():
     print(json.dumps([[[w["kind"], w["file"], w["line"], w["what"]] for w in watch.work],
                       sorted(watch.needs), sorted(watch.asked), MARK in error]))
@@ -97,6 +98,9 @@ import helper
 os.listdir(here / "data")
 (here / "maybe").exists()
 os.path.isdir(here / "folder")
+os.access(here / "open.txt", os.R_OK)
+os.path.getsize(here / "sized.txt")
+(here / "stated.txt").stat()
 os.chdir(here)
 open("near.txt").close()
 open("/etc/passwd").close()
@@ -106,7 +110,89 @@ try:
 except OSError:
     pass
 """
-    work, needs, asked, _ = notice(text, {"helper.py": "", "near.txt": "", "data/a.txt": ""})
+    files = ("helper.py", "near.txt", "data/a.txt", "sized.txt", "stated.txt")
+    work, needs, asked, _ = notice(text, dict.fromkeys(files, ""))
     assert work == []
-    assert needs == ["dag.py", "data", "data/a.txt", "gone.txt", "helper.py", "near.txt"]
-    assert asked == ["folder", "maybe"]
+    assert needs == [
+        "dag.py",
+        "data",
+        "data/a.txt",
+        "gone.txt",
+        "helper.py",
+        "near.txt",
+        "sized.txt",
+        "stated.txt",
+    ]
+    assert asked == ["folder", "helper", "helper.py", "helper/__init__.py", "maybe", "open.txt"]
+
+
+def test_modules_that_are_not_there_are_remembered_whoever_asks_for_them(notice):
+    text = """
+import importlib.util
+for name in ("a", "b"):
+    try:
+        importlib.import_module(f"teams.{name}")
+    except ModuleNotFoundError:
+        pass
+importlib.util.find_spec("lost")
+try:
+    import json.lost
+except ImportError:
+    pass
+"""
+    _, needs, asked, _ = notice(text, {"teams/__init__.py": "", "teams/a.py": ""})
+    assert needs == ["dag.py", "teams/__init__.py", "teams/a.py"]
+    assert {"teams/b.py", "teams/b/__init__.py", "teams/b", "lost.py", "lost"} <= set(asked)
+    assert not [
+        name for name in asked if name.startswith("json")
+    ]  # No file of the folder could come before it.
+
+
+THREADS = {
+    "a pool": """
+from concurrent.futures import ThreadPoolExecutor
+from urllib.request import urlopen
+pool = ThreadPoolExecutor(1)
+pool.submit(urlopen, "http://127.0.0.1:9/")
+""",
+    "a thread of a thread": """
+import os, threading
+from urllib.request import urlopen
+def start():
+    threading.Thread(target=os.kill, args=(1, 0), daemon=True).start()
+
+threading.Thread(target=start).start()
+""",
+}
+
+
+@pytest.mark.parametrize("what", THREADS)
+def test_what_the_authors_threads_do_is_the_authors(notice, what):
+    work, *_ = notice(THREADS[what])
+    wanted = {"a pool": ["network", "dag.py", 5], "a thread of a thread": ["process", "dag.py", 5]}
+    assert wanted[what] in [each[:3] for each in work]
+
+
+def test_a_thread_that_a_package_starts_is_the_packages(notice, tmp_path):
+    (tmp_path / "package.py").write_text(
+        "import socket, threading\nthread = threading.Thread(target=socket.socket)\nthread.start()\nthread.join()\n"
+    )
+    work, *_ = notice(f"import sys\nsys.path.append({str(tmp_path)!r})\nimport package")
+    assert work == []
+
+
+def test_a_thread_in_the_background_may_sleep_and_keeps_no_processor_busy(notice, tmp_path):
+    (tmp_path / "package.py").write_text(
+        "import threading, time\ntimes = []\ndef beat():\n    while True:\n        times.append(1)\n        time.sleep(60)\n"
+        "def start():\n    threading.Thread(target=beat, daemon=True).start()\n"
+    )
+    text = f"import sys\nsys.path.append({str(tmp_path)!r})\nimport package, time\npackage.start()\n"
+    work, *_ = notice(text + "while not package.times: pass\nassert len(package.times) == 1\n")
+    assert work == []
+
+
+def test_an_odd_entry_of_the_path_harms_nobody(notice):
+    work, *_ = notice(
+        "import sys\nsys.path.insert(0, 7)\ntry:\n    import lost\nexcept ImportError:\n    pass\n"
+    )
+    assert work == []

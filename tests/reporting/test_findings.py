@@ -1,5 +1,6 @@
 """Findings as text, as JUnit and as GitLab's code quality report."""
 
+import dataclasses
 import json
 import xml.etree.ElementTree as ET
 
@@ -117,7 +118,9 @@ def test_a_fingerprint_stays_while_lines_move_and_no_two_are_the_same():
         return [each["fingerprint"] for each in json.loads(finding_formats.code_quality(found))]
 
     first = Finding("dags/a.py", 3, "import-error", "no", "Mend it.", "error")
-    moved = Finding("dags/a.py", 30, "import-error", "no", "Mend it.", "error")
+    moved = Finding("dags/a.py", 30, "import-error", "no, in x.py:31 at 0x7f", "Mend it.", "error")
     assert prints(first) == prints(moved)
+    for other in ({"file": "dags/b.py"}, {"rule": "no-dags"}, {"about": "one"}):
+        assert prints(first) != prints(dataclasses.replace(first, **other))
     assert len(set(prints(first, moved))) == 2
     assert len(set(prints(*FINDINGS))) == 4

@@ -21,10 +21,16 @@ def dag(name: str = "a", *tasks: facts.Task, line: int = 5, file: str = "a.py", 
     return facts.Dag(name, facts.Place(file, line), tasks=tasks or (task(file=file),), **given)
 
 
-def file(path: str = "a.py", *dags: facts.Dag, needs: tuple[str, ...] = (), **fields: Any) -> subject.File:
+def file(
+    path: str = "a.py",
+    *dags: facts.Dag,
+    needs: tuple[str, ...] = (),
+    loads: tuple[str, ...] = (),
+    **fields: Any,
+) -> subject.File:
     """A file; without DAGs, one."""
     given = {"dags": dags or (dag(path.removesuffix(".py"), file=path),), **fields}
-    return subject.File(facts.Imported(path, **given), needs)
+    return subject.File(facts.Imported(path, **given), needs, loads)
 
 
 TENANTS = (
@@ -36,23 +42,31 @@ TENANTS = (
 )
 
 
-def findings(
+def subject_of(
     *files: subject.File,
     sources: Mapping[str, source.Source] | None = None,
     smoke: frozenset[str] = frozenset(),
     tenants: tuple[subject.Tenant, ...] = TENANTS,
+    known: frozenset[str] = frozenset(),
+    folders: frozenset[str] = frozenset(),
     **rules: Any,
-) -> list[tuple[str, int, str, str, tuple[str, ...]]]:
-    """What is found: file, line, rule, message and tenants."""
-    looked_at = subject.Subject(
+) -> subject.Subject:
+    """What rules look at."""
+    return subject.Subject(
         files=files,
         sources=sources or {},
         tenants=tenants,
         declared=frozenset({"x", "y", "elsewhere"}),
         rules=limits.Limits(**dag_rules.Rules(**rules).model_dump()),
         smoke=smoke,
+        known=known,
+        folders=folders,
     )
+
+
+def findings(*files: subject.File, **given: Any) -> list[tuple[str, int, str, str, tuple[str, ...]]]:
+    """What is found: file, line, rule, message and tenants."""
     return [
         (each.file, each.line, each.rule, each.message, each.tenants)
-        for each in catalogue.findings(looked_at)
+        for each in catalogue.findings(subject_of(*files, **given))
     ]

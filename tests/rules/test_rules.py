@@ -1,10 +1,21 @@
 """Each rule: facts in, findings out."""
 
+import dataclasses
+
 import pytest
 
-from airflow_platform.rules import catalogue, facts, source
+from airflow_platform.config import dag_rules
+from airflow_platform.rules import catalogue, facts, lasting, limits, source
+from airflow_platform.rules.connections import Connection, Constant, Elsewhere
 from airflow_platform.rules.facts import Place, Problem, Work
-from tests.rules.conftest import dag, file, findings, task
+from airflow_platform.rules.imports import Import
+from tests.rules.conftest import TENANTS, dag, file, findings, subject_of, task
+
+NO_MEMORY = (
+    "MemoryError: ",
+    "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 8.00 GiB",
+    "ValueError: MemoryError",
+)
 
 CASES = {
     "a good file": ([file()], {}, []),
@@ -140,7 +151,7 @@ CASES = {
                 "dags/a.py",
                 5,
                 "schedule-policy",
-                "The DAG a runs every 59 s; 60 must lie between two runs.",
+                "The DAG a runs every 59 s; 60 s must lie between two runs.",
                 (),
             ),
         ],
@@ -204,15 +215,213 @@ CASES = {
             ),
             file("b.py", dag("b", file="b.py", tags=("tenant:y",)), needs=("shared.py",)),
         ],
-        {"sources": {"shared.py": source.Source(connections=(source.Connection("warehouse", 4),))}},
+        {"sources": {"shared.py": source.Source(connections=(Connection("warehouse", 4),))}},
         [
             (
                 "dags/shared.py",
                 4,
                 "connection-unknown",
-                "The connection warehouse is not there for dev/y, prod/x.",
-                ("dev/y", "prod/x"),
+                "The connection warehouse is not there for prod/x.",
+                ("prod/x",),
             )
+        ],
+    ),
+    "a connection in a shared text, and a tenant that it is not for": (
+        [
+            file("a.py", dag("a", tags=("tenant:x",)), needs=("shared.py",)),
+            file(
+                "b.py",
+                dag("b", task(connections=("warehouse",)), file="b.py", tags=("tenant:y",)),
+                needs=("shared.py",),
+            ),
+        ],
+        {
+            "sources": {"shared.py": source.Source(connections=(Connection("warehouse", 4),))},
+            "tenants": TENANTS[:2],
+        },
+        [
+            (
+                "dags/a.py",
+                10,
+                "connection-unknown",
+                "The connection warehouse is not there for dev/y.",
+                ("dev/y",),
+            )
+        ],
+    ),
+    "a connection in a shared text, and a DAG of which one tenant has it": (
+        [
+            file("a.py", dag("a", tags=("tenant:x",)), needs=("shared.py",)),
+            file("b.py", dag("b", file="b.py", tags=("tenant:all",)), needs=("shared.py",)),
+        ],
+        {
+            "sources": {"shared.py": source.Source(connections=(Connection("warehouse", 4),))},
+            "tenants": TENANTS[:2],
+        },
+        [],
+    ),
+    "a connection in a text that no tenant of its DAGs has": (
+        [
+            file("a.py", dag("a", tags=("tenant:x",)), needs=("shared.py",)),
+            file("b.py", dag("b", file="b.py", tags=("tenant:y",)), needs=("shared.py",)),
+        ],
+        {"sources": {"shared.py": source.Source(connections=(Connection("lost", 4),))}},
+        [
+            (
+                "dags/shared.py",
+                4,
+                "connection-unknown",
+                "The connection lost is not there for dev/x, dev/y, prod/x.",
+                (),
+            )
+        ],
+    ),
+    "a connection whose id another file has": (
+        [file("a.py", dag("a", tags=("tenant:y",)), needs=("names.py",))],
+        {
+            "sources": {
+                "a.py": source.Source(connections=(Connection("", 7, Elsewhere("names", name="WAREHOUSE")),)),
+                "names.py": source.Source(constants=(Constant("WAREHOUSE", "warehouse"),)),
+            }
+        },
+        [
+            (
+                "dags/a.py",
+                7,
+                "connection-unknown",
+                "The connection warehouse is not there for dev/y.",
+                ("dev/y",),
+            )
+        ],
+    ),
+    "an executor that one tenant has": (
+        [
+            file(
+                "a.py",
+                dag(
+                    "a",
+                    task(executor="CeleryExecutor"),
+                    task("two", line=12, executor="airflow.executors.local_executor.LocalExecutor"),
+                    task("three", line=14),
+                ),
+            )
+        ],
+        {
+            "tenants": (
+                *TENANTS[:2],
+                dataclasses.replace(TENANTS[2], executor="CeleryExecutor"),
+                dataclasses.replace(TENANTS[2], environment="eks", executor=""),
+            )
+        },
+        [
+            (
+                "dags/a.py",
+                10,
+                "executor-unknown",
+                "The executor CeleryExecutor is not there for dev/x, dev/y.",
+                ("dev/x", "dev/y"),
+            ),
+            (
+                "dags/a.py",
+                12,
+                "executor-unknown",
+                "The executor airflow.executors.local_executor.LocalExecutor is not there for prod/x.",
+                ("prod/x",),
+            ),
+        ],
+    ),
+    "one run after the other": (
+        [file("a.py", dag(interval=0.0))],
+        {},
+        [
+            (
+                "dags/a.py",
+                5,
+                "schedule-policy",
+                "The DAG a runs again as soon as it has ended; 60 s must lie between two runs.",
+                (),
+            )
+        ],
+    ),
+    "one run after the other, where that is allowed": (
+        [file("a.py", dag(interval=0.0))],
+        {"interval": 0},
+        [],
+    ),
+    "an import that needs too much memory": (
+        [
+            file(
+                dags=(),
+                errors=tuple(Problem(Place("a.py", line), text) for line, text in enumerate(NO_MEMORY, 1)),
+            )
+        ],
+        {"import_memory": 99},
+        [
+            (
+                "dags/a.py",
+                1,
+                "import-memory",
+                "Its import needs more memory than the 99 MiB that it may have.",
+                (),
+            ),
+            (
+                "dags/a.py",
+                2,
+                "import-memory",
+                "Its import needs more memory than the 99 MiB that it may have.",
+                (),
+            ),
+            ("dags/a.py", 3, "import-error", "ValueError: MemoryError", ()),
+        ],
+    ),
+    "an import that waits": (
+        [file(cpu=1.0, waited=20.4)],
+        {},
+        [("dags/a.py", 1, "import-slow", "Its import waits 20 s for something; 5 are allowed.", ())],
+    ),
+    "an import that waits on a machine that is busy with it": ([file(cpu=1.9, waited=3.9)], {}, []),
+    "an import that waits for its own threads, which work": (
+        [file(cpu=10.0, waited=19.0)],
+        {"import_seconds": 11},
+        [],
+    ),
+    "a file that only functions import and that is no Python": (
+        [file(needs=("bad.py", "template.py"), loads=("bad.py",)), file("b.py", loads=("bad.py", "told.py"))],
+        {
+            "sources": {
+                "bad.py": source.Source(broken=source.Broken(3, "SyntaxError: no")),
+                "template.py": source.Source(broken=source.Broken(3, "SyntaxError: no")),
+            }
+        },
+        [("dags/bad.py", 3, "module-broken", "dags/bad.py cannot be imported: SyntaxError: no.", ())],
+    ),
+    "a file that is no Python and whose import has said so": (
+        [file(dags=(), loads=("bad.py",), errors=(Problem(Place("bad.py", 3), "SyntaxError: no"),))],
+        {"sources": {"bad.py": source.Source(broken=source.Broken(3, "SyntaxError: no"))}},
+        [("dags/bad.py", 3, "import-error", "SyntaxError: no", ())],
+    ),
+    "a module of the folder that is not there": (
+        [file("pack/a.py", needs=("pack/deep/b.py",))],
+        {
+            "sources": {
+                "pack/a.py": source.Source(
+                    (
+                        Import("", 3, 1, ("gone", "deep")),
+                        Import("lost.too", 4, 1, ("x",)),
+                        Import("", 5, 2, ("up",)),
+                    )
+                ),
+                "pack/deep/b.py": source.Source(
+                    (Import("", 2, 2, ("lost",)), Import("", 3, 2, ("x",), "optional"))
+                ),
+            },
+            "known": frozenset({"pack/a.py", "pack/deep/b.py", "up.py"}),
+            "folders": frozenset({".", "pack", "pack/deep"}),
+        },
+        [
+            ("dags/pack/a.py", 3, "module-missing", "Nothing provides the module .gone.", ()),
+            ("dags/pack/a.py", 4, "module-missing", "Nothing provides the module .lost.too.", ()),
+            ("dags/pack/deep/b.py", 2, "module-missing", "Nothing provides the module ..lost.", ()),
         ],
     ),
     "modules that are not there": (
@@ -227,14 +436,14 @@ CASES = {
         ],
         {
             "sources": {
-                "a.py": source.Source((source.Import("os", 1), source.Import("lost", 9))),
-                "b.py": source.Source((source.Import("lost", 1),)),
+                "a.py": source.Source((Import("os", 1), Import("lost", 9))),
+                "b.py": source.Source((Import("lost", 1),)),
                 "shared.py": source.Source(
                     (
-                        source.Import("lost.too", 3),
-                        source.Import("lost.too", 4, kind="optional"),
-                        source.Import("lost", 5, level=1),
-                        source.Import("lost", 6, kind="typing"),
+                        Import("lost.too", 3),
+                        Import("lost.too", 4, kind="optional"),
+                        Import("lost", 5, kind="elsewhere"),
+                        Import("lost", 6, kind="typing"),
                     )
                 ),
             }
@@ -302,3 +511,48 @@ def test_a_place_outside_the_folder_is_the_first_line_of_the_file():
     assert {placed.dags[0].tasks[0].at, placed.errors[0].at, placed.work[0].at, placed.ended_at} == {
         Place("a.py", 1)
     }
+
+
+def test_what_would_steer_a_terminal_is_not_taken_in():
+    words = "\x1b]0;title\x07\x1b[2J\nnext"
+    told = {
+        "dags": [], "work": [{"kind": "sleep", "file": "a.py", "line": 1, "what": words}], "missing": [],
+        "errors": [{"file": "a.py", "line": 1, "message": words}], "needs": ["odd\x1b.txt"], "asked": [], "cpu": 0.1,
+    }  # fmt: skip
+    taken = facts.Imported.from_json("a.py", told)
+    assert taken.errors[0].message == taken.work[0].what == "?]0;title??[2J?next"
+    assert taken.reads == ("odd\x1b.txt",)  # The name of a file: it is looked up, not shown.
+    assert facts.Imported.from_json("a.py", {"ended": words}).ended == "?]0;title??[2J?next"
+
+
+def test_what_a_finding_is_about_tells_those_of_one_rule_apart():
+    files = file("a.py", dag("one", tags=()), dag("two", tags=(), catchup=True, interval=1.0))
+    looked_at = subject_of(files)
+    assert sorted((each.rule, each.about) for each in catalogue.findings(looked_at)) == [
+        ("schedule-policy", "two catchup"),
+        ("schedule-policy", "two interval"),
+        ("tenant-tag", "one"),
+        ("tenant-tag", "two"),
+    ]
+
+
+CALM = limits.Limits(**dag_rules.Rules().model_dump())
+FLEETING = {
+    "an end": {"ended": "it was ended by SIGSEGV"},
+    "a deadline": {"ended": "late"},
+    "no threads": {"errors": (Problem(Place("a.py", 1), "RuntimeError: can't start new thread"),)},
+    "no space": {"errors": (Problem(Place("a.py", 1), "OSError: [Errno 28] No space left on device: 'x'"),)},
+    "no memory": {"errors": (Problem(Place("a.py", 1), "MemoryError"),)},
+    "much processor time": {"cpu": 2.1},
+    "a long wait": {"waited": 9.0},
+}
+
+
+@pytest.mark.parametrize("name", FLEETING)
+def test_what_may_be_the_machines_fault_does_not_last(name):
+    assert not lasting.lasts(facts.Imported("a.py", **FLEETING[name]), CALM)
+
+
+def test_what_is_the_files_fault_lasts():
+    errors = (Problem(Place("a.py", 1), "ValueError: no"),)
+    assert lasting.lasts(facts.Imported("a.py", errors=errors, cpu=2.0, waited=5.0), CALM)

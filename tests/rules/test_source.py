@@ -5,7 +5,8 @@ import json
 import pytest
 
 from airflow_platform.rules import source
-from airflow_platform.rules.source import Connection, Import
+from airflow_platform.rules.connections import Connection
+from airflow_platform.rules.imports import Import
 
 TEXT = b'''
 """A file."""
@@ -51,7 +52,7 @@ def test_imports_are_found_wherever_they_stand():
         Import("for_running", 13),
         Import("more", 15, names=("types",), kind="typing"),
         Import("perhaps", 17, kind="optional"),
-        Import("instead", 19),
+        Import("instead", 19, kind="optional"),
         Import("certainly", 21),
         Import("late", 26),
         Import("deep", 28, names=("thing",)),
@@ -79,14 +80,76 @@ def f():
     )
 
 
-@pytest.mark.parametrize("text", [b"def f(:", b"\xff\xfe", b"\0", b"(" * 1000, b"-" * 100_000 + b"1"])
-def test_what_is_no_python_says_nothing(text):
-    assert source.read(text) == source.Source()
+@pytest.mark.parametrize(
+    "text", [b"def f(:", b"\xff\xfe", b"\0", b"(" * 1000, b"\nreturn", b"x = 1\nnonlocal x"]
+)
+def test_what_is_no_python_says_why(text):
+    read = source.read(text)
+    assert (read.broken.line, read.broken.message[:13]) == (1 + text.count(b"\n"), "SyntaxError: ")
+    assert read == source.Source(broken=read.broken)
 
 
-def test_it_survives_being_kept():
-    read = source.read(TEXT + b"SnowflakeHook('x')")
+def test_what_is_nested_too_deeply_for_us_says_nothing():
+    assert source.read(b"-" * 100_000 + b"1") == source.Source()
+
+
+def test_an_odd_text_warns_nobody(recwarn):
+    assert source.read(b"x = 1 is 1\ny = '\\d'").broken is None
+    assert not recwarn
+
+
+@pytest.mark.parametrize(
+    "text", [TEXT + b"SnowflakeHook('x')\nSnowflakeHook(d)\nNAME = 'y'", b"def f(:", b"'Words.'"]
+)
+def test_it_survives_being_kept(text):
+    read = source.read(text)
     assert source.Source.from_json(json.loads(json.dumps(read.to_json()))) == read
+
+
+NOT_NEEDED = {
+    "@task.virtualenv(requirements=['x'])\ndef f():\n    import x": "elsewhere",
+    "@task.external_python(python='/x')\ndef f():\n    def g():\n        import x": "elsewhere",
+    "@task.branch_virtualenv\ndef f():\n    import x": "elsewhere",
+    "@task.docker(image='x')\nasync def f():\n    import x": "elsewhere",
+    "@task.kubernetes(image='x')\ndef f():\n    if y:\n        import x": "elsewhere",
+    "@virtualenv_task\ndef f():\n    import x": "elsewhere",
+    "ours = task.virtualenv(requirements=['x'])\n@ours\ndef f():\n    import x": "elsewhere",
+    "def f():\n    import x\nPythonVirtualenvOperator(task_id='f', python_callable=f)": "elsewhere",
+    "def f():\n    import x\np.ExternalPythonOperator.partial(python_callable=f).expand()": "elsewhere",
+    "if sys.version_info >= (3, 11):\n    import a as b\nelse:\n    import x": "optional",
+    "if sys.platform == 'win32':\n    import x": "optional",
+    "def f():\n    if sys.version_info < (3, 11):\n        import x": "optional",
+    "def f():\n    if os.name == 'nt':\n        import x": "optional",
+    "def f():\n    if importlib.util.find_spec('x') is not None:\n        import x": "optional",
+    "if os.environ.get('LOCAL'):\n    import x": "optional",  # Importing the file tells, if it comes there.
+    "with contextlib.suppress(ImportError):\n    import x": "optional",
+    "def f():\n    with suppress(ValueError, ModuleNotFoundError):\n        import x": "optional",
+    "try:\n    import a\nexcept ImportError:\n    import x": "optional",
+    "try:\n    import x\nexcept:\n    pass": "optional",
+    "try:\n    import x\nexcept* ImportError:\n    pass": "optional",
+    "if TYPE_CHECKING:\n    import x": "typing",
+}
+
+
+@pytest.mark.parametrize("text", NOT_NEEDED)
+def test_what_runs_elsewhere_or_may_fail_is_not_needed(text):
+    assert source.read(text.encode()).imports[-1].module == "x"
+    assert source.read(text.encode()).imports[-1].kind == NOT_NEEDED[text]
+
+
+NEEDED = (
+    "@task\ndef f():\n    import x",
+    "@task.branch\ndef f():\n    import x",
+    "def f():\n    if kind == 'x':\n        import x",
+    "def f():\n    import x\nPythonOperator(task_id='f', python_callable=f)",
+    "with suppress(ValueError):\n    import x",
+    "with open(y):\n    import x",
+)
+
+
+@pytest.mark.parametrize("text", NEEDED)
+def test_what_tasks_import_is_needed(text):
+    assert source.read(text.encode()).imports[-1].kind == "needed"
 
 
 FOLDERS = {"pack", "pack/deep"}
@@ -101,6 +164,7 @@ NEEDS = {
     "import os, data": set(),
     "try:\n    import one\nexcept ImportError:\n    pass": {"one.py"},
     "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import one": set(),
+    "@task.virtualenv\ndef f():\n    import one": set(),
 }
 
 
@@ -126,3 +190,67 @@ def test_whether_the_folder_has_a_module():
         source.is_here(name, KNOWN, FOLDERS) for name in ("one", "pack", "pack.deep", "pack.deep.leaf")
     )
     assert not any(source.is_here(name, KNOWN, FOLDERS) for name in ("two", "pack.other", "data"))
+
+
+NAMES = {
+    "names.py": "LOCAL = 'local'\nNOTE = 'two words'\nfrom pack.deep import FAR",
+    "pack/__init__.py": "from .inner import INNER",
+    "pack/inner.py": "INNER: str = 'inner'",
+    "pack/deep/__init__.py": "FAR = 'far'",
+    "loop.py": "from loop import ROUND",
+}
+
+IDS = {
+    "NAME = 'x'\nSnowflakeHook(NAME)": ["x"],
+    "def f():\n    name = 'x'\n    SnowflakeHook(name)": ["x"],
+    "def f():\n    if a:\n        name = 'x'\n    else:\n        name = 'y'\n    SnowflakeHook(name)": [],
+    "NAME = 'x'\ndef f(NAME):\n    SnowflakeHook(NAME)": [],
+    "for name in names:\n    SnowflakeHook(name)": [],
+    "NAME = 'x'\nNAME = other()\nSnowflakeHook(NAME)": [],
+    "from names import LOCAL\nSnowflakeHook(LOCAL)": ["local"],
+    "from names import LOCAL as L\ndef f():\n    SnowflakeHook(snowflake_conn_id=L)": ["local"],
+    "def f():\n    from names import LOCAL\n    SnowflakeHook(LOCAL)": ["local"],
+    "import names\nSnowflakeHook(names.LOCAL)": ["local"],
+    "import pack.inner\nSnowflakeHook(pack.inner.INNER)": ["inner"],
+    "import pack.inner as p\nSnowflakeHook(p.INNER)": ["inner"],
+    "from pack import inner\nSnowflakeHook(inner.INNER)": ["inner"],
+    "from pack import INNER\nSnowflakeHook(INNER)": ["inner"],
+    "from names import FAR\nSnowflakeHook(FAR)": ["far"],
+    "from .names import LOCAL\nSnowflakeHook(LOCAL)": ["local"],
+    "from . import names\nSnowflakeHook(names.LOCAL)": ["local"],
+    "from names import NOTE, LOST\nSnowflakeHook(NOTE)\nSnowflakeHook(LOST)": [],
+    "from loop import ROUND\nSnowflakeHook(ROUND)": [],
+    "import os\nSnowflakeHook(os)\nSnowflakeHook(os.environ['X'])": [],
+}
+
+
+@pytest.mark.parametrize("text", IDS)
+def test_a_connection_may_have_its_id_from_a_name(text):
+    sources = {path: source.read(content.encode()) for path, content in NAMES.items()}
+    found = (source.connection_id("dag.py", each, sources) for each in source.read(text.encode()).connections)
+    assert [name for name in found if name] == IDS[text]
+
+
+LACKING = {
+    "from . import inner, deep": [],
+    "from . import gone": [".gone"],
+    "from .inner import anything": [],
+    "from .gone import anything": [".gone"],
+    "from .deep import leaf, gone": [".deep.gone"],
+    "from .full import anything": [],
+    "from .full import *": [],
+    "from .. import up, gone": ["..gone"],
+    "import gone": [],
+}
+
+
+@pytest.mark.parametrize("text", LACKING)
+def test_what_dots_name_is_in_the_folder_or_nowhere(text):
+    known = KNOWN | {"pack/full/__init__.py"}
+    sources = {
+        "pack/__init__.py": source.read(b'"""Words."""'),
+        "pack/full/__init__.py": source.read(b"anything = 1"),
+    }
+    (each,) = source.read(text.encode()).imports
+    found = source.lacking("pack/dag.py", each, sources, known, FOLDERS | {".", "pack/full"})
+    assert list(found) == LACKING[text]

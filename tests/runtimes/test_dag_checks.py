@@ -41,6 +41,7 @@ class Worker:
     asked: ClassVar[list[list[str]]] = []
     orders: ClassVar[list[object]] = []
     told: ClassVar[dict[str, dict]] = {}
+    settings: ClassVar[dict[str, str]] = {}
     started = 0
 
     def __init__(self, at, runner):
@@ -66,9 +67,14 @@ class Worker:
 @pytest.fixture
 def worker(monkeypatch, tmp_path):
     Worker.asked, Worker.orders, Worker.told, Worker.started = [], [], {}, 0
-    place = parsing_worker.Place(tmp_path / "w", tmp_path / "s", Path("/venv/bin/python"), {}, (None,), 0)
+    Worker.settings = {}
     monkeypatch.setattr(parsing_worker, "Worker", Worker)
-    monkeypatch.setattr(dag_workers, "place", lambda *_: place)
+
+    def place(*_):
+        python = Path("/venv/bin/python")
+        return parsing_worker.Place(tmp_path / "w", tmp_path / "s", python, Worker.settings, (None,), 0)
+
+    monkeypatch.setattr(dag_workers, "place", place)
     return Worker
 
 
@@ -152,6 +158,26 @@ def test_values_that_files_can_see_are_part_of_what_is_known(worker, repository)
     assert "snowflake_default" in worker.orders[1].connections
 
 
+def test_airflows_settings_are_part_of_what_is_known_of_a_file(worker, repository):
+    commit(repository, one="dag")
+    check(repository)
+    worker.settings = {"AIRFLOW__CORE__EXECUTOR": "Another"}
+    commit(repository, other="x")
+    assert check(repository).anew == 1
+
+
+def test_executors_are_those_of_the_tenants_environments(worker, repository):
+    told = dag("one", "one.py")
+    told["tasks"][0]["executor"] = "CeleryExecutor"
+    worker.told["one.py"] = {**NOTHING, "dags": [told]}
+    commit(repository, one="dag")
+    (finding,) = check(repository).findings
+    assert (finding.rule, finding.line) == ("executor-unknown", 3)
+    for executor, rules in (("CeleryExecutor", []), ("LocalExecutor", ["executor-unknown"])):
+        docker = specs.environment("dev", "analytics", runtime="docker", docker={"executor": executor})
+        assert [each.rule for each in check(repository, docker).findings] == rules
+
+
 def test_the_smoke_dag_of_an_environment_may_have_no_retries(worker, repository):
     commit(repository, one="dag")
     smoke = specs.environment("sandbox", dags={"smoke": "one"})
@@ -226,6 +252,90 @@ def test_what_a_link_leads_to_counts(worker, repository, tmp_path):
     commit(repository, one="dag # 2")
     check(repository)
     assert worker.asked[2:] == [["away.py", "link.py", "one.py"]]
+
+
+def test_a_version_from_which_a_link_leads_away_is_looked_at_each_time(worker, repository, tmp_path):
+    (tmp_path / "x.sql").write_text("select 1")
+    (repository / "dags" / "x.sql").symlink_to(tmp_path / "x.sql")
+    worker.told["one.py"] = {**NOTHING, "needs": ["x.sql"]}
+    commit(repository, one="dag")
+    first = check(repository)
+    again = check(repository)
+    assert (first.tree, worker.asked) == (again.tree, [["one.py"], ["one.py"]])
+
+
+def test_a_link_to_nothing_inside_is_known(worker, repository):
+    (repository / "dags" / "link.txt").symlink_to("gone.txt")
+    worker.told["one.py"] = {**NOTHING, "needs": ["link.txt"]}
+    commit(repository, one="dag")
+    check(repository)
+    assert check(repository).anew == 0
+
+
+def test_files_that_git_does_not_know_are_imported_though_the_version_is_the_same(
+    worker, repository, monkeypatch
+):
+    monkeypatch.setattr(worker, "files", lambda self, root: ("one.py", "folder/found.py"))
+    commit(repository, one="dag")
+    check(repository)
+    check(repository)
+    assert worker.asked == [["one.py", "folder/found.py"], ["folder/found.py"]]
+
+
+FLEETING = {
+    "a slow import": ({**NOTHING, "cpu": 9.0}, "import-slow"),
+    "a wait": ({**NOTHING, "waited": 20.0}, "import-slow"),
+    "no threads": (
+        {
+            **NOTHING,
+            "errors": [{"file": "one.py", "line": 1, "message": "RuntimeError: can't start new thread"}],
+        },
+        "import-error",
+    ),
+    "no memory": (
+        {**NOTHING, "errors": [{"file": "one.py", "line": 1, "message": "MemoryError"}]},
+        "import-memory",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FLEETING)
+def test_what_may_be_the_machines_fault_is_tried_again(worker, repository, what):
+    worker.told["one.py"], rule = FLEETING[what]
+    commit(repository, one="dag", two="dag")
+    assert rule in [each.rule for each in check(repository).findings]
+    del worker.told["one.py"]
+    assert check(repository).findings == ()
+    assert worker.asked == [["one.py", "two.py"], ["one.py"]]
+
+
+def test_a_limit_that_becomes_lower_has_a_file_measured_again(worker, repository):
+    worker.told["one.py"] = {**NOTHING, "dags": [dag("one", "one.py")], "cpu": 1.5}
+    commit(repository, one="dag")
+    assert check(repository).findings == ()
+    worker.told["one.py"] = {**worker.told["one.py"], "cpu": 0.5}
+    assert check(repository, rules=dag_rules.Rules(import_seconds=1)).findings == ()
+    assert worker.asked == [["one.py"], ["one.py"]]
+
+
+def test_a_file_that_becomes_a_folder_is_another(worker, repository):
+    worker.told["one.py"] = {**NOTHING, "asked": ["data"]}
+    (repository / "dags" / "data").write_text("1")
+    commit(repository, one="dag")
+    check(repository)
+    (repository / "dags" / "data").unlink()
+    (repository / "dags" / "data").mkdir()
+    (repository / "dags" / "data" / "x").write_text("1")
+    assert check(repository).anew == 1
+
+
+def test_a_module_that_only_a_function_imports_must_be_whole_and_there(worker, repository):
+    commit(repository, one="def f():\n    import helper\n    from . import gone  # dag", helper="def f(:")
+    found = [(each.file, each.line, each.rule, each.about) for each in check(repository).findings]
+    assert found == [
+        ("dags/helper.py", 1, "module-broken", ""),
+        ("dags/one.py", 3, "module-missing", ".gone"),
+    ]
 
 
 def test_a_file_that_git_does_not_know_is_imported_each_time(worker, repository, monkeypatch):

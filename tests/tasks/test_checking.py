@@ -11,7 +11,7 @@ import pytest
 from airflow_platform import errors
 from airflow_platform.config import load
 from airflow_platform.rules.findings import Checked, Finding, ParsedDag, ParsedFile
-from airflow_platform.runtimes import dag_imports
+from airflow_platform.runtimes import dag_imports, dag_recall
 from airflow_platform.tasks import checking
 from airflow_platform.tools import git
 
@@ -32,6 +32,7 @@ class Told:
         self.asked = {}
         self.uncommitted = ()
         self.tree = ""
+        self.lasts = True
         self.times = 0
 
     def find_out(self, commit, against, *, progress, **rest):
@@ -42,7 +43,8 @@ class Told:
             "declared": set(against.declared),
         }
         progress("importing 1 of 2 files")
-        return Checked(commit.sha, commit.tree, FILES, self.findings, anew=1)
+        checked = Checked(commit.sha, commit.tree, FILES, self.findings, anew=1)
+        return dag_recall.Result(checked, self.lasts)
 
 
 @pytest.fixture
@@ -107,7 +109,7 @@ def test_json_is_the_envelope(told, command):
     data = document["data"]
     assert data["findings"] == [
         {"file": "dags/a.py", "line": 3, "rule": "import-error", "message": "ValueError: no", "remedy": "Mend it.",
-         "severity": "error", "tenants": []}
+         "severity": "error", "tenants": [], "about": ""}
     ]  # fmt: skip
     assert data["files"][0] == {
         "path": "a.py", "needs": ["sql/x.sql"],
@@ -130,9 +132,23 @@ def test_reports_for_ci_are_written(told, command, tmp_path, monkeypatch):
 
 def test_a_report_that_cannot_be_written_is_an_error_that_names_it(told, command, tmp_path):
     (tmp_path / "file").write_text("")
-    code, _, err = command("dags-check", f"--junit={tmp_path}/file/one.xml")
+    told.findings = (ERROR,)
+    code, out, err = command("dags-check", f"--junit={tmp_path}/file/one.xml")
     assert code == 1
     assert f"{tmp_path}/file" in err
+    assert str(ERROR) in out
+
+
+def test_with_json_a_report_that_cannot_be_written_is_a_fault_beside_the_findings(told, command, tmp_path):
+    (tmp_path / "file").write_text("")
+    for findings, status in (((ERROR,), "findings"), ((), "failed")):
+        told.findings = findings
+        code, out, _ = command("dags-check", "--json", f"--code-quality={tmp_path}/file/two.json")
+        document = json.loads(out)
+        jsonschema.validate(document, SCHEMA)
+        assert (code, document["exit_code"], document["status"]) == (1, 1, status)
+        assert f"{tmp_path}/file" in str(document["faults"])
+        assert len(document["data"]["findings"]) == len(findings)
 
 
 def test_an_unknown_revision_or_environment_is_exit_2(command, monkeypatch):
@@ -175,7 +191,7 @@ def test_what_decides_about_a_result_is_part_of_what_is_known(told, command, env
 
 def test_a_result_that_may_be_the_machines_fault_is_not_kept(told, command):
     told.tree = "c" * 40
-    told.findings = (Finding("dags/a.py", 3, "import-timeout", "Late.", "Look.", "error"),)
+    told.findings, told.lasts = (ERROR,), False
     for _ in range(2):
         assert command("dags-check")[0] == 1
     assert told.times == 2
