@@ -41,8 +41,7 @@ UNCONFINED = (
 )
 
 _ATTEMPTS = 3
-"""How often a worker is started that dies before it has begun anything: whoever is killed leaves a socket
-open for as long as a child of it lives, and one attempt may meet that."""
+"""How often a worker is started that dies before it has begun anything."""
 
 _LOOK_EVERY = 0.01
 _TAIL_LINES = 12
@@ -104,6 +103,8 @@ class Worker:
         self._runner = runner
         self._line: socket.socket | None = None
         self._received = bytearray()
+        self._dead = 0
+        """The process of the worker that has died last."""
 
     def start(self) -> None:
         """Connect to the worker, or start one; does not wait until it has imported Airflow.
@@ -113,7 +114,7 @@ class Worker:
         """
         deadline = time.monotonic() + START_TIMEOUT
         started: int | None = None
-        while (line := _connected(self._at.directory)) is None:
+        while (line := self._connected()) is None:
             if started is None:
                 started = self._start()
             elif (code := _exit_code(started)) is not None:
@@ -125,6 +126,14 @@ class Worker:
                 raise self._error(WorkerDied, 124, f"did not listen within {START_TIMEOUT:g} s")
             self._runner.interruption.sleep(_LOOK_EVERY)
         self._line, self._received = line, bytearray()
+
+    def _connected(self) -> socket.socket | None:
+        """A line to a worker that lives: one that was killed is connected to as long as a child of it lives."""
+        line = _connected(self._at.directory)
+        if line is not None and place.listener(line) == self._dead != 0:
+            line.close()
+            return None
+        return line
 
     def close(self) -> None:
         """Hang up; what it still does for us it gives up."""
@@ -192,6 +201,8 @@ class Worker:
             raise self._error(WorkerDied, 1, "left files out")
 
     def _restart(self, *, last: bool) -> None:
+        pid = place.listener(self._line) if self._line is not None else 0
+        self._dead = 0 if pid == os.getpid() else pid
         self.close()
         if last:
             raise self._error(WorkerDied, 1, "ends again and again")

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -167,6 +168,18 @@ def test_what_is_left_of_a_killed_worker_is_in_nobodys_way(worker, at, root):
     os.close(os.open(at.directory / f".{protocol.SOCKET}.new", os.O_CREAT))
     found = import_all(worker, root, {"a.py": "told = 1"})
     assert found["a.py"]["told"] == 1
+
+
+def test_a_worker_that_is_dying_is_not_connected_to_again(worker, at, root):
+    """A child that outlives it for a moment holds open what it listened on."""
+    import_all(worker, root, {"a.py": ""})
+    dying = pid_of(at.directory)
+    timer = threading.Timer(0.3, os.kill, (dying, signal.SIGKILL))
+    timer.start()
+    worker._restart(last=False)
+    timer.join()
+    assert pid_of(at.directory) != dying
+    assert import_all(worker, root, {"a.py": "told = 1"})["a.py"]["told"] == 1
 
 
 def test_a_file_with_which_the_worker_dies_is_found_among_others(at, root):
