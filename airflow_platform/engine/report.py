@@ -64,7 +64,7 @@ class StepReport:
     traceback: str = ""
     """Of what was raised; `--traceback` shows it, the envelope does not."""
     refusal: ExitCode | None = None
-    """`BUSY` or `REFUSED` when that ended it before it touched anything."""
+    """`PREFLIGHT`, `BUSY` or `REFUSED` when that ended it before it touched anything."""
 
     def to_json(self) -> dict[str, Json]:
         return {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from airflow_platform import errors
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.steps.dag_contexts import Place, PlaceContext, PlaceStep
@@ -17,6 +18,7 @@ from airflow_platform.tools import (
     dag_changes,
     dag_coming,
     dag_serving,
+    git,
 )
 
 
@@ -126,6 +128,8 @@ class Proof(PlaceStep):
         wanted = self._wanted(context, context.outputs("dag-branch")["commit"])
         if lacking := str(dag_serving.lacking(now, wanted)):
             return step.Change(f"have version {version} served whole: {lacking}")
+        if self._before and self._before(context.tenant.name) != wanted.commit:
+            return step.Change(f"have version {version} served whole: it has just come")
         return step.NoChange(f"serves version {version}", _outputs(now, self._tree))
 
     def apply(self, context: PlaceContext, change: step.Change) -> step.Outputs:
@@ -150,12 +154,26 @@ class Proof(PlaceStep):
     def _missing(self, context: PlaceContext, coming: dag_coming.Coming) -> str:
         """What is missing; an api-server that is busy for a moment does not end the wait."""
         try:
-            return coming.missing()
+            missing = coming.missing()
+            if missing:
+                self._refuse_later(context, coming.served.commit)
+            return missing
         except airflow_session.NotReachable:
             return "an answer of its api-server"
         except dag_coming.CannotImport:
             self._on_unimportable(context.tenant.name)
             raise
+
+    def _refuse_later(self, context: PlaceContext, served: str) -> None:
+        """A tenant that is at a commit on top of the wanted one never comes back to that."""
+        commit, repository = context.outputs("dag-branch")["commit"], context.tenant.repository
+        if served in ("", commit) or repository is None:
+            return
+        if git.contains(context.programs, repository, served, commit):
+            raise errors.StepError(
+                f"It serves {served[:12]} already, which somebody else has put on top of {commit[:12]}.",
+                hint="`inv dags-status` shows what is served.",
+            )
 
     def _wanted(self, context: PlaceContext, commit: str) -> dag_serving.Expected:
         def accepted(other: str) -> bool:
@@ -165,8 +183,11 @@ class Proof(PlaceStep):
         def concerned(old: str) -> dag_changes.Concerned:
             return self._known.way(self._version(context, old), self._new)
 
+        def between(old: str) -> tuple[str, ...] | None:
+            return git.between(context.programs, self._source, old, commit)
+
         unread = frozenset(self._unread(context))
-        return dag_serving.Expected(commit, accepted, concerned, self._dags(context), unread)
+        return dag_serving.Expected(commit, accepted, concerned, self._dags(context), unread, between)
 
     def _version(self, context: PlaceContext, commit: str) -> dag_changes.Version | None:
         mine = context.tenant.repository

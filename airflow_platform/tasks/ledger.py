@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -60,10 +60,21 @@ def says_more(new: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> boo
 
 
 def target(history: Sequence[Synced], entries: Iterable[Mapping[str, Any]]) -> Synced:
-    """Where a rollback goes that is not told: on with one that has not come to its end.
+    """Where a rollback goes that is not told: on with one that has not come to its end, else to `last_good`.
 
-    Else to the newest version that was served everywhere, other than the present one and those that were fled
-    from.
+    It takes and raises the same.
+    """
+    head = history[0]
+    return head if head.rolls_back and head.commit not in _served(entries) else last_good(history, entries)
+
+
+def _served(entries: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The commits that were served everywhere."""
+    return {str(each.get("commit")) for each in entries if each.get("result") == SERVED}
+
+
+def last_good(history: Sequence[Synced], entries: Iterable[Mapping[str, Any]]) -> Synced:
+    """The newest version that was served everywhere, other than the present one and those that were fled from.
 
     Args:
         history: The branch's commits, newest first; at least one.
@@ -73,16 +84,6 @@ def target(history: Sequence[Synced], entries: Iterable[Mapping[str, Any]]) -> S
         UsageError: The ledger knows none.
     """
     served = _served(entries)
-    head = history[0]
-    return head if head.rolls_back and head.commit not in served else _last_good(history, served)
-
-
-def _served(entries: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The commits that were served everywhere."""
-    return {str(each.get("commit")) for each in entries if each.get("result") == SERVED}
-
-
-def _last_good(history: Sequence[Synced], served: Collection[str]) -> Synced:
     good: set[str] = set()
     for commit in reversed(history):
         good.discard(commit.rolls_back)

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,8 +50,8 @@ class Row:
     """The project's commit."""
     behind: tuple[str, ...] = ()
     """DAGs that workers would still run from an older commit with other code, or that the version has no longer."""
-    lacking: tuple[str, ...] = ()
-    """DAGs that the version has, and the tenant has not."""
+    lacking: tuple[str, ...] | None = None
+    """DAGs that the version has, and the tenant has not; None where nobody knows which it has."""
     ids: frozenset[str] = frozenset()
     """The DAGs of that version that it has."""
     age: float | None = None
@@ -88,7 +88,7 @@ class Row:
             "commit": self.commit,
             "source": self.source,
             "behind": list(self.behind),
-            "lacking": list(self.lacking),
+            "lacking": None if self.lacking is None else list(self.lacking),
             "age": None if self.age is None else round(self.age),
             "import_errors": list(self.failures),
             "elsewhere": self.elsewhere,
@@ -131,10 +131,12 @@ class Look:
             return
         try:
             self.branch.refresh(self.runner, timeout=REMOTE_TIMEOUT)
-        except (git_remote.NotReachable, git_remote.Cut) as error:
-            self.notes.append(f"the branch as last known: {error.message}")
+        except errors.Interrupted:
+            raise
         except (git_remote.Rewritten, errors.RefusedError) as error:
             self.unsure = error
+        except errors.PlatformError as error:
+            self.notes.append(f"the branch as last known: {error.message}")
         self.head = self.branch.head(self.runner)
 
     def rows(self) -> tuple[Row, ...]:
@@ -171,7 +173,7 @@ class Look:
             served.commit, lambda commit: True, concerned, self._ids(now.tree) if now else None
         )
         lacking = dag_serving.lacking(served, expected)
-        behind = (*lacking.behind, *lacking.left)
+        behind = (*lacking.behind, *lacking.left, *lacking.gone)
         return Row(
             environment=place.environment,
             tenant=place.tenant,
@@ -180,7 +182,7 @@ class Look:
             commit=served.commit,
             source=made.source if made else "",
             behind=tuple(sorted({dag.id for dag in behind})),
-            lacking=tuple(sorted(lacking.new)),
+            lacking=tuple(sorted(lacking.new)) if expected.dags is not None else None,
             ids=frozenset({dag.id for dag in served.dags} - {dag.id for dag in behind}),
             age=_age(made.when) if made else None,
             failures=dag_serving.told(served.failures),
@@ -253,8 +255,8 @@ class Look:
                     f"{dag_serving.some(row.behind)}."
                 )
                 found.append(errors.Fault(name, cause, remedy))
-            elif not row.failures and (lacking := set(row.lacking) | (everywhere - row.ids)):
-                cause = f"It has not parsed {dag_serving.some(lacking)}, which the version has."
+            elif not row.failures and (missing := _missing(row, everywhere)):
+                cause = f"It has not parsed {dag_serving.some(missing)}, which the version has."
                 log = (
                     f"inv tenant-logs --env={row.environment} --tenant={row.tenant} --component=dag-processor"
                 )
@@ -322,6 +324,11 @@ def _conclusion(look: Look, rows: Sequence[Row], report: Report) -> str:
     if not report.faults:
         return f"{report.status}: no tenant is up{waiting}"
     return f"{report.status}: {len(report.faults)} fault{'s' * (len(report.faults) > 1)}{waiting}"
+
+
+def _missing(row: Row, everywhere: frozenset[str]) -> Collection[str]:
+    """The DAGs that a tenant should have: as the check says, or where that is not known as the other tenants have."""
+    return everywhere - row.ids if row.lacking is None else row.lacking
 
 
 def _age(when: str) -> float:

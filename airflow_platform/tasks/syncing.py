@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from airflow_platform import errors, programs
@@ -157,8 +157,9 @@ class Scene:
         branch = dataclasses.replace(self.branch, turn=following.turns(runner))
         try:
             if overtaken := _overtaken(branch, runner, wanted):
-                result = ledger.OVERTAKEN
-                report = _failed(report, overtaken, status=result)
+                # What was proved before stays proved, and good to go back to.
+                result = result if result in (ledger.SERVED, ledger.SERVED_IN_PART) else ledger.OVERTAKEN
+                report = _failed(report, overtaken, status=ledger.OVERTAKEN)
             entry = ledger.entry(report, wanted, commit=commit, who=branch.who, result=result)
             if ledger.says_more(entry, branch.entries(runner)):
                 branch.record(runner, entry)
@@ -252,7 +253,8 @@ def _undone(scene: Scene, report: Report, wanted: dag_branch.Wanted) -> Report:
         scene.notes.append("Nothing was rolled back: no tenant said that it cannot import the version.")
         return report
     try:
-        earlier = _earlier(scene, "")
+        history, entries = _known(scene)
+        earlier = _back_to(ledger.last_good(history, entries))
         undone = scene.execute("dags-rollback", earlier, must_pass=False, onto=moved_to(report))
         undone, _ = scene.record(undone, earlier)
     except errors.Interrupted:
@@ -279,10 +281,27 @@ def _earlier(scene: Scene, to: str) -> dag_branch.Wanted:
     Raises:
         UsageError: There is none, or none is called so.
     """
+    history, entries = _known(scene)
+    if to:
+        return _back_to(ledger.named(history, to))
+    chosen = ledger.target(history, entries)
+    if chosen is history[0]:
+        scene.notes.append(
+            f"This goes on with the rollback to {chosen.source[:12]}, which was not served everywhere yet; --to "
+            "goes elsewhere."
+        )
+    return _back_to(chosen)
+
+
+def _known(scene: Scene) -> tuple[tuple[dag_branch.Synced, ...], tuple[Mapping[str, object], ...]]:
+    """The branch's commits, newest first, and the ledger's entries."""
     history = scene.branch.history(scene.runner, limit=1000)
     if not history:
         raise errors.UsageError("Nothing was ever synced.", hint="`inv dags-sync` does.")
-    chosen = ledger.named(history, to) if to else ledger.target(history, scene.branch.entries(scene.runner))
+    return history, scene.branch.entries(scene.runner)
+
+
+def _back_to(chosen: dag_branch.Synced) -> dag_branch.Wanted:
     return dag_branch.Wanted(
         source=chosen.source,
         tree=chosen.tree,

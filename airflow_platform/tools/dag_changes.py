@@ -36,6 +36,11 @@ class Concerned:
         return file not in self.gone and (self.all or file in self.files)
 
 
+    def __or__(self, other: Concerned) -> Concerned:
+        """What either of two ways to the same version concerns."""
+        return Concerned(self.files | other.files, all=self.all or other.all, gone=self.gone | other.gone)
+
+
 NONE, ALL = Concerned(frozenset()), Concerned(frozenset(), all=True)
 
 

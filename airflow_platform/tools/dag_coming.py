@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from airflow_platform import errors
 from airflow_platform.tools import airflow_answers
-from airflow_platform.tools.dag_changes import ALL, NONE, Concerned
 from airflow_platform.tools.dag_serving import Bundle, Expected, Lacking, Served, count, lacking, told
 
 TIMEOUT = 120.0
@@ -17,8 +17,8 @@ LONGEST = 3600.0
 """Seconds after which it is given up whatever the news: hours of parsing are a defect, not a wait."""
 
 SETTLING = 10.0
-"""Seconds after a commit arrived for which a failure of a file that it does not concern is borne: what the
-tenant's settings mend shows when Airflow comes to that file."""
+"""Seconds after a commit arrived for which an old failure of a file is borne that it does not concern and that
+nobody can ask for."""
 
 CONFIRMED = 2.0
 """Seconds for which a new failure must last; longer than it takes to parse a file again."""
@@ -64,6 +64,8 @@ class Coming:
         self._refreshed = refreshed
         self._moment: datetime.datetime | None = None
         self._asked: set[str] = set()
+        self._sought: set[str] = set()
+        """Ids whose files were asked for because they were not there."""
         self._left: dict[str, float] = {}
         """When a DAG was seen to have left its file, or its file was asked for because of that."""
         self._nudged: float | None = None
@@ -72,12 +74,8 @@ class Coming:
         self._lacking = Lacking()
         self._whole = 0.0
         """When all DAGs were looked at the last time."""
-        self._old: frozenset[tuple[str, str]] | None = None
-        """Failures that were there at the first look."""
-        self._came = False
-        """Whether the wanted commit came after that look, so that those are of the commit before."""
-        self._since: dict[tuple[str, str], float] = {}
-        """When the others were seen first."""
+        self._failed: dict[str, _Failed] = {}
+        """What is known of the files that failed, by their names."""
 
     @property
     def served(self) -> Served:
@@ -92,9 +90,6 @@ class Coming:
             CannotImport: A file of that commit cannot be imported: waiting longer is of no use.
         """
         now = self._served = self._look()
-        if self._old is None:
-            self._old = frozenset((each.file, each.at) for each in now.failures)
-            self._came = bool(now.elsewhere(self._wanted.accepted))
         found = self._lacking = self._compared(now)
         if self._arrived is None or found.elsewhere:
             self._nudge(now)
@@ -103,8 +98,11 @@ class Coming:
             self._parse_again(dag)
         for dag in found.left:
             self._find_out(dag)
+        for name in sorted(found.new - self._sought)[:FEW]:
+            self._sought.add(name)  # Airflow parses a new file by itself, and an old one only after minutes.
+            self._bundle.parse(name)
         if found.failures:
-            self._bear(found.failures, since=self._arrived)
+            self._bear(now, since=self._arrived)
         return str(found)
 
     def _look(self) -> Served:
@@ -126,7 +124,7 @@ class Coming:
         if self._arrived is None and not now.elsewhere(self._wanted.accepted):
             self._arrived = self._clock()
             self._moment = None if self._before == self._wanted.commit else self._refreshed()
-        return lacking(now, self._wanted, moment=self._moment, way=self._way())
+        return lacking(now, self._wanted, moment=self._moment, way=self._wanted.way(self._before))
 
     def _nudge(self, now: Served) -> None:
         """Airflow looks for a new commit at once when a file of the bundle is to be parsed again."""
@@ -146,31 +144,56 @@ class Coming:
             self._bundle.client.parse_file(dag.token)
             self._left[dag.id] = self._clock()
 
-    def _bear(self, failures: Sequence[airflow_answers.ImportFailure], *, since: float) -> None:
-        """A failure of the commit before is told until its file is parsed again, which may be in the queue."""
-        settling = self._clock() < since + SETTLING
-        if all(self._is_borne(each, settling=settling) for each in failures):
+    def _bear(self, now: Served, *, since: float) -> None:
+        """What a file said before it was parsed at this commit says nothing; so each is asked for, once."""
+        sure = [each for each in now.failures if not self._is_borne(each, now, since=since)]
+        if not sure:
             return
-        number, commit = count(failures, "DAG file"), self._wanted.commit[:12]
+        number, commit = count(sure, "DAG file"), self._wanted.commit[:12]
         raise CannotImport(
-            f"{number} of commit {commit} cannot be imported: {'; '.join(told(failures))}.",
+            f"{number} of commit {commit} cannot be imported: {'; '.join(told(sure))}.",
             hint="Mend and commit, then run this again; the tenant serves its other DAGs.",
         )
 
-    def _is_borne(self, failure: airflow_answers.ImportFailure, *, settling: bool) -> bool:
+    def _is_borne(self, failure: airflow_answers.ImportFailure, now: Served, *, since: float) -> bool:
         """Whether a failure may still go away by itself."""
-        key = (failure.file, failure.at)
-        if key in (self._old or ()):
-            # A file that the commit concerns is still to be parsed: what it said before says nothing.
-            return settling or (self._came and failure.file in self._way())
-        # Airflow may have come to the file once more just before the commit arrived.
-        return self._clock() < self._since.setdefault(key, self._clock()) + CONFIRMED
+        clock = self._clock()
+        known = self._failed.get(failure.file)
+        if known is None:
+            known = _Failed(failure.at, clock, asked=self._parse_file(failure.file, now))
+            self._failed[failure.file] = known
+        if failure.at != known.at:
+            # Another try, and it failed, too. Once more, because it may have begun before the commit was there.
+            self._failed[failure.file] = known = _Failed(failure.at, clock, known.asked, again=True)
+        if known.again:
+            return clock < known.since + CONFIRMED
+        if known.asked:
+            return True
+        # Nobody can ask for a file of which Airflow knows no DAG; it comes to one that is new or changed by itself.
+        if self._moment is not None and datetime.datetime.fromisoformat(failure.at) >= self._moment:
+            return clock < known.since + CONFIRMED
+        waits = self._moment is not None and failure.file in self._wanted.way(self._before)
+        return waits or clock < since + SETTLING
 
-    def _way(self) -> Concerned:
-        """What the way to the wanted commit concerns."""
-        if self._before == self._wanted.commit:
-            return NONE
-        return self._wanted.concerned(self._before) if self._before else ALL
+    def _parse_file(self, file: str, now: Served) -> bool:
+        """Have a file parsed; whether that could be asked for."""
+        ids = [dag.id for dag in now.dags if dag.file == file]
+        ids += [name for name, of in (self._wanted.dags or {}).items() if of == file]
+        return any(self._bundle.parse(name) for name in ids)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Failed:
+    """What was seen of a file that cannot be imported."""
+
+    at: str
+    """Its last try, as Airflow has it."""
+    since: float
+    """When that was seen first."""
+    asked: bool
+    """Whether it was asked for since."""
+    again: bool = False
+    """Whether that try is another one than what was seen first."""
 
 
 class Patience:

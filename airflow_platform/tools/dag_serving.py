@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from airflow_platform.tools import airflow, airflow_answers, airflow_session
-from airflow_platform.tools.dag_changes import NONE, Concerned
+from airflow_platform.tools.dag_changes import ALL, NONE, Concerned
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,23 @@ class Bundle:
         """The files that cannot be imported."""
         return tuple(each for each in self.client.import_failures() if each.bundle in (self.name, None))
 
+    def parse(self, name: str) -> bool:
+        """Have the file of a DAG parsed, also of one that has gone stale; whether Airflow ever knew that DAG."""
+        found = self._known(name)
+        if found is None:
+            return False
+        self.client.parse_file(found.token)
+        return True
+
     def _dag(self, name: str) -> airflow_answers.Dag | None:
+        found = self._known(name)
+        return found if found is not None and self._has(found) else None
+
+    def _known(self, name: str) -> airflow_answers.Dag | None:
         try:
-            found = self.client.dag(name)
+            return self.client.dag(name)
         except airflow_session.NotFound:
             return None
-        return found if self._has(found) else None
 
     def _has(self, dag: airflow_answers.Dag) -> bool:
         return not dag.stale and dag.bundle == self.name
@@ -111,6 +124,17 @@ class Expected:
     """The ids that it has, with their files; None where nobody has looked."""
     unread: frozenset[str] = frozenset()
     """Files whose ids are not among those, because the check could not import them."""
+    between: Callable[[str], Sequence[str] | None] = lambda commit: ()
+    """The commits that come between a commit and the wanted one; None where that is not known."""
+
+    def way(self, before: str) -> Concerned:
+        """The files that a tenant may have read otherwise on its way from a commit to the wanted one."""
+        if before == self.commit:
+            return NONE
+        between = self.between(before) if before else None
+        if between is None:
+            return ALL
+        return functools.reduce(operator.or_, map(self.concerned, between), self.concerned(before))
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,17 @@ def contains(runner: programs.Programs, repository: Path, commit: str, other: st
     return call(runner, repository, "merge-base", "--is-ancestor", other, commit, check=False).code == 0
 
 
+def between(
+    runner: programs.Programs, repository: Path, old: str, new: str, *, limit: int = 100
+) -> tuple[str, ...] | None:
+    """The commits of a branch after one and before another; None where the first is not found before it."""
+    words = ("rev-list", "--first-parent", f"--max-count={limit}", new)
+    found = call(runner, repository, *words, check=False).stdout.split()
+    if found == [new]:
+        return ()  # The first of its branch.
+    return tuple(found[1 : found.index(old)]) if old in found else None
+
+
 def listed(runner: programs.Programs, repository: Path, tree: str) -> dict[str, str]:
     """The files of a tree and of all below it, with the digests of their contents and modes."""
     printed = call(runner, repository, "ls-tree", "-r", "-z", tree).stdout

@@ -90,6 +90,8 @@ def fetch(
             try:
                 _call(runner, repository, remote, *words, *specs, timeout=timeout or TIMEOUT)
             except _NoBranch as missing:
+                if missing.name not in there:
+                    raise
                 there = tuple(name for name in there if name != missing.name)
             else:
                 return

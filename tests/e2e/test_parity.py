@@ -195,6 +195,23 @@ def test_what_only_one_tenant_cannot_import_is_named_and_undone_everywhere(proje
     git(project.sandbox.checkout, "reset", "--quiet", "--hard", "HEAD~1")
 
 
+def test_a_module_that_only_one_tenant_cannot_import_is_undone_everywhere(project):
+    """The file that fails never changes: Airflow would not come to it again for minutes."""
+    helping = project.sandbox.checkout / "dags" / "helping.py"
+    helping.write_text("VALUE = 1\n")
+    good = project.commit("with a module", extra="import helping")
+    project.sync()
+    helping.write_text(f"import os\n{ONLY_IN_FINANCE}")
+    git(project.sandbox.checkout, "commit", "--quiet", "--all", "--message", "A module that is bad in one tenant")
+    ran = project.inv("dags-sync", "--rollback-on-error")
+    assert ran.code == 1
+    assert "RuntimeError: not here" in ran.text
+    assert "Rolled back everywhere" in ran.text
+    code, tenants = project.status(f"--ref={good}")
+    assert code == 0, tenants
+    git(project.sandbox.checkout, "reset", "--quiet", "--hard", "HEAD~1")
+
+
 def test_a_tenant_that_is_down_holds_nobody_up_and_catches_up(project):
     assert project.inv("tenant-down", "--env=sandbox", "--tenant=finance").code == 0
     commit = project.commit("three")

@@ -261,3 +261,65 @@ def test_a_file_whose_dag_has_another_name_now_is_parsed_first(scene):
     scene.calls.run(scene.proof({"orders_daily": "orders.py", "smoke": "smoke.py"}))
     assert scene.calls.news == ["to be parsed again: 1 DAG", "not gone yet: orders"]
     assert scene.server.writes == ["PUT token of orders"]
+
+
+def test_a_failure_of_the_commit_before_is_asked_for_and_mended(scene):
+    """A mend of a shared module leaves the file that failed as it is: Airflow would come to it after minutes."""
+    scene.server.dags["orders"]["is_stale"] = True
+    scene.server.add_import_error("orders.py", "RuntimeError: of before")
+    scene.server.queues = True
+    new = scene.brought({"helping.py": "z = 2", "orders.py": "import helping"})
+    scene.place.bundle = new
+    late = []
+
+    def wait(seconds):
+        scene.calls.patience.now += seconds
+        late.append(scene.calls.patience.now)
+        if scene.calls.patience.now > dag_coming.SETTLING + 20:  # There is a queue.
+            scene.server.import_errors.clear()
+            scene.server.add_dag("orders", new)
+
+    scene.calls.patience.sleep = wait
+    scene.calls.patience.pace = 5
+    scene.calls.run(scene.proof({"orders": "orders.py", "smoke": "smoke.py"}))
+    assert "PUT token of orders" in scene.server.writes
+    assert late[-1] > dag_coming.SETTLING, "it was borne for as long as nobody had parsed it again"
+
+
+def test_what_may_have_been_read_on_the_way_is_parsed_again(scene):
+    """From A over B back to A: a parse that read B's files is labelled with the commit that A came back with."""
+    before = scene.old
+    scene.brought({"orders.py": "x = 'between'"})
+    back = scene.brought({"orders.py": OLD["orders.py"]})
+    scene.place.bundle = back
+    scene.place.refresh = datetime.datetime(2026, 11, 23, 3, 0, tzinfo=datetime.UTC)
+    scene.serve(back)
+    source = scene.project.branch().repository
+    proof = dag_proof.Proof(
+        dag_changes.Version(source, scene.tree),
+        known=dag_changes.Known(scene.project.runner),
+        source=source,
+        dags=lambda context: None,
+        before=lambda place: before,
+    )
+
+    def parsed():
+        scene.server.add_dag("orders", back, last_parsed_time="2026-11-23T03:00:01+00:00")
+
+    scene.then(parsed)
+    ran = scene.calls.run(proof)
+    assert ran.text.endswith("served whole: it has just come")
+    assert scene.server.writes == ["PUT token of orders"], "and not of smoke, which no commit between has changed"
+
+
+def test_a_tenant_that_is_at_a_later_commit_ends_the_wait_at_once(scene):
+    wanted = scene.brought({"orders.py": "x = 2"})
+    tree, outputs = scene.tree, dict(scene.calls.outputs)
+    later = scene.brought({"orders.py": "x = 3"})
+    scene.calls.outputs.clear()
+    scene.calls.outputs.update(outputs)
+    scene.tree = tree
+    scene.serve(later)
+    with pytest.raises(errors.StepError, match=f"on top of {wanted[:12]}"):
+        scene.calls.run(scene.proof())
+    assert scene.calls.patience.now < 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,8 +52,9 @@ class Fleet:
             self._parse(tenant)
         return mine.commit
 
-    def dags_refreshed(self, tenant: str) -> None:
-        return None
+    def dags_refreshed(self, tenant: str) -> datetime.datetime:
+        """Before whatever was parsed."""
+        return datetime.datetime.fromisoformat(api_server.TIME) - datetime.timedelta(minutes=1)
 
     def links(self, tenant: str) -> dict[str, str]:
         return {}

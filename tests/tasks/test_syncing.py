@@ -288,7 +288,7 @@ def test_a_rollback_that_ended_before_its_entry_goes_on_where_it_went(scene, com
     assert [(entry["task"], entry["version"]) for entry in ledger()][-1] == ("dags-rollback", good.tree)
 
 
-def test_a_version_that_somebody_has_put_another_on_top_of_is_not_called_served(scene, command, monkeypatch):
+def test_a_version_that_somebody_has_put_another_on_top_of_ends_with_exit_1(scene, command, monkeypatch):
     other = scene.project.commit({"orders.py": "x = 'theirs'"})
     mine = scene.project.commit({"orders.py": "x = 'mine'"})
     proved = ledger_of_report.result_of
@@ -296,6 +296,7 @@ def test_a_version_that_somebody_has_put_another_on_top_of_is_not_called_served(
     def overtake(report, **options):
         """As another machine does, just when this one has proved its version."""
         monkeypatch.setattr("airflow_platform.tasks.ledger.result_of", proved)
+        assert proved(report, **options) == "served"
         assert command("dags-sync", f"--ref={other.sha}")[0] == 0
         return proved(report, **options)
 
@@ -307,7 +308,7 @@ def test_a_version_that_somebody_has_put_another_on_top_of_is_not_called_served(
     )
     assert [(entry["version"], entry["result"]) for entry in ledger()] == [
         (other.tree, "served"),
-        (mine.tree, "overtaken"),
+        (mine.tree, "served"),
     ]
 
 
@@ -317,7 +318,7 @@ def test_a_rollback_that_cannot_begin_keeps_the_report_of_the_sync(scene, comman
     def busy(*arguments):
         raise errors.BusyError("Another sync is at work.", hint="Wait for it.")
 
-    monkeypatch.setattr("airflow_platform.tasks.ledger.target", busy)
+    monkeypatch.setattr("airflow_platform.tasks.ledger.last_good", busy)
     wanted, code, told = synced(
         scene, command, {"orders.py": "raise 'fails in finance'"}, "--rollback-on-error"
     )
@@ -346,3 +347,26 @@ def test_a_ledger_that_somebody_wrote_into_is_told_and_is_no_obstacle(scene, com
     assert "Branch dags-ledger was written to by hand: no entries are lines 1." in " ".join(err.split())
     assert branch("rev-parse", "dags-live:dags") == good.tree
     assert branch("show", "dags-ledger:ledger.jsonl").splitlines()[0] == "by hand"
+
+
+def test_what_is_undone_never_goes_back_to_itself(scene, command):
+    """A rollback that some tenant could not serve is at the head, and its version is synced once more."""
+    first, *_ = synced(scene, command, {"orders.py": "x = 1", "late.py": None})
+    bad, *_ = synced(scene, command, {"orders.py": "raise 'fails in finance'"})
+    synced(scene, command, {"orders.py": "x = 3"})
+    assert command("dags-rollback", f"--to={bad.tree[:12]}")[0] == 1
+    code, _, err = command("dags-sync", f"--ref={bad.sha}", "--rollback-on-error")
+    assert code == 1
+    assert f"Rolled back everywhere to version {first.tree[:12]}" in " ".join(err.split())
+    assert branch("rev-parse", "dags-live:dags") == first.tree
+
+
+def test_going_on_with_a_rollback_is_told(scene, command):
+    synced(scene, command, {"orders.py": "x = 1"})
+    bad, *_ = synced(scene, command, {"orders.py": "raise 'fails in finance'"})
+    synced(scene, command, {"orders.py": "x = 3"})
+    assert command("dags-rollback", f"--to={bad.tree[:12]}")[0] == 1
+    code, _, err = command("dags-rollback")
+    assert code == 1
+    told = f"This goes on with the rollback to {bad.sha[:12]}, which was not served everywhere yet; --to goes elsewhere."
+    assert told in " ".join(err.split())
