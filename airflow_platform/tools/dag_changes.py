@@ -35,7 +35,6 @@ class Concerned:
     def __contains__(self, file: str) -> bool:
         return file not in self.gone and (self.all or file in self.files)
 
-
     def __or__(self, other: Concerned) -> Concerned:
         """What either of two ways to the same version concerns."""
         return Concerned(self.files | other.files, all=self.all or other.all, gone=self.gone | other.gone)

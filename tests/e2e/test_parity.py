@@ -202,7 +202,14 @@ def test_a_module_that_only_one_tenant_cannot_import_is_undone_everywhere(projec
     good = project.commit("with a module", extra="import helping")
     project.sync()
     helping.write_text(f"import os\n{ONLY_IN_FINANCE}")
-    git(project.sandbox.checkout, "commit", "--quiet", "--all", "--message", "A module that is bad in one tenant")
+    git(
+        project.sandbox.checkout,
+        "commit",
+        "--quiet",
+        "--all",
+        "--message",
+        "A module that is bad in one tenant",
+    )
     ran = project.inv("dags-sync", "--rollback-on-error")
     assert ran.code == 1
     assert "RuntimeError: not here" in ran.text

@@ -309,7 +309,9 @@ def test_what_may_have_been_read_on_the_way_is_parsed_again(scene):
     scene.then(parsed)
     ran = scene.calls.run(proof)
     assert ran.text.endswith("served whole: it has just come")
-    assert scene.server.writes == ["PUT token of orders"], "and not of smoke, which no commit between has changed"
+    assert scene.server.writes == ["PUT token of orders"], (
+        "and not of smoke, which no commit between has changed"
+    )
 
 
 def test_a_tenant_that_is_at_a_later_commit_ends_the_wait_at_once(scene):
