@@ -155,14 +155,14 @@ class Proof(PlaceStep):
         """What is missing; an api-server that is busy for a moment does not end the wait."""
         try:
             missing = coming.missing()
-            if missing:
-                self._refuse_later(context, coming.served.commit)
-            return missing
         except airflow_session.NotReachable:
             return "an answer of its api-server"
         except dag_coming.CannotImport:
             self._on_unimportable(context.tenant.name)
             raise
+        if missing:
+            self._refuse_later(context, coming.served.commit)
+        return missing
 
     def _refuse_later(self, context: PlaceContext, served: str) -> None:
         """A tenant that is at a commit on top of the wanted one never comes back to that."""
