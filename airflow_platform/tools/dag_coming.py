@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 from collections.abc import Callable
 
 from airflow_platform import errors
 from airflow_platform.tools import airflow_answers
+from airflow_platform.tools.dag_changes import Concerned
 from airflow_platform.tools.dag_serving import Bundle, Expected, Lacking, Served, count, lacking, told
 
 TIMEOUT = 120.0
@@ -124,7 +126,12 @@ class Coming:
         if self._arrived is None and not now.elsewhere(self._wanted.accepted):
             self._arrived = self._clock()
             self._moment = None if self._before == self._wanted.commit else self._refreshed()
-        return lacking(now, self._wanted, moment=self._moment, way=self._wanted.way(self._before))
+        return lacking(now, self._wanted, moment=self._moment, way=self._way)
+
+    @functools.cached_property
+    def _way(self) -> Concerned:
+        """The files that may have been read otherwise on the way to the wanted commit."""
+        return self._wanted.way(self._before)
 
     def _nudge(self, now: Served) -> None:
         """Airflow looks for a new commit at once when a file of the bundle is to be parsed again."""
@@ -172,7 +179,7 @@ class Coming:
         # Nobody can ask for a file of which Airflow knows no DAG; it comes to one that is new or changed by itself.
         if self._moment is not None and datetime.datetime.fromisoformat(failure.at) >= self._moment:
             return clock < known.since + CONFIRMED
-        waits = self._moment is not None and failure.file in self._wanted.way(self._before)
+        waits = self._moment is not None and failure.file in self._way
         return waits or clock < since + SETTLING
 
     def _parse_file(self, file: str, now: Served) -> bool:
