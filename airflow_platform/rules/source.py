@@ -14,9 +14,6 @@ from airflow_platform.rules import connections, imports
 from airflow_platform.rules.connections import Connection, Constant, Elsewhere
 from airflow_platform.rules.imports import Import
 
-_DEEPEST = 4
-"""Files that a name is followed through: each may have it from another."""
-
 
 @dataclass(frozen=True)
 class Broken:
@@ -129,23 +126,31 @@ def lacking(
 
 def connection_id(path: str, each: Connection, sources: Mapping[str, Source]) -> str:
     """The id that a text names, also where another file has it; "" where that cannot be told."""
-    return each.id if each.elsewhere is None else _constant(path, each.elsewhere, sources, _DEEPEST)
+    return each.id if each.elsewhere is None else _constant(path, each.elsewhere, sources)
 
 
-def _constant(path: str, what: Elsewhere, sources: Mapping[str, Source], depth: int) -> str:
-    """What a name means in another file, or in the one that it has it from."""
-    start = next(_modules(path, Import(what.module, 1, what.level)))
-    for file in (f"{start}/__init__.py".removeprefix("./"), f"{start}.py"):
-        source = sources.get(file, Source())
-        values = [each.value for each in source.constants if each.name == what.name]
-        if values:
-            return values[0]
-        more = [each for each in source.imports if what.name in each.names] if depth else []
-        for each in more:
-            name = Elsewhere(each.module, each.level, what.name)
-            if found := _constant(file, name, sources, depth - 1):
-                return found
+def _constant(path: str, what: Elsewhere, sources: Mapping[str, Source]) -> str:
+    """What a name means in another file, or in one that it has it from."""
+    waiting = list(_homes(path, what.module, what.level))
+    seen: set[str] = set()
+    while waiting:
+        file = waiting.pop()
+        if file in seen or file not in sources:
+            continue
+        seen.add(file)
+        for constant in sources[file].constants:
+            if constant.name == what.name:
+                return constant.value
+        more = [(each.module, each.level) for each in sources[file].imports if what.name in each.names]
+        for module, level in reversed(dict.fromkeys(more)):
+            waiting += _homes(file, module, level)
     return ""
+
+
+def _homes(path: str, module: str, level: int) -> tuple[str, str]:
+    """The files that a module may be, the one that Python looks for first as the last."""
+    start = next(_modules(path, Import(module, 1, level)))
+    return f"{start}.py", f"{start}/__init__.py".removeprefix("./")
 
 
 def _modules(path: str, each: Import) -> Iterator[str]:

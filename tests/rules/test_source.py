@@ -231,6 +231,29 @@ def test_a_connection_may_have_its_id_from_a_name(text):
     assert [name for name in found if name] == IDS[text]
 
 
+@pytest.mark.parametrize("lines", ["from m import X\n", "from .m import X\nfrom n import X\n"])
+def test_a_name_that_is_imported_again_and_again_is_looked_for_once(lines):
+    again = source.read(lines.encode() * 1000)
+    text = source.read(b"from m import X\ndef f(): g(conn_id=X)")
+    (each,) = text.connections
+    looked: list[str] = []
+
+    class Looked(dict):
+        def __getitem__(self, path):
+            looked.append(path)
+            assert len(looked) < 100
+            return super().__getitem__(path)
+
+    assert source.connection_id("dag.py", each, Looked({"m.py": again, "n.py": again})) == ""
+
+
+def test_a_name_is_followed_through_any_number_of_files():
+    sources = {f"m{n}.py": source.read(f"from m{n + 1} import X".encode()) for n in range(2000)}
+    sources["m2000.py"] = source.read(b"X = 'far'")
+    (each,) = source.read(b"from m0 import X\ng(conn_id=X)").connections
+    assert source.connection_id("dag.py", each, sources) == "far"
+
+
 LACKING = {
     "from . import inner, deep": [],
     "from . import gone": [".gone"],
