@@ -5,15 +5,16 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from airflow_platform import errors, programs
-from airflow_platform.config import dag_rules, paths
+from airflow_platform.config import dag_rules, load, paths
 from airflow_platform.rules import limits
-from airflow_platform.runtimes import dag_against, dag_checks, dag_packages, dag_workers
+from airflow_platform.runtimes import dag_against, dag_checks, dag_ids, dag_packages, dag_workers
 from airflow_platform.testing import specs
 from airflow_platform.tools import git, parsing_worker, users
 
@@ -307,6 +308,62 @@ def test_what_may_be_the_machines_fault_is_tried_again(worker, repository, what)
     del worker.told["one.py"]
     assert check(repository).findings == ()
     assert worker.asked == [["one.py", "two.py"], ["one.py"]]
+
+
+@pytest.fixture
+def declared(tmp_path, monkeypatch):
+    """One environment is declared; checks a commit for all environments."""
+    monkeypatch.setenv("AIRFLOW_PLATFORM_ENVIRONMENTS", str(tmp_path / "environments"))
+    (tmp_path / "environments").mkdir()
+    (tmp_path / "environments" / "dev.toml").write_text(
+        'runtime = "process"\n[[tenants]]\nname = "one"\nsnowflake = { database = "D", warehouse = "W", role = "R" }\n'
+    )
+    return lambda place: check(
+        place, *load.all_environments(), rules=load.dag_project().rules, declared=None
+    )
+
+
+@pytest.mark.parametrize("what", ["a slow import", "a link away"])
+def test_ids_of_a_version_without_errors_are_known_though_it_is_looked_at_again(
+    worker, repository, declared, what
+):
+    if what == "a slow import":
+        worker.told["one.py"] = {**NOTHING, "dags": [dag("one", "one.py")], "cpu": 9.0}
+    else:
+        (repository / "dags" / "x.sql").symlink_to("/nowhere")
+    commit(repository, one="dag", two="dag # 2")
+    checked = declared(repository)
+    assert checked.count("error") == 0
+    assert dag_ids.of(checked.tree) == {"one": "one.py", "two": "two.py"}
+    assert declared(repository).anew == (what == "a slow import")
+
+
+def test_ids_of_a_version_with_errors_are_not_known(worker, repository, declared):
+    worker.told["one.py"] = {**NOTHING, "dags": [dag("one", "one.py", tags=[])]}
+    commit(repository, one="dag")
+    checked = declared(repository)
+    assert checked.count("error") == 1
+    assert dag_ids.of(checked.tree) is None
+
+
+def test_what_is_declared_is_loaded_once_for_all_who_ask_for_ids(worker, repository, declared, monkeypatch):
+    dev = paths.environments() / "dev.toml"
+    dev.write_text(f"# Nobody has loaded this one.\n{dev.read_text()}")
+    commit(repository, one="dag")
+    checked = declared(repository)
+    real, loaded = load.all_environments, []
+
+    def all_environments():
+        loaded.append(1)
+        return real()
+
+    monkeypatch.setattr(load, "all_environments", all_environments)
+    with ThreadPoolExecutor(32) as pool:
+        found = list(pool.map(dag_ids.of, [checked.tree] * 32))
+    assert found == [{"one": "one.py"}] * 32
+    assert len(loaded) == 1
+    dev.write_text("nothing = 1")
+    assert dag_ids.of(checked.tree) is None
 
 
 def test_a_limit_that_becomes_lower_has_a_file_measured_again(worker, repository):
