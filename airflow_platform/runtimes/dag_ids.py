@@ -28,8 +28,8 @@ def of(tree: str) -> Mapping[str, str] | None:
 
 
 @functools.lru_cache(maxsize=1)
-def _against(declaration: str) -> dag_against.Against:
-    """What is declared for all environments, as long as that is the same."""
+def _against(_declaration: str) -> dag_against.Against:
+    """What is declared for all environments, once for each state of it."""
     environments = load.all_environments()
     declared = [tenant.name for each in environments for tenant in each.tenants]
     return dag_against.of(environments, load.dag_project().rules, declared)
