@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_platform.config import dag_rules
-from airflow_platform.rules import catalogue, facts, limits, source, subject
+from airflow_platform.rules import catalogue, facts, limits, source, subject, tree
 
 
 def task(name: str = "one", *, line: int = 10, file: str = "a.py", **fields: Any) -> facts.Task:
@@ -33,6 +33,8 @@ def file(
     return subject.File(facts.Imported(path, **given), needs, loads)
 
 
+NO_PATHS = tree.Tree()
+
 TENANTS = (
     subject.Tenant(
         "dev", "x", frozenset({"snowflake_default", "warehouse"}), frozenset({"default_pool", "big"})
@@ -47,8 +49,7 @@ def subject_of(
     sources: Mapping[str, source.Source] | None = None,
     smoke: frozenset[str] = frozenset(),
     tenants: tuple[subject.Tenant, ...] = TENANTS,
-    known: frozenset[str] = frozenset(),
-    folders: frozenset[str] = frozenset(),
+    paths: tree.Tree = NO_PATHS,
     **rules: Any,
 ) -> subject.Subject:
     """What rules look at."""
@@ -59,8 +60,7 @@ def subject_of(
         declared=frozenset({"x", "y", "elsewhere"}),
         rules=limits.Limits(**dag_rules.Rules(**rules).model_dump()),
         smoke=smoke,
-        known=known,
-        folders=folders,
+        tree=paths,
     )
 
 

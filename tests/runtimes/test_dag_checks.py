@@ -265,6 +265,71 @@ def test_a_version_from_which_a_link_leads_away_is_looked_at_each_time(worker, r
     assert (first.tree, worker.asked) == (again.tree, [["one.py"], ["one.py"]])
 
 
+LINKED = {
+    "read": {"needs": ["lib/helpers.py"]},
+    "listed": {"needs": ["lib"]},
+    "asked for": {"asked": ["lib/more.py"]},
+    "asked for by another link": {"asked": ["lib/back/common/more.py"]},
+}
+
+
+@pytest.mark.parametrize("what", LINKED)
+def test_what_is_below_a_link_to_a_folder_counts(worker, repository, what):
+    worker.told["one.py"] = {**NOTHING, **LINKED[what]}
+    (repository / "dags" / "common").mkdir()
+    (repository / "dags" / "lib").symlink_to("common")
+    (repository / "dags" / "common" / "back").symlink_to("..")
+    commit(repository, one="dag", **{"common/helpers": "value = 1"})
+    check(repository)
+    assert check(repository).anew == 0
+    commit(repository, other="x")
+    assert check(repository).anew == 0
+    commit(repository, **{"common/helpers": "value = 2", "common/more": ""})
+    assert check(repository).anew == 1
+
+
+def test_what_imports_name_below_a_link_to_a_folder_is_needed(worker, repository):
+    (repository / "dags" / "common").mkdir()
+    (repository / "dags" / "lib").symlink_to("common")
+    commit(
+        repository,
+        one="def f(): from lib.helpers import X  # dag",
+        **{"common/helpers": "import common.deep", "common/deep": ""},
+    )
+    (file,) = check(repository).files
+    assert file.needs == ("common/deep.py", "common/helpers.py")
+
+
+def test_what_is_below_a_link_away_is_never_the_same(worker, repository, tmp_path):
+    worker.told["one.py"] = {**NOTHING, "needs": ["lib/helpers.py"]}
+    worker.told["two.py"] = {**NOTHING, "asked": ["lib"]}
+    (repository / "dags" / "lib").symlink_to(tmp_path / "outside")
+    commit(repository, one="dag", two="dag # 2", three="dag # 3")
+    check(repository)
+    commit(repository, other="x")
+    check(repository)
+    assert worker.asked[1:] == [["one.py", "two.py"]]
+
+
+def test_a_link_to_nothing_that_comes_to_lead_to_a_file_is_another(worker, repository):
+    (repository / "dags" / "link.txt").symlink_to("gone.txt")
+    worker.told["one.py"] = {**NOTHING, "asked": ["link.txt"]}
+    commit(repository, one="dag")
+    check(repository)
+    (repository / "dags" / "gone.txt").write_text("x")
+    assert check(repository).anew == 1
+
+
+def test_a_link_to_the_folder_itself_is_what_is_in_it(worker, repository):
+    (repository / "dags" / "here").symlink_to(".")
+    worker.told["one.py"] = {**NOTHING, "needs": ["here", "here/here/other.py"]}
+    commit(repository, one="dag")
+    check(repository)
+    assert check(repository).anew == 0
+    commit(repository, other="x")
+    assert check(repository).anew == 1
+
+
 def test_a_link_to_nothing_inside_is_known(worker, repository):
     (repository / "dags" / "link.txt").symlink_to("gone.txt")
     worker.told["one.py"] = {**NOTHING, "needs": ["link.txt"]}
@@ -318,9 +383,7 @@ def declared(tmp_path, monkeypatch):
     (tmp_path / "environments" / "dev.toml").write_text(
         'runtime = "process"\n[[tenants]]\nname = "one"\nsnowflake = { database = "D", warehouse = "W", role = "R" }\n'
     )
-    return lambda place: check(
-        place, *load.all_environments(), rules=load.dag_project().rules, declared=None
-    )
+    return lambda place: check(place, *load.all_environments(), rules=load.dag_project().rules, declared=None)
 
 
 @pytest.mark.parametrize("what", ["a slow import", "a link away"])
@@ -387,12 +450,19 @@ def test_a_file_that_becomes_a_folder_is_another(worker, repository):
 
 
 def test_a_module_that_only_a_function_imports_must_be_whole_and_there(worker, repository):
-    commit(repository, one="def f():\n    import helper\n    from . import gone  # dag", helper="def f(:")
+    worker.told["one.py"] = {
+        **NOTHING,
+        "dags": [dag("one", "one.py")],
+        "broken": [{"file": "helper.py", "line": 1, "message": "SyntaxError: no"}],
+    }
+    text = "def f():\n    import helper\n    from . import gone  # dag\n    try:\n        import maybe\n    except ImportError:\n        pass"
+    commit(repository, one=text, helper="def f(:", maybe="def f(:")
     found = [(each.file, each.line, each.rule, each.about) for each in check(repository).findings]
     assert found == [
         ("dags/helper.py", 1, "module-broken", ""),
         ("dags/one.py", 3, "module-missing", ".gone"),
     ]
+    assert [file.loads for file in worker.orders[0].files] == [("helper.py",)]
 
 
 def test_a_file_that_git_does_not_know_is_imported_each_time(worker, repository, monkeypatch):
