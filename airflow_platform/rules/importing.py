@@ -104,19 +104,18 @@ def missing(subject: Subject) -> Iterator[Found]:
     """Imports, also in functions, that neither the packages nor the folder of DAGs provide."""
     for path, users in subject.users.items():
         # What may fail to be imported may lack anything.
-        needing = [user for user in users if path in user.loads or path in subject.opened[user.path]]
+        needing = [user for user in users if path not in user.perhaps]
         lacking = {name for user in needing for name in user.imported.missing}
         failed_at = {each.at for user in needing for each in user.imported.errors}
         proved = any(_has_executed(user, path, subject) for user in needing)
         for each in subject.sources.get(path, source.Source()).imports if needing else ():
             at = Place(path, each.line)
-            # At the top of a file, the import error says the same of the same line.
-            if each.kind != "needed" or at in failed_at:
+            # At the top of a file, its import has told: by success, or by an error of the same line.
+            if each.kind != "needed" or at in failed_at or (proved and not each.late):
                 continue
             names = [each.module] if each.module in lacking else []
-            if each.level:  # Of the folder, where only its files can tell, unless the import has.
-                told = proved and not each.late
-                names = [] if told else list(source.lacking(path, each, subject.sources, subject.tree))
+            if each.level:  # Of the folder, where only its files can tell.
+                names = list(source.lacking(path, each, subject.sources, subject.tree))
             for name in names:
                 yield Found(at, f"Nothing provides the module {name}.", about=name)
 

@@ -55,8 +55,8 @@ class File:
     imported: Imported
     needs: tuple[str, ...] = ()
     """Files below the folder that it imports or reads, directly or through others."""
-    loads: tuple[str, ...] = ()
-    """Those of them that import statements name which may not fail."""
+    perhaps: tuple[str, ...] = ()
+    """Those of them that only imports load which may fail."""
 
     @property
     def path(self) -> str:

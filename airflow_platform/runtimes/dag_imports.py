@@ -41,7 +41,7 @@ def find_out(
             found, anew = imports.of(root, progress)
     finally:
         worker.close()
-    files = tuple(subject.File(each, _needs(each, texts), texts.loads(each.path)) for each in found)
+    files = tuple(subject.File(each, _needs(each, texts), _perhaps(each, texts)) for each in found)
     findings = _judged(against, texts, files)
     parsed = tuple(_parsed(each) for each in files if each.path != _ALL)
     checked = Checked(commit.sha, commit.tree, parsed, findings, anew)
@@ -151,6 +151,10 @@ def _judged(against: Against, texts: dag_texts.Texts, files: tuple[subject.File,
 def _needs(imported: facts.Imported, texts: dag_texts.Texts) -> tuple[str, ...]:
     read = texts.tree.files.intersection(map(texts.tree.real, imported.reads))
     return tuple(sorted({*texts.needs(imported.path), *read} - {imported.path}))
+
+
+def _perhaps(imported: facts.Imported, texts: dag_texts.Texts) -> tuple[str, ...]:
+    return tuple(sorted({*texts.needs(imported.path)}.difference(texts.loads(imported.path))))
 
 
 def _parsed(file: subject.File) -> ParsedFile:

@@ -239,7 +239,7 @@ def work():
     files = {
         "uses.py": dag("uses") + text,
         "newer.py": "value = (\n",
-        "legacy.py": "print 'x'\nfrom . import gone\n",
+        "legacy.py": "import lost\ndef f():\n    import lost\n",
         ".airflowignore": "common\n",  # Airflow walks no folder twice.
         "common/__init__.py": "",
         "common/fine.py": "from . import other\n",

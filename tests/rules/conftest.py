@@ -25,12 +25,12 @@ def file(
     path: str = "a.py",
     *dags: facts.Dag,
     needs: tuple[str, ...] = (),
-    loads: tuple[str, ...] = (),
+    perhaps: tuple[str, ...] = (),
     **fields: Any,
 ) -> subject.File:
     """A file; without DAGs, one."""
     given = {"dags": dags or (dag(path.removesuffix(".py"), file=path),), **fields}
-    return subject.File(facts.Imported(path, **given), needs, loads)
+    return subject.File(facts.Imported(path, **given), needs, perhaps)
 
 
 NO_PATHS = tree.Tree()

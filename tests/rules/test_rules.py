@@ -391,7 +391,7 @@ CASES = {
         [("dags/bad.py", 3, "module-broken", "dags/bad.py cannot be imported: SyntaxError: no.", ())],
     ),
     "a module of the folder that is not there": (
-        [file("pack/a.py", needs=("pack/deep/b.py", "pack/deep/maybe.py"), loads=("pack/deep/b.py",))],
+        [file("pack/a.py", needs=("pack/deep/b.py", "pack/deep/maybe.py"), perhaps=("pack/deep/maybe.py",))],
         {
             "sources": {
                 "pack/a.py": source.Source(
@@ -430,13 +430,13 @@ CASES = {
         [("dags/pack/b.py", 2, "module-missing", "Nothing provides the module .lost.", ())],
     ),
     "modules that only what may fail lacks": (
-        [file(needs=("maybe.py",), missing=("lost",))],
-        {"sources": {"maybe.py": source.Source((Import("lost", 1),))}},
+        [file(needs=("maybe.py",), perhaps=("maybe.py",), reads=("maybe.py",), missing=("lost",))],
+        {"sources": {"maybe.py": source.Source((Import("lost", 1), Import("lost", 2, late=True)))}},
         [],
     ),
     "modules that are not there": (
         [
-            file(needs=("shared.py",), loads=("shared.py",), missing=("lost", "lost.too")),
+            file(needs=("shared.py",), missing=("lost", "lost.too")),
             file(
                 "b.py",
                 dags=(),
@@ -446,7 +446,7 @@ CASES = {
         ],
         {
             "sources": {
-                "a.py": source.Source((Import("os", 1), Import("lost", 9))),
+                "a.py": source.Source((Import("os", 1), Import("lost", 9, late=True))),
                 "b.py": source.Source((Import("lost", 1),)),
                 "shared.py": source.Source(
                     (
