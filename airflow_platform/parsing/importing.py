@@ -6,10 +6,12 @@ import importlib
 import importlib.machinery
 import importlib.util
 import logging
+import os
 import re
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,7 @@ def import_file(file: File, order: Order) -> dict[str, Any]:
                 for text in errors.values()
                 if not (watch.work and MARK in text)
             ],
+            "broken": list(_broken(file.loads, root, watch.needs)),
             "work": watch.work,
             "needs": sorted(watch.needs - {file.path}),
             "asked": sorted(watch.asked - watch.needs - {file.path}),
@@ -176,6 +179,25 @@ def _message(text: str) -> str:
     while after and after[0].startswith(" "):
         after = after[1:]
     return " ".join(line.strip() for line in after) or "it ended without a word"
+
+
+def _broken(paths: Sequence[str], root: Path, opened: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Files that are no Python for this version of it; of those that were opened the import has told."""
+    known = {os.path.realpath(root / each) for each in opened}
+    for path in paths:
+        if os.path.realpath(root / path) in known:
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # They are for whoever runs it.
+                compile((root / path).read_bytes(), path, "exec", dont_inherit=True)
+        except SyntaxError as error:
+            told = f"{type(error).__name__}: {error.msg}"
+            yield {"file": path, "line": max(1, error.lineno or 1), "message": told[:LONGEST_MESSAGE]}
+        except ValueError as error:
+            yield {"file": path, "line": 1, "message": f"{type(error).__name__}: {error}"[:LONGEST_MESSAGE]}
+        except (OSError, RecursionError, MemoryError):
+            continue  # A task may go deeper, and have more.
 
 
 def _missing(modules: Sequence[str]) -> Iterator[str]:

@@ -48,6 +48,8 @@ class File:
     """Below the root."""
     modules: tuple[str, ...] = ()
     """What it imports anywhere, and whatever it needs does: each is looked for."""
+    loads: tuple[str, ...] = ()
+    """Files below the root that it needs, also in functions: those that its import does not open are compiled."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Order:
         try:
             values = {each.name: found[each.name] for each in dataclasses.fields(cls)}
             values["files"] = tuple(
-                File(str(each["path"]), tuple(map(str, each["modules"]))) for each in found["files"]
+                File(str(each["path"]), tuple(map(str, each["modules"])), tuple(map(str, each["loads"])))
+                for each in found["files"]
             )
             values["warm"] = tuple(found["warm"])
             return cls(**values)

@@ -14,6 +14,10 @@ MODE = 0o711
 """Of the directory that they are in: imports run as other users, and are not to see each other's."""
 
 
+_CONDEMNED = ".gone-"
+"""How the names of directories begin that are being deleted."""
+
+
 def fresh(parent: Path, owner: int | None) -> Path:
     """A new directory that belongs to a user and group id, or to us; `parent` is made, or mended, for it."""
     parent.mkdir(parents=True, exist_ok=True)
@@ -22,6 +26,17 @@ def fresh(parent: Path, owner: int | None) -> Path:
     if owner is not None:
         os.chown(made, owner, owner)
     return made
+
+
+def condemned(tree: Path) -> Path:
+    """Move a directory to a name beside it that no owner uses: nobody can put anything into it any more.
+
+    Raises:
+        OSError: It is not there, or cannot be moved.
+    """
+    if tree.name.startswith(_CONDEMNED):
+        return tree
+    return tree.rename(tree.with_name(f"{_CONDEMNED}{secrets.token_hex(8)}"))
 
 
 def discard(tree: Path, *, seconds: float = math.inf) -> bool:

@@ -27,7 +27,9 @@ def _clocks() -> tuple[float, float] | None:
     """Seconds by the clock, and those in which the process worked or the thread was in line."""
     try:
         with open(_SCHEDULED, encoding="ascii") as file:  # noqa: PTH123 - as in confinement.
-            in_line = int(file.read().split()[1]) / 10**9
-    except (OSError, ValueError, IndexError):
+            on_processor, in_line, *_ = map(int, file.read().split())
+    except (OSError, ValueError):
         return None
-    return time.monotonic(), time.process_time() + in_line
+    if not on_processor:  # A kernel that does not count: whoever reads this was on a processor.
+        return None
+    return time.monotonic(), time.process_time() + in_line / 10**9

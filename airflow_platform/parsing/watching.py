@@ -69,6 +69,8 @@ class Watch:
             weakref.WeakKeyDictionary()
         )
         """Those that the author started, and where."""
+        self._join = threading.Thread.join
+        """Python's own: an author's class may have one that takes nothing."""
 
     def begin(self) -> None:
         """Watch from now on."""
@@ -105,7 +107,9 @@ class Watch:
         """Give the author's threads time for what they were started for: they are watched, too."""
         until = time.monotonic() + GRACE
         for thread in list(self._threads):
-            thread.join(max(0.0, until - time.monotonic()))
+            # One that has not started cannot be waited for.
+            with contextlib.suppress(RuntimeError):
+                self._join(thread, max(0.0, until - time.monotonic()))
 
     def author(self, frame: FrameType | None = None, *, by_thread: bool = True) -> tuple[str, int] | None:
         """File (below the root) and line of the DAG code that is at work; None when a package is.
@@ -199,8 +203,12 @@ class Watch:
     def _starting(self, real: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
         def start(thread: threading.Thread) -> None:
             if self._on and (by := self.author()) is not None:
-                self._threads[thread] = by
-            real(thread)
+                self._threads[thread] = by  # Before it works.
+            try:
+                real(thread)
+            except BaseException:
+                self._threads.pop(thread, None)
+                raise
 
         return start
 

@@ -23,7 +23,7 @@ class NoFacts(ValueError):
     """What was told is no description of a DAG file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Place:
     """Where something is."""
 
@@ -77,7 +77,7 @@ class Work:
     what: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Problem:
     """An error of Airflow's about the file."""
 
@@ -92,6 +92,8 @@ class Imported:
     path: str
     dags: tuple[Dag, ...] = ()
     errors: tuple[Problem, ...] = ()
+    broken: tuple[Problem, ...] = ()
+    """Files that only functions import, and that cannot be."""
     work: tuple[Work, ...] = ()
     missing: tuple[str, ...] = ()
     """Modules that can be imported from nowhere."""
@@ -124,7 +126,8 @@ class Imported:
         return cls(
             path,
             dags=_each(_dag, told.get("dags")),
-            errors=_each(lambda each: Problem(_place(each), _text(each["message"])), told.get("errors")),
+            errors=_each(_problem, told.get("errors")),
+            broken=_each(_problem, told.get("broken", [])),
             work=_each(_work, told.get("work")),
             missing=_each(_text, told.get("missing")),
             reads=_each(_path, told.get("needs")),
@@ -158,6 +161,11 @@ def _task(told: Any) -> Task:
         connections=_each(_text, told.get("connections")),
         executor=_text(told.get("executor", "")),
     )
+
+
+def _problem(told: Any) -> Problem:
+    _require(isinstance(told, dict))
+    return Problem(_place(told), _text(told.get("message")))
 
 
 def _work(told: Any) -> Work:
@@ -215,6 +223,7 @@ def placed(imported: Imported, known: Collection[str]) -> Imported:
             for dag in imported.dags
         ),
         errors=tuple(dataclasses.replace(each, at=mended(each.at)) for each in imported.errors),
+        broken=tuple(dataclasses.replace(each, at=mended(each.at)) for each in imported.broken),
         work=tuple(dataclasses.replace(each, at=mended(each.at)) for each in imported.work),
         ended_at=mended(imported.ended_at),
     )

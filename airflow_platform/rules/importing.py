@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from airflow_platform.parsing import protocol
 from airflow_platform.rules import source
 from airflow_platform.rules.facts import Imported, Place
-from airflow_platform.rules.subject import Found, Subject, shown
+from airflow_platform.rules.subject import File, Found, Subject, shown
 
 NO_MEMORY = re.compile(r"^[\w.]*MemoryError\b")
 """How the message of an import that needed too much begins: Python's own, or a package's."""
@@ -36,11 +36,8 @@ def memory(subject: Subject) -> Iterator[Found]:
 
 def broken(subject: Subject) -> Iterator[Found]:
     """Files that are no Python, where only functions import them: tasks would fail."""
-    failed_in = {each.at.file for file in subject.files for each in file.imported.errors}
-    for path in sorted({path for file in subject.files for path in file.loads} - failed_in):
-        reason = subject.sources.get(path, source.Source()).broken
-        if reason is not None:
-            yield Found(Place(path, reason.line), f"{shown(path)} cannot be imported: {reason.message}.")
+    for each in sorted({each for file in subject.files for each in file.imported.broken}):
+        yield Found(each.at, f"{shown(each.at.file)} cannot be imported: {each.message}.")
 
 
 def ended(subject: Subject) -> Iterator[Found]:
@@ -106,18 +103,27 @@ def connection(subject: Subject) -> Iterator[Found]:
 def missing(subject: Subject) -> Iterator[Found]:
     """Imports, also in functions, that neither the packages nor the folder of DAGs provide."""
     for path, users in subject.users.items():
-        lacking = {name for user in users for name in user.imported.missing}
-        failed_at = {each.at for user in users for each in user.imported.errors}
-        for each in subject.sources.get(path, source.Source()).imports:
+        # What may fail to be imported may lack anything.
+        needing = [user for user in users if path not in user.perhaps]
+        lacking = {name for user in needing for name in user.imported.missing}
+        failed_at = {each.at for user in needing for each in user.imported.errors}
+        proved = any(_has_executed(user, path, subject) for user in needing)
+        for each in subject.sources.get(path, source.Source()).imports if needing else ():
             at = Place(path, each.line)
-            # At the top of a file, the import error says the same of the same line.
-            if each.kind != "needed" or at in failed_at:
+            # At the top of a file, its import has told: by success, or by an error of the same line.
+            if each.kind != "needed" or at in failed_at or (proved and not each.late):
                 continue
             names = [each.module] if each.module in lacking else []
             if each.level:  # Of the folder, where only its files can tell.
-                names = list(source.lacking(path, each, subject.sources, subject.known, subject.folders))
+                names = list(source.lacking(path, each, subject.sources, subject.tree))
             for name in names:
                 yield Found(at, f"Nothing provides the module {name}.", about=name)
+
+
+def _has_executed(user: File, path: str, subject: Subject) -> bool:
+    """Whether the import of a DAG file has executed all at the top of a file, and went well."""
+    found = user.imported
+    return path in subject.opened[user.path] and not (found.errors or found.ended)
 
 
 def empty(subject: Subject) -> Iterator[Found]:

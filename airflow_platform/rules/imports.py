@@ -46,6 +46,8 @@ class Import:
     kind: Kind = "needed"
     """Optional ones may fail, or need not be executed; those elsewhere are executed with other packages; those for
     types never."""
+    late: bool = False
+    """Whether it stands in a function: importing the file does not execute it."""
 
 
 def of(tree: ast.Module) -> Iterator[Import]:
@@ -69,10 +71,10 @@ class _Reader:
             late: Whether it is executed after the import of the file, which cannot tell then.
         """
         if isinstance(node, ast.Import):
-            yield from (Import(alias.name, node.lineno, kind=kind) for alias in node.names)
+            yield from (Import(alias.name, node.lineno, kind=kind, late=late) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             names = tuple(alias.name for alias in node.names)
-            yield Import(node.module or "", node.lineno, node.level, names, kind)
+            yield Import(node.module or "", node.lineno, node.level, names, kind, late)
         elif isinstance(node, ast.If) and _is_for_types(node.test):
             yield from self._each(node.body, "typing", late=late)
             yield from self._each(node.orelse, kind, late=late)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,17 +13,7 @@ from typing import Any
 from airflow_platform.rules import connections, imports
 from airflow_platform.rules.connections import Connection, Constant, Elsewhere
 from airflow_platform.rules.imports import Import
-
-_DEEPEST = 4
-"""Files that a name is followed through: each may have it from another."""
-
-
-@dataclass(frozen=True)
-class Broken:
-    """Why a file is no Python."""
-
-    line: int
-    message: str
+from airflow_platform.rules.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -33,7 +23,6 @@ class Source:
     imports: tuple[Import, ...] = ()
     connections: tuple[Connection, ...] = ()
     constants: tuple[Constant, ...] = ()
-    broken: Broken | None = None
     empty: bool = False
     """Whether it gives nothing a name."""
 
@@ -52,7 +41,6 @@ class Source:
             tuple(Import(**{**each, "names": tuple(each["names"])}) for each in found["imports"]),
             tuple(_connection(each) for each in found["connections"]),
             tuple(Constant(**each) for each in found["constants"]),
-            None if found["broken"] is None else Broken(**found["broken"]),
             found["empty"] is True,
         )
 
@@ -63,89 +51,93 @@ def _connection(found: Mapping[str, Any]) -> Connection:
 
 
 def read(text: bytes) -> Source:
-    """Read a file."""
+    """Read a file; what our Python does not understand, Airflow's may, and its import tells."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # They are for whoever runs it.
             tree = ast.parse(text)
-            compile(tree, "file", "exec", dont_inherit=True)  # A `return` at the top is found only here.
         return Source(
             tuple(imports.of(tree)),
             connections.of(tree),
             connections.constants(tree),
             empty=all(isinstance(each, ast.Expr) for each in tree.body),
         )
-    except SyntaxError as error:
-        return Source(broken=Broken(max(1, error.lineno or 1), f"{type(error).__name__}: {error.msg}"))
-    except ValueError as error:
-        return Source(broken=Broken(1, f"{type(error).__name__}: {error}"))
-    except (RecursionError, MemoryError):
-        return Source()  # Python itself may go deeper.
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return Source()
 
 
-def needs(path: str, source: Source, known: Collection[str], folders: Collection[str]) -> frozenset[str]:
+def needs(path: str, source: Source, tree: Tree, *, only_needed: bool = False) -> frozenset[str]:
     """The files of the folder that a file's imports may load; packages' own files come first for Airflow.
 
     Args:
         path: Of the file, relative to the folder of DAGs.
         source: What its text says.
-        known: The paths of all files there.
-        folders: The paths of all folders there.
+        tree: All that is there.
+        only_needed: Without those that may fail.
     """
     found: set[str] = set()
     for each in source.imports:
         top = each.module.partition(".")[0]
         # Nearly all imports are of packages, and a version has thousands of them.
-        if each.kind in ("typing", "elsewhere") or not (each.level or f"{top}.py" in known or top in folders):
+        if not (each.level or f"{top}.py" in tree.files or top in tree.folders):
             continue
-        found.update(file for module in _modules(path, each) for file in _files(module) if file in known)
+        if each.kind == "needed" or (each.kind == "optional" and not only_needed):
+            files = (tree.real(file) for module in _modules(path, each) for file in _files(module))
+            found.update(file for file in files if file in tree.files)
     return frozenset(found - {path})
 
 
-def is_here(module: str, known: Collection[str], folders: Collection[str]) -> bool:
+def is_here(module: str, tree: Tree) -> bool:
     """Whether the folder of DAGs has a module."""
-    name = module.replace(".", "/")
-    return f"{name}.py" in known or name in folders
+    return tree.has(module.replace(".", "/"))
 
 
-def lacking(
-    path: str, each: Import, sources: Mapping[str, Source], known: Collection[str], folders: Collection[str]
-) -> Iterator[str]:
+def lacking(path: str, each: Import, sources: Mapping[str, Source], tree: Tree) -> Iterator[str]:
     """The modules that an import with dots names and the folder does not have; packages cannot have them."""
     if not each.level:
         return
     start, *below = _modules(path, each)
-    if each.module and not is_here(start, known, folders):
+    if each.module and not tree.has(start):
         yield f"{'.' * each.level}{each.module}"
         return
-    own = f"{start}/__init__.py".removeprefix("./")
-    is_module = each.module and f"{start}.py" in known
-    if (own in known and not sources.get(own, Source()).empty) or (is_module and own not in known):
+    own = tree.real(f"{start}/__init__.py".removeprefix("./"))
+    is_module = each.module and (
+        tree.real(f"{start}.py") in tree.files or tree.real(start) not in tree.folders
+    )
+    if (own in tree.files and not sources.get(own, Source()).empty) or (is_module and own not in tree.files):
         return  # It may give the name itself.
     for name, module in zip(each.names, below, strict=True):
-        if name != "*" and not is_here(module, known, folders):
+        if name != "*" and not tree.has(module):
             yield f"{'.' * each.level}{each.module}{'.' * bool(each.module)}{name}"
 
 
 def connection_id(path: str, each: Connection, sources: Mapping[str, Source]) -> str:
     """The id that a text names, also where another file has it; "" where that cannot be told."""
-    return each.id if each.elsewhere is None else _constant(path, each.elsewhere, sources, _DEEPEST)
+    return each.id if each.elsewhere is None else _constant(path, each.elsewhere, sources)
 
 
-def _constant(path: str, what: Elsewhere, sources: Mapping[str, Source], depth: int) -> str:
-    """What a name means in another file, or in the one that it has it from."""
-    start = next(_modules(path, Import(what.module, 1, what.level)))
-    for file in (f"{start}/__init__.py".removeprefix("./"), f"{start}.py"):
-        source = sources.get(file, Source())
-        values = [each.value for each in source.constants if each.name == what.name]
-        if values:
-            return values[0]
-        more = [each for each in source.imports if what.name in each.names] if depth else []
-        for each in more:
-            name = Elsewhere(each.module, each.level, what.name)
-            if found := _constant(file, name, sources, depth - 1):
-                return found
+def _constant(path: str, what: Elsewhere, sources: Mapping[str, Source]) -> str:
+    """What a name means in another file, or in one that it has it from."""
+    waiting = list(_homes(path, what.module, what.level))
+    seen: set[str] = set()
+    while waiting:
+        file = waiting.pop()
+        if file in seen or file not in sources:
+            continue
+        seen.add(file)
+        for constant in sources[file].constants:
+            if constant.name == what.name:
+                return constant.value
+        more = [(each.module, each.level) for each in sources[file].imports if what.name in each.names]
+        for module, level in reversed(dict.fromkeys(more)):
+            waiting += _homes(file, module, level)
     return ""
+
+
+def _homes(path: str, module: str, level: int) -> tuple[str, str]:
+    """The files that a module may be, the one that Python looks for first as the last."""
+    start = next(_modules(path, Import(module, 1, level)))
+    return f"{start}.py", f"{start}/__init__.py".removeprefix("./")
 
 
 def _modules(path: str, each: Import) -> Iterator[str]:

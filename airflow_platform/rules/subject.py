@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from airflow_platform.rules.facts import Dag, Imported, Place
 from airflow_platform.rules.findings import FOLDER
 from airflow_platform.rules.limits import Limits
 from airflow_platform.rules.source import Source
+from airflow_platform.rules.tree import Tree
 
 TAG = "tenant:"
 """How the tag begins that says whose a DAG is."""
@@ -54,8 +55,8 @@ class File:
     imported: Imported
     needs: tuple[str, ...] = ()
     """Files below the folder that it imports or reads, directly or through others."""
-    loads: tuple[str, ...] = ()
-    """Those of them that import statements name."""
+    perhaps: tuple[str, ...] = ()
+    """Those of them that only imports load which may fail."""
 
     @property
     def path(self) -> str:
@@ -76,10 +77,8 @@ class Subject:
     rules: Limits
     smoke: frozenset[str] = frozenset()
     """Ids of the DAGs that tenant-up runs last."""
-    known: frozenset[str] = frozenset()
-    """The paths of all files of the version."""
-    folders: frozenset[str] = frozenset()
-    """The paths of all folders of the version."""
+    tree: Tree = field(default_factory=Tree)
+    """All paths of the version."""
 
     @property
     def dags(self) -> Iterator[Dag]:
@@ -95,6 +94,14 @@ class Subject:
         """Tenants as a finding names them: none for all."""
         names = tuple(sorted(map(str, lacking)))
         return () if len(names) == len(self.tenants) else names
+
+    @functools.cached_property
+    def opened(self) -> Mapping[str, frozenset[str]]:
+        """For each DAG file what its import read: itself, and what was executed for it."""
+        return {
+            file.path: frozenset({file.path, *map(self.tree.real, file.imported.reads)})
+            for file in self.files
+        }
 
     @functools.cached_property
     def users(self) -> Mapping[str, tuple[File, ...]]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Mapping
 
 from airflow_platform import errors
 from airflow_platform.config import load
 from airflow_platform.runtimes import dag_against, dag_recall
+
+_LOADING = threading.Lock()
+"""Many ask at once, and the first of them loads for all."""
 
 
 def of(tree: str) -> Mapping[str, str] | None:
@@ -15,10 +20,16 @@ def of(tree: str) -> Mapping[str, str] | None:
     `inv dags-sync` checks what it brings; `inv dags-check` does without an environment.
     """
     try:
-        environments = load.all_environments()
-        rules = load.dag_project().rules
+        with _LOADING:
+            against = _against(dag_recall.declaration(()))
     except errors.ConfigurationError:  # Of whichever environment: it is told where that one is worked on.
         return None
+    return dag_recall.ids(dag_recall.key(tree, against))
+
+
+@functools.lru_cache(maxsize=1)
+def _against(_declaration: str) -> dag_against.Against:
+    """What is declared for all environments, once for each state of it."""
+    environments = load.all_environments()
     declared = [tenant.name for each in environments for tenant in each.tenants]
-    found = dag_recall.find(dag_recall.key(tree, dag_against.of(environments, rules, declared)), "")
-    return None if found is None or found.count("error") else found.ids
+    return dag_against.of(environments, load.dag_project().rules, declared)

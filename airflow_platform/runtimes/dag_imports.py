@@ -41,7 +41,7 @@ def find_out(
             found, anew = imports.of(root, progress)
     finally:
         worker.close()
-    files = tuple(subject.File(each, _needs(each, texts), texts.needs(each.path)) for each in found)
+    files = tuple(subject.File(each, _needs(each, texts), _perhaps(each, texts)) for each in found)
     findings = _judged(against, texts, files)
     parsed = tuple(_parsed(each) for each in files if each.path != _ALL)
     checked = Checked(commit.sha, commit.tree, parsed, findings, anew)
@@ -92,13 +92,15 @@ class _Imports:
 
     def lasts(self, imported: facts.Imported) -> bool:
         """Whether importing the file again would find the same."""
-        is_ours = imported.path in self._texts.paths or imported.path == _ALL
+        is_ours = imported.path in self._texts.tree.files or imported.path == _ALL
         return is_ours and lasting.lasts(imported, self._against.limits)
 
     def _order(self, root: Path, unknown: Sequence[str]) -> protocol.Order:
         return protocol.Order(
             root=str(root),
-            files=tuple(protocol.File(path, self._texts.modules(path)) for path in unknown),
+            files=tuple(
+                protocol.File(path, self._texts.modules(path), self._texts.loads(path)) for path in unknown
+            ),
             warm=tuple(sorted({name for path in unknown for name in self._texts.airflow_modules(path)})),
             variables=self._against.variables,
             connections=self._against.connections,
@@ -111,7 +113,7 @@ class _Imports:
 
     def _known(self, path: str) -> facts.Imported | None:
         """What is kept of a file, if all that it read is as it was."""
-        if path not in self._texts.paths:  # Airflow follows links to folders, and Git does not.
+        if path not in self._texts.tree.files:  # Airflow follows links to folders, and Git does not.
             return None
         known = self._kept.get("files", self._key(path))
         if known is None or known["seen"] != self._texts.seen(known["seen"]):
@@ -126,7 +128,7 @@ class _Imports:
 
     def _understood(self, path: str, told: Mapping[str, Any]) -> facts.Imported:
         try:
-            return facts.placed(facts.Imported.from_json(path, told), self._texts.paths)
+            return facts.placed(facts.Imported.from_json(path, told), self._texts.tree.files)
         except (facts.NoFacts, KeyError, TypeError):
             what = "what it told is no description of DAGs"
             return facts.Imported(path, ended=what, ended_at=facts.Place(path, 1))
@@ -141,15 +143,18 @@ def _judged(against: Against, texts: dag_texts.Texts, files: tuple[subject.File,
             declared=frozenset(against.declared),
             rules=against.limits,
             smoke=frozenset(against.smoke),
-            known=texts.paths,
-            folders=texts.folders,
+            tree=texts.tree,
         )
     )
 
 
 def _needs(imported: facts.Imported, texts: dag_texts.Texts) -> tuple[str, ...]:
-    read = {path for path in imported.reads if path in texts.paths}
+    read = texts.tree.files.intersection(map(texts.tree.real, imported.reads))
     return tuple(sorted({*texts.needs(imported.path), *read} - {imported.path}))
+
+
+def _perhaps(imported: facts.Imported, texts: dag_texts.Texts) -> tuple[str, ...]:
+    return tuple(sorted({*texts.needs(imported.path)}.difference(texts.loads(imported.path))))
 
 
 def _parsed(file: subject.File) -> ParsedFile:

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,15 @@ def known_or(commit: git.Commit, against: Against, find_out: Callable[[], Result
     result = find_out()
     if result.lasts:
         kept().put("versions", key_, result.checked.to_json())
+    if not result.checked.count("error"):
+        kept().put("ids", key_, dict(result.checked.ids))
     return result.checked
+
+
+def ids(key_: str) -> Mapping[str, str] | None:
+    """The ids of the DAGs of a version in which no error was found, with their files; also if it is not known."""
+    found: Mapping[str, str] | None = kept().get("ids", key_)
+    return found
 
 
 def declared(environments: Sequence[str], load_: Callable[[], Against]) -> Against:
@@ -67,13 +75,18 @@ def declared(environments: Sequence[str], load_: Callable[[], Against]) -> Again
         environments: Their names.
         load_: Loads it, where the files have changed.
     """
-    files = [paths.environments() / f"{name}.toml" for name in load.names()]
-    key_ = results.key(sorted(environments), [(path.name, digest(path)) for path in files], surroundings())
+    key_ = declaration(environments)
     if (known := kept().get("against", key_)) is not None:
         return Against.from_json(known)
     found = load_()
     kept().put("against", key_, found.to_json())
     return found
+
+
+def declaration(environments: Sequence[str]) -> str:
+    """Changes with what is declared for these environments, or for all when none is named."""
+    files = [paths.environments() / f"{name}.toml" for name in load.names()]
+    return results.key(sorted(environments), [(path.name, digest(path)) for path in files], surroundings())
 
 
 @functools.cache

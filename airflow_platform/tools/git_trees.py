@@ -78,7 +78,7 @@ def on_disk(
         git.call(runner, place, *ours, "checkout-index", "--all", "--quiet", prefix, env=index)
         yield place / name
     finally:
-        scratch.discard(place)
+        _delete(place)
         os.close(held)
 
 
@@ -102,5 +102,11 @@ def _sweep(parent: Path) -> None:
         with contextlib.suppress(OSError):
             held = locks.take(parent / name)
             if held is not None:
-                scratch.discard(parent / name)
+                _delete(parent / name)
                 os.close(held)
+
+
+def _delete(place: Path) -> None:
+    """Delete a directory whose lock we have. Its name goes first: the next lock would be made while it goes."""
+    with contextlib.suppress(OSError):  # Somebody else may have moved it.
+        scratch.discard(scratch.condemned(place))

@@ -264,6 +264,17 @@ class Worker:
         return message
 
     def _start(self) -> int:
+        """Start one; its directory may be swept away before it has locked it, and is then made again."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self._launched()
+            except (FileNotFoundError, errors.StateError) as error:
+                gone = error.__cause__ if isinstance(error, errors.StateError) else error
+                if attempt == _ATTEMPTS - 1 or not isinstance(gone, FileNotFoundError):
+                    raise
+        raise AssertionError("one of the attempts has returned or raised")
+
+    def _launched(self) -> int:
         told = {
             "directory": str(self._at.directory),
             "scratch": str(self._at.scratch),
@@ -328,9 +339,10 @@ def sweep(workers: Path, scratches: Path, *, without: str) -> None:
             held = place.take(workers / name) if (workers / name).is_dir() else None
             if held is None and (workers / name).is_dir():
                 continue
-            # What is more than that goes with the next check.
-            if scratch.discard(scratches / name, seconds=_SWEEPING) and held is not None:
-                scratch.discard(workers / name)
+            # Their names go first: a worker that starts now makes its own. What is more goes with the next check.
+            for tree in (scratches / name, workers / name):
+                with contextlib.suppress(OSError):
+                    scratch.discard(scratch.condemned(tree), seconds=_SWEEPING)
             if held is not None:
                 os.close(held)
 

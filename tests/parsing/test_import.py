@@ -221,6 +221,41 @@ def work():
     assert len(checked.findings) == 2
 
 
+def test_files_that_may_fail_or_have_been_imported_are_not_compiled(repository):
+    text = """
+import sys
+if sys.version_info >= (4,):
+    from newer import value
+try:
+    import legacy
+except Exception:
+    legacy = None
+from pack.linked import fine
+
+def work():
+    from pack.linked import fine
+    import linked_bad
+"""
+    files = {
+        "uses.py": dag("uses") + text,
+        "newer.py": "value = (\n",
+        "legacy.py": "import lost\ndef f():\n    import lost\n",
+        ".airflowignore": "common\n",  # Airflow walks no folder twice.
+        "common/__init__.py": "",
+        "common/fine.py": "from . import other\n",
+        "common/other.py": "",
+        "pack/__init__.py": "",
+        "bad.py": "value = 1\nvalue = (\n",
+    }
+    place = repository.place / "dags"
+    (place / "pack").mkdir(parents=True)
+    (place / "pack" / "linked").symlink_to("../common")
+    (place / "linked_bad.py").symlink_to("bad.py")
+    checked = repository.check(files)
+    assert found(checked) == [("module-broken", 2, "error")], checked.findings
+    assert checked.findings[0].file == "dags/linked_bad.py"
+
+
 def test_executors_of_all_environments_can_be_named_and_no_other(repository):
     def of(executor):
         return dag("one").replace("@task\n", f'@task(executor="{executor}")\n')

@@ -20,8 +20,11 @@ def test_waiting_is_told_from_work():
     assert stopwatch.waited() < 0.4
 
 
-def test_where_the_system_does_not_say_nothing_has_waited(monkeypatch, tmp_path):
-    monkeypatch.setattr(waiting, "_SCHEDULED", str(tmp_path / "none"))
+@pytest.mark.parametrize("figures", [None, "0 0 0\n", "", "words\n"])
+def test_where_the_system_does_not_say_nothing_has_waited(monkeypatch, tmp_path, figures):
+    monkeypatch.setattr(waiting, "_SCHEDULED", str(tmp_path / "figures"))
+    if figures is not None:
+        (tmp_path / "figures").write_text(figures)
     stopwatch = waiting.Stopwatch()
-    threading.Event().wait(0.01)
+    threading.Event().wait(0.02)
     assert stopwatch.waited() == 0

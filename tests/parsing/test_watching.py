@@ -173,6 +173,38 @@ def test_what_the_authors_threads_do_is_the_authors(notice, what):
     assert wanted[what] in [each[:3] for each in work]
 
 
+ODD_THREADS = {
+    "a join of its own": """
+import os, threading
+class Own(threading.Thread):
+    def join(self):
+        raise ValueError("not for others")
+Own(target=os.kill, args=(1, 0)).start()
+""",
+    "a start that fails for want of threads": """
+import _thread, os, threading
+def fail(*arguments, **named):
+    raise RuntimeError("can't start new thread")
+# The name differs between versions of Python.
+name = next(each for each in ("_start_joinable_thread", "_start_new_thread") if hasattr(threading, each))
+real, kept = getattr(threading, name), threading.Thread(target=os.getpid)
+setattr(threading, name, fail)
+try:
+    kept.start()
+except RuntimeError:
+    pass
+setattr(threading, name, real)
+threading.Thread(target=os.kill, args=(1, 0)).start()
+""",
+}
+
+
+@pytest.mark.parametrize("what", ODD_THREADS)
+def test_an_odd_thread_does_not_end_the_import(notice, what):
+    work, *_ = notice(ODD_THREADS[what])
+    assert [each[0] for each in work] == ["process"]
+
+
 def test_a_thread_that_a_package_starts_is_the_packages(notice, tmp_path):
     (tmp_path / "package.py").write_text(
         "import socket, threading\nthread = threading.Thread(target=socket.socket)\nthread.start()\nthread.join()\n"

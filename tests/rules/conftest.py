@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_platform.config import dag_rules
-from airflow_platform.rules import catalogue, facts, limits, source, subject
+from airflow_platform.rules import catalogue, facts, limits, source, subject, tree
 
 
 def task(name: str = "one", *, line: int = 10, file: str = "a.py", **fields: Any) -> facts.Task:
@@ -25,13 +25,15 @@ def file(
     path: str = "a.py",
     *dags: facts.Dag,
     needs: tuple[str, ...] = (),
-    loads: tuple[str, ...] = (),
+    perhaps: tuple[str, ...] = (),
     **fields: Any,
 ) -> subject.File:
     """A file; without DAGs, one."""
     given = {"dags": dags or (dag(path.removesuffix(".py"), file=path),), **fields}
-    return subject.File(facts.Imported(path, **given), needs, loads)
+    return subject.File(facts.Imported(path, **given), needs, perhaps)
 
+
+NO_PATHS = tree.Tree()
 
 TENANTS = (
     subject.Tenant(
@@ -47,8 +49,7 @@ def subject_of(
     sources: Mapping[str, source.Source] | None = None,
     smoke: frozenset[str] = frozenset(),
     tenants: tuple[subject.Tenant, ...] = TENANTS,
-    known: frozenset[str] = frozenset(),
-    folders: frozenset[str] = frozenset(),
+    paths: tree.Tree = NO_PATHS,
     **rules: Any,
 ) -> subject.Subject:
     """What rules look at."""
@@ -59,8 +60,7 @@ def subject_of(
         declared=frozenset({"x", "y", "elsewhere"}),
         rules=limits.Limits(**dag_rules.Rules(**rules).model_dump()),
         smoke=smoke,
-        known=known,
-        folders=folders,
+        tree=paths,
     )
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from airflow_platform.config import dag_rules
-from airflow_platform.rules import catalogue, facts, lasting, limits, source
+from airflow_platform.rules import catalogue, facts, lasting, limits, source, tree
 from airflow_platform.rules.connections import Connection, Constant, Elsewhere
 from airflow_platform.rules.facts import Place, Problem, Work
 from airflow_platform.rules.imports import Import
@@ -386,43 +386,53 @@ CASES = {
         [],
     ),
     "a file that only functions import and that is no Python": (
-        [file(needs=("bad.py", "template.py"), loads=("bad.py",)), file("b.py", loads=("bad.py", "told.py"))],
-        {
-            "sources": {
-                "bad.py": source.Source(broken=source.Broken(3, "SyntaxError: no")),
-                "template.py": source.Source(broken=source.Broken(3, "SyntaxError: no")),
-            }
-        },
+        [file(name, broken=(Problem(Place("bad.py", 3), "SyntaxError: no"),)) for name in ("a.py", "b.py")],
+        {},
         [("dags/bad.py", 3, "module-broken", "dags/bad.py cannot be imported: SyntaxError: no.", ())],
     ),
-    "a file that is no Python and whose import has said so": (
-        [file(dags=(), loads=("bad.py",), errors=(Problem(Place("bad.py", 3), "SyntaxError: no"),))],
-        {"sources": {"bad.py": source.Source(broken=source.Broken(3, "SyntaxError: no"))}},
-        [("dags/bad.py", 3, "import-error", "SyntaxError: no", ())],
-    ),
     "a module of the folder that is not there": (
-        [file("pack/a.py", needs=("pack/deep/b.py",))],
+        [file("pack/a.py", needs=("pack/deep/b.py", "pack/deep/maybe.py"), perhaps=("pack/deep/maybe.py",))],
         {
             "sources": {
                 "pack/a.py": source.Source(
                     (
-                        Import("", 3, 1, ("gone", "deep")),
-                        Import("lost.too", 4, 1, ("x",)),
-                        Import("", 5, 2, ("up",)),
+                        Import("", 2, 1, ("made",)),  # Its import went well.
+                        Import("", 3, 1, ("gone", "deep"), late=True),
+                        Import("lost.too", 4, 1, ("x",), late=True),
+                        Import("", 5, 2, ("up",), late=True),
                     )
                 ),
+                "pack/deep/maybe.py": source.Source((Import("", 2, 2, ("lost",)),)),
                 "pack/deep/b.py": source.Source(
                     (Import("", 2, 2, ("lost",)), Import("", 3, 2, ("x",), "optional"))
                 ),
             },
-            "known": frozenset({"pack/a.py", "pack/deep/b.py", "up.py"}),
-            "folders": frozenset({".", "pack", "pack/deep"}),
+            "paths": tree.Tree(
+                frozenset({"pack/a.py", "pack/deep/b.py", "up.py"}), frozenset({".", "pack", "pack/deep"})
+            ),
         },
         [
             ("dags/pack/a.py", 3, "module-missing", "Nothing provides the module .gone.", ()),
             ("dags/pack/a.py", 4, "module-missing", "Nothing provides the module .lost.too.", ()),
             ("dags/pack/deep/b.py", 2, "module-missing", "Nothing provides the module ..lost.", ()),
         ],
+    ),
+    "a module that what an import has opened has made up": (
+        [file(needs=("pack/b.py",), reads=("linked/b.py",))],
+        {
+            "sources": {
+                "pack/b.py": source.Source(
+                    (Import("", 1, 1, ("made",)), Import("", 2, 1, ("lost",), late=True))
+                )
+            },
+            "paths": tree.Tree(frozenset({"pack/b.py"}), frozenset({"pack", "linked"}), {"linked": "pack"}),
+        },
+        [("dags/pack/b.py", 2, "module-missing", "Nothing provides the module .lost.", ())],
+    ),
+    "modules that only what may fail lacks": (
+        [file(needs=("maybe.py",), perhaps=("maybe.py",), reads=("maybe.py",), missing=("lost",))],
+        {"sources": {"maybe.py": source.Source((Import("lost", 1), Import("lost", 2, late=True)))}},
+        [],
     ),
     "modules that are not there": (
         [
@@ -436,7 +446,7 @@ CASES = {
         ],
         {
             "sources": {
-                "a.py": source.Source((Import("os", 1), Import("lost", 9))),
+                "a.py": source.Source((Import("os", 1), Import("lost", 9, late=True))),
                 "b.py": source.Source((Import("lost", 1),)),
                 "shared.py": source.Source(
                     (

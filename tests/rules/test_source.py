@@ -1,10 +1,11 @@
 """What is read from the text of a Python file, without executing it."""
 
+import dataclasses
 import json
 
 import pytest
 
-from airflow_platform.rules import source
+from airflow_platform.rules import source, tree
 from airflow_platform.rules.connections import Connection
 from airflow_platform.rules.imports import Import
 
@@ -54,8 +55,8 @@ def test_imports_are_found_wherever_they_stand():
         Import("perhaps", 17, kind="optional"),
         Import("instead", 19, kind="optional"),
         Import("certainly", 21),
-        Import("late", 26),
-        Import("deep", 28, names=("thing",)),
+        Import("late", 26, late=True),
+        Import("deep", 28, names=("thing",), late=True),
     )
 
 
@@ -80,21 +81,13 @@ def f():
     )
 
 
-@pytest.mark.parametrize(
-    "text", [b"def f(:", b"\xff\xfe", b"\0", b"(" * 1000, b"\nreturn", b"x = 1\nnonlocal x"]
-)
-def test_what_is_no_python_says_why(text):
-    read = source.read(text)
-    assert (read.broken.line, read.broken.message[:13]) == (1 + text.count(b"\n"), "SyntaxError: ")
-    assert read == source.Source(broken=read.broken)
-
-
-def test_what_is_nested_too_deeply_for_us_says_nothing():
-    assert source.read(b"-" * 100_000 + b"1") == source.Source()
+@pytest.mark.parametrize("text", [b"def f(:", b"\xff\xfe", b"\0", b"(" * 1000, b"-" * 100_000 + b"1"])
+def test_what_is_no_python_for_us_says_nothing(text):
+    assert source.read(text) == source.Source()
 
 
 def test_an_odd_text_warns_nobody(recwarn):
-    assert source.read(b"x = 1 is 1\ny = '\\d'").broken is None
+    assert source.read(b"import a\nx = 1 is 1\ny = '\\d'").imports == (Import("a", 1),)
     assert not recwarn
 
 
@@ -152,8 +145,12 @@ def test_what_tasks_import_is_needed(text):
     assert source.read(text.encode()).imports[-1].kind == "needed"
 
 
-FOLDERS = {"pack", "pack/deep"}
-KNOWN = {"one.py", "pack/__init__.py", "pack/inner.py", "pack/deep/leaf.py", "up.py", "data.json"}
+FILES = frozenset({"one.py", "pack/__init__.py", "pack/inner.py", "pack/deep/leaf.py", "up.py", "data.json"})
+TREE = tree.Tree(
+    FILES,
+    frozenset({".", "pack", "pack/deep", "linked", "pack/linked"}),
+    {"linked": "pack/deep", "pack/linked": "pack", "away": "../away"},
+)
 
 NEEDS = {
     "import one": {"one.py"},
@@ -165,17 +162,20 @@ NEEDS = {
     "try:\n    import one\nexcept ImportError:\n    pass": {"one.py"},
     "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import one": set(),
     "@task.virtualenv\ndef f():\n    import one": set(),
+    "from linked import leaf": {"pack/deep/leaf.py"},
+    "import pack.linked.linked.inner": {"pack/__init__.py", "pack/inner.py"},
+    "import away.x": set(),
 }
 
 
 @pytest.mark.parametrize("text", NEEDS)
 def test_the_files_that_an_import_may_load(text):
-    assert source.needs("dag.py", source.read(text.encode()), KNOWN, FOLDERS) == NEEDS[text]
+    assert source.needs("dag.py", source.read(text.encode()), TREE) == NEEDS[text]
 
 
 def test_relative_imports_are_of_the_files_own_folder():
     def of(path, text):
-        return source.needs(path, source.read(text), KNOWN, FOLDERS)
+        return source.needs(path, source.read(text), TREE)
 
     assert of("pack/deep/leaf.py", b"from .. import inner") == {"pack/__init__.py", "pack/inner.py"}
     assert of("pack/inner.py", b"from .deep.leaf import x") == {"pack/__init__.py", "pack/deep/leaf.py"}
@@ -187,9 +187,36 @@ def test_relative_imports_are_of_the_files_own_folder():
 
 def test_whether_the_folder_has_a_module():
     assert all(
-        source.is_here(name, KNOWN, FOLDERS) for name in ("one", "pack", "pack.deep", "pack.deep.leaf")
+        source.is_here(name, TREE) for name in ("one", "pack", "pack.deep", "linked.leaf", "away", "away.x")
     )
-    assert not any(source.is_here(name, KNOWN, FOLDERS) for name in ("two", "pack.other", "data"))
+    assert not any(source.is_here(name, TREE) for name in ("two", "pack.other", "data", "linked.inner"))
+
+
+def test_native_modules_are_modules():
+    files = {
+        "a/_fast.abi3.so",
+        "_own.cpython-313-x86_64-linux-gnu.so",
+        "_plain.so",
+        "win.cp313-win_amd64.pyd",
+        "b.pyc",
+    }
+    native = tree.Tree(frozenset({*files, "one.two.py", "lib.so.txt"}))
+    assert all(map(native.has, ("a/_fast", "_own", "_plain", "win", "b")))
+    assert not any(map(native.has, ("_fast", "one", "lib", "a")))
+
+
+def test_what_a_path_means_without_links():
+    paths = tree.Tree(links={"lib": "common/deep", "common/up": ".", "away": "../../x"})
+    assert {path: paths.real(path) for path in (".", "lib", "lib/a/b", "common/up/lib/a", "common/up", "away/a")} == {
+        ".": ".", "lib": "common/deep", "lib/a/b": "common/deep/a/b", "common/up/lib/a": "common/deep/a",
+        "common/up": ".", "away/a": "../../x/a",
+    }  # fmt: skip
+
+
+def test_what_may_fail_is_not_needed():
+    text = b"import one\ntry:\n    import up\nexcept ImportError:\n    pass"
+    assert source.needs("dag.py", source.read(text), TREE) == {"one.py", "up.py"}
+    assert source.needs("dag.py", source.read(text), TREE, only_needed=True) == {"one.py"}
 
 
 NAMES = {
@@ -231,6 +258,29 @@ def test_a_connection_may_have_its_id_from_a_name(text):
     assert [name for name in found if name] == IDS[text]
 
 
+@pytest.mark.parametrize("lines", ["from m import X\n", "from .m import X\nfrom n import X\n"])
+def test_a_name_that_is_imported_again_and_again_is_looked_for_once(lines):
+    again = source.read(lines.encode() * 1000)
+    text = source.read(b"from m import X\ndef f(): g(conn_id=X)")
+    (each,) = text.connections
+    looked: list[str] = []
+
+    class Looked(dict):
+        def __getitem__(self, path):
+            looked.append(path)
+            assert len(looked) < 100
+            return super().__getitem__(path)
+
+    assert source.connection_id("dag.py", each, Looked({"m.py": again, "n.py": again})) == ""
+
+
+def test_a_name_is_followed_through_any_number_of_files():
+    sources = {f"m{n}.py": source.read(f"from m{n + 1} import X".encode()) for n in range(2000)}
+    sources["m2000.py"] = source.read(b"X = 'far'")
+    (each,) = source.read(b"from m0 import X\ng(conn_id=X)").connections
+    assert source.connection_id("dag.py", each, sources) == "far"
+
+
 LACKING = {
     "from . import inner, deep": [],
     "from . import gone": [".gone"],
@@ -241,16 +291,25 @@ LACKING = {
     "from .full import *": [],
     "from .. import up, gone": ["..gone"],
     "import gone": [],
+    "from .linked import inner, gone": [".linked.gone"],
+    "from .. import away": [],
+    "from ..away.x import anything": [],
+    "from . import _fast": [],
+    "from ._fast import anything": [],
 }
 
 
 @pytest.mark.parametrize("text", LACKING)
 def test_what_dots_name_is_in_the_folder_or_nowhere(text):
-    known = KNOWN | {"pack/full/__init__.py"}
+    paths = dataclasses.replace(
+        TREE,
+        files=FILES | {"pack/full/__init__.py", "pack/_fast.abi3.so"},
+        folders=TREE.folders | {"pack/full"},
+    )
     sources = {
         "pack/__init__.py": source.read(b'"""Words."""'),
         "pack/full/__init__.py": source.read(b"anything = 1"),
     }
     (each,) = source.read(text.encode()).imports
-    found = source.lacking("pack/dag.py", each, sources, known, FOLDERS | {".", "pack/full"})
+    found = source.lacking("pack/dag.py", each, sources, paths)
     assert list(found) == LACKING[text]

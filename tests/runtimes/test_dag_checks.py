@@ -5,15 +5,16 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from airflow_platform import errors, programs
-from airflow_platform.config import dag_rules, paths
+from airflow_platform.config import dag_rules, load, paths
 from airflow_platform.rules import limits
-from airflow_platform.runtimes import dag_against, dag_checks, dag_packages, dag_workers
+from airflow_platform.runtimes import dag_against, dag_checks, dag_ids, dag_packages, dag_workers
 from airflow_platform.testing import specs
 from airflow_platform.tools import git, parsing_worker, users
 
@@ -264,6 +265,71 @@ def test_a_version_from_which_a_link_leads_away_is_looked_at_each_time(worker, r
     assert (first.tree, worker.asked) == (again.tree, [["one.py"], ["one.py"]])
 
 
+LINKED = {
+    "read": {"needs": ["lib/helpers.py"]},
+    "listed": {"needs": ["lib"]},
+    "asked for": {"asked": ["lib/more.py"]},
+    "asked for by another link": {"asked": ["lib/back/common/more.py"]},
+}
+
+
+@pytest.mark.parametrize("what", LINKED)
+def test_what_is_below_a_link_to_a_folder_counts(worker, repository, what):
+    worker.told["one.py"] = {**NOTHING, **LINKED[what]}
+    (repository / "dags" / "common").mkdir()
+    (repository / "dags" / "lib").symlink_to("common")
+    (repository / "dags" / "common" / "back").symlink_to("..")
+    commit(repository, one="dag", **{"common/helpers": "value = 1"})
+    check(repository)
+    assert check(repository).anew == 0
+    commit(repository, other="x")
+    assert check(repository).anew == 0
+    commit(repository, **{"common/helpers": "value = 2", "common/more": ""})
+    assert check(repository).anew == 1
+
+
+def test_what_imports_name_below_a_link_to_a_folder_is_needed(worker, repository):
+    (repository / "dags" / "common").mkdir()
+    (repository / "dags" / "lib").symlink_to("common")
+    commit(
+        repository,
+        one="def f(): from lib.helpers import X  # dag",
+        **{"common/helpers": "import common.deep", "common/deep": ""},
+    )
+    (file,) = check(repository).files
+    assert file.needs == ("common/deep.py", "common/helpers.py")
+
+
+def test_what_is_below_a_link_away_is_never_the_same(worker, repository, tmp_path):
+    worker.told["one.py"] = {**NOTHING, "needs": ["lib/helpers.py"]}
+    worker.told["two.py"] = {**NOTHING, "asked": ["lib"]}
+    (repository / "dags" / "lib").symlink_to(tmp_path / "outside")
+    commit(repository, one="dag", two="dag # 2", three="dag # 3")
+    check(repository)
+    commit(repository, other="x")
+    check(repository)
+    assert worker.asked[1:] == [["one.py", "two.py"]]
+
+
+def test_a_link_to_nothing_that_comes_to_lead_to_a_file_is_another(worker, repository):
+    (repository / "dags" / "link.txt").symlink_to("gone.txt")
+    worker.told["one.py"] = {**NOTHING, "asked": ["link.txt"]}
+    commit(repository, one="dag")
+    check(repository)
+    (repository / "dags" / "gone.txt").write_text("x")
+    assert check(repository).anew == 1
+
+
+def test_a_link_to_the_folder_itself_is_what_is_in_it(worker, repository):
+    (repository / "dags" / "here").symlink_to(".")
+    worker.told["one.py"] = {**NOTHING, "needs": ["here", "here/here/other.py"]}
+    commit(repository, one="dag")
+    check(repository)
+    assert check(repository).anew == 0
+    commit(repository, other="x")
+    assert check(repository).anew == 1
+
+
 def test_a_link_to_nothing_inside_is_known(worker, repository):
     (repository / "dags" / "link.txt").symlink_to("gone.txt")
     worker.told["one.py"] = {**NOTHING, "needs": ["link.txt"]}
@@ -309,6 +375,60 @@ def test_what_may_be_the_machines_fault_is_tried_again(worker, repository, what)
     assert worker.asked == [["one.py", "two.py"], ["one.py"]]
 
 
+@pytest.fixture
+def declared(tmp_path, monkeypatch):
+    """One environment is declared; checks a commit for all environments."""
+    monkeypatch.setenv("AIRFLOW_PLATFORM_ENVIRONMENTS", str(tmp_path / "environments"))
+    (tmp_path / "environments").mkdir()
+    (tmp_path / "environments" / "dev.toml").write_text(
+        'runtime = "process"\n[[tenants]]\nname = "one"\nsnowflake = { database = "D", warehouse = "W", role = "R" }\n'
+    )
+    return lambda place: check(place, *load.all_environments(), rules=load.dag_project().rules, declared=None)
+
+
+@pytest.mark.parametrize("what", ["a slow import", "a link away"])
+def test_ids_of_a_version_without_errors_are_known_though_it_is_looked_at_again(
+    worker, repository, declared, what
+):
+    if what == "a slow import":
+        worker.told["one.py"] = {**NOTHING, "dags": [dag("one", "one.py")], "cpu": 9.0}
+    else:
+        (repository / "dags" / "x.sql").symlink_to("/nowhere")
+    commit(repository, one="dag", two="dag # 2")
+    checked = declared(repository)
+    assert checked.count("error") == 0
+    assert dag_ids.of(checked.tree) == {"one": "one.py", "two": "two.py"}
+    assert declared(repository).anew == (what == "a slow import")
+
+
+def test_ids_of_a_version_with_errors_are_not_known(worker, repository, declared):
+    worker.told["one.py"] = {**NOTHING, "dags": [dag("one", "one.py", tags=[])]}
+    commit(repository, one="dag")
+    checked = declared(repository)
+    assert checked.count("error") == 1
+    assert dag_ids.of(checked.tree) is None
+
+
+def test_what_is_declared_is_loaded_once_for_all_who_ask_for_ids(worker, repository, declared, monkeypatch):
+    dev = paths.environments() / "dev.toml"
+    dev.write_text(f"# Nobody has loaded this one.\n{dev.read_text()}")
+    commit(repository, one="dag")
+    checked = declared(repository)
+    real, loaded = load.all_environments, []
+
+    def all_environments():
+        loaded.append(1)
+        return real()
+
+    monkeypatch.setattr(load, "all_environments", all_environments)
+    with ThreadPoolExecutor(32) as pool:
+        found = list(pool.map(dag_ids.of, [checked.tree] * 32))
+    assert found == [{"one": "one.py"}] * 32
+    assert len(loaded) == 1
+    dev.write_text("nothing = 1")
+    assert dag_ids.of(checked.tree) is None
+
+
 def test_a_limit_that_becomes_lower_has_a_file_measured_again(worker, repository):
     worker.told["one.py"] = {**NOTHING, "dags": [dag("one", "one.py")], "cpu": 1.5}
     commit(repository, one="dag")
@@ -330,12 +450,19 @@ def test_a_file_that_becomes_a_folder_is_another(worker, repository):
 
 
 def test_a_module_that_only_a_function_imports_must_be_whole_and_there(worker, repository):
-    commit(repository, one="def f():\n    import helper\n    from . import gone  # dag", helper="def f(:")
+    worker.told["one.py"] = {
+        **NOTHING,
+        "dags": [dag("one", "one.py")],
+        "broken": [{"file": "helper.py", "line": 1, "message": "SyntaxError: no"}],
+    }
+    text = "def f():\n    import helper\n    from . import gone  # dag\n    try:\n        import maybe\n    except ImportError:\n        pass"
+    commit(repository, one=text, helper="def f(:", maybe="def f(:")
     found = [(each.file, each.line, each.rule, each.about) for each in check(repository).findings]
     assert found == [
         ("dags/helper.py", 1, "module-broken", ""),
         ("dags/one.py", 3, "module-missing", ".gone"),
     ]
+    assert [file.loads for file in worker.orders[0].files] == [("helper.py",)]
 
 
 def test_a_file_that_git_does_not_know_is_imported_each_time(worker, repository, monkeypatch):

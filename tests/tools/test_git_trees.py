@@ -121,3 +121,29 @@ def test_a_folder_that_was_swept_away_before_it_was_locked_is_made_again(commit,
     with git_trees.on_disk(programs.Programs(), place, found.tree, tmp_path / "trees", "dags") as root:
         assert (root / "a b.py").exists()
     assert len(taken) == 2
+
+
+def test_nobody_can_lock_a_folder_that_is_being_deleted(commit, tmp_path, monkeypatch):
+    place, found = commit
+    parent = tmp_path / "trees"
+    (parent / "tmpkilled").mkdir(parents=True)
+    real, owned = git_trees.scratch.discard, [parent / "tmpkilled"]
+
+    def discard(tree, **how):
+        with pytest.raises(FileNotFoundError):
+            git_trees.locks.take(owned.pop())
+        return real(tree, **how)
+
+    monkeypatch.setattr(git_trees.scratch, "discard", discard)
+    with git_trees.on_disk(programs.Programs(), place, found.tree, parent, "dags") as root:
+        owned.append(root.parent)
+    assert (owned, list(parent.iterdir())) == ([], [])
+
+
+def test_what_a_killed_run_was_deleting_goes_too(commit, tmp_path):
+    place, found = commit
+    parent = tmp_path / "trees"
+    (parent / "tmpkilled" / "x").mkdir(parents=True)
+    git_trees.scratch.condemned(parent / "tmpkilled")
+    with git_trees.on_disk(programs.Programs(), place, found.tree, parent, "dags") as root:
+        assert list(parent.iterdir()) == [root.parent]

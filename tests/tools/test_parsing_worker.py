@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from airflow_platform import errors, programs
-from airflow_platform.parsing import place, protocol
+from airflow_platform.parsing import place, protocol, scratch
 from airflow_platform.tools import parsing_worker
 
 
@@ -179,3 +179,49 @@ def test_the_digest_of_its_code_changes_with_it(monkeypatch, tmp_path):
     (tmp_path / "__init__.py").write_text("")
     monkeypatch.setattr(parsing_worker.parsing, "__file__", str(tmp_path / "__init__.py"))
     assert parsing_worker.code_digest() != before
+
+
+def test_a_directory_that_is_swept_away_while_a_worker_starts_is_made_again(at, monkeypatch):
+    real, made, listeners = parsing_worker.files.make_directory, [], []
+
+    def make(path, **how):
+        real(path, **how)
+        made.append(path)
+        if made == [at.directory.parent, at.directory]:
+            scratch.discard(scratch.condemned(at.directory))
+
+    def start(*_, **__):
+        listeners.append(place.listen(at.directory))
+        return 0
+
+    monkeypatch.setattr(parsing_worker.files, "make_directory", make)
+    monkeypatch.setattr(programs, "start_detached", start)
+    worker = parsing_worker.Worker(at, programs.Programs())
+    worker.start()
+    worker.close()
+    (listener,) = listeners
+    listener.close()
+    assert made.count(at.directory) == 2
+
+
+def test_a_worker_that_cannot_be_started_is_not_tried_for_ever(at):
+    worker = parsing_worker.Worker(at, programs.Programs())
+    with pytest.raises(FileNotFoundError, match="python"):
+        worker.start()
+
+
+def test_nobody_can_lock_a_workers_directory_that_is_being_deleted(at, tmp_path, monkeypatch):
+    workers, scratches = tmp_path / "workers", tmp_path / "scratches"
+    for parent in (workers, scratches):
+        (parent / "dead").mkdir(parents=True)
+    real, deleted = scratch.discard, []
+
+    def discard(tree, **how):
+        deleted.append(tree.parent)
+        assert not (tree.parent / "dead").exists()
+        return real(tree, **how)
+
+    monkeypatch.setattr(scratch, "discard", discard)
+    parsing_worker.sweep(workers, scratches, without="wanted")
+    assert deleted == [scratches, workers]
+    assert [list(parent.iterdir()) for parent in (workers, scratches)] == [[], []]
