@@ -3,7 +3,7 @@
 Works in a clone of this checkout with state of its own, and takes all of it away. Needs the packages in the
 cache; `dev` takes part where a Docker engine answers and `inv build` has run.
 
-    python benchmarks/parity.py [COMMITS]
+    python benchmarks/parity.py [COMMITS [ENVIRONMENT...]]
 """
 
 from __future__ import annotations
@@ -97,11 +97,11 @@ def _delivered(tenant: dict[str, Any]) -> float:
 
 
 @contextlib.contextmanager
-def environments(bench: Bench) -> Iterator[list[str]]:
-    """Those that can be up here, up."""
-    names = ["sandbox"]
+def environments(bench: Bench, chosen: list[str]) -> Iterator[list[str]]:
+    """The chosen ones, or those that can be up here, up."""
+    names = chosen or ["sandbox"]
     engine = subprocess.run([CHECKOUT / "scripts" / "engine", "check"], capture_output=True, check=False)
-    if engine.returncode == 0 and (bench.checkout / "build" / "images.json").exists():
+    if not chosen and engine.returncode == 0 and (bench.checkout / "build" / "images.json").exists():
         names.append("dev")
     try:
         for name in names:
@@ -148,7 +148,7 @@ def main() -> None:
     directory.chmod(0o755)
     try:
         bench = Bench(directory)
-        with environments(bench) as names:
+        with environments(bench, sys.argv[2:]) as names:
             print(f"From push to served in all tenants of {' and '.join(names)}")
             bench.commit("0", ["bench"])
             bench.sync()
