@@ -15,7 +15,7 @@ from airflow_platform import errors, secrets
 from airflow_platform.config import paths, places
 from airflow_platform.rules.findings import Checked, Finding, ParsedDag, ParsedFile
 from airflow_platform.runtimes import choosing, dag_checks
-from airflow_platform.tools import airflow, git
+from airflow_platform.tools import airflow, dag_coming, git
 from tests.steps import api_server
 from tests.steps.dag_project import Project
 
@@ -137,4 +137,5 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *up: str) -> Iterato
         monkeypatch.setattr(paths, "CHECKOUT", scene.project.checkout)
         monkeypatch.setattr(choosing, "of", lambda spec: scene.fleets[spec.name])
         monkeypatch.setattr(dag_checks, "check", scene.check)
+        monkeypatch.setattr(dag_coming, "CONFIRMED", 0.2)  # Nothing here is parsed later than at once.
         yield scene
