@@ -17,6 +17,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,20 +130,33 @@ class Context(Generic[EnvironmentT]):
         return self.find_outputs(step)
 
     def wait_for(
-        self, what: str, poll: Callable[[], str], *, timeout: float, every: float = 0.25, hint: str = ""
+        self,
+        what: str,
+        poll: Callable[[], str],
+        *,
+        timeout: float,
+        patience: float = math.inf,
+        every: float = 0.25,
+        hint: str = "",
     ) -> None:
         """Call `poll` until it returns "" (done); anything else is what is still missing, and is shown.
 
         Raises:
-            StepError: It is not done after `timeout` seconds; says what was missing last.
+            StepError: It is not done after `timeout` seconds, or what is missing has not changed for `patience`
+                seconds; says what was missing last.
             Interrupted: A signal ended the run.
         """
-        deadline = self.clock() + timeout
+        since = self.clock()
+        deadline = since + timeout
         shown = ""
         while missing := poll():
             if missing != shown:
                 self.progress(missing)
-                shown = missing
+                shown, since = missing, self.clock()
+            elif self.clock() > since + patience:
+                raise errors.StepError(
+                    f"Nothing has changed for {patience:g} s; still missing: {missing}.", hint=hint
+                )
             if self.clock() > deadline:
                 raise errors.StepError(
                     f"Waited {timeout:g} s for {what}; still missing: {missing}.", hint=hint

@@ -56,8 +56,7 @@ class Delivery(PlaceStep):
                     f"synced after {commit[:12]}.",
                     hint="`inv dags-status` shows what is served.",
                 )
-            git.make_bare(
-                context.programs, repository, manifest.BRANCH
-            )  # A Git that was killed leaves its lock.
+            # A Git that was killed leaves its lock.
+            git.make_bare(context.programs, repository, manifest.BRANCH)
             git.fetch(context.programs, repository, self._source, commit, manifest.BRANCH)
         return {}

@@ -142,11 +142,11 @@ class Proof(PlaceStep):
                 f"Look into the log: inv tenant-logs --env={place.environment} --tenant={place.tenant} "
                 "--component=dag-processor."
             )
-            patience = dag_coming.Patience(lambda: self._missing(context, coming), context.clock, hint)
             context.wait_for(
                 f"version {self._tree[:12]} to be served",
-                patience.missing,
+                lambda: self._missing(context, coming),
                 timeout=dag_coming.LONGEST,
+                patience=dag_coming.TIMEOUT,
                 hint=hint,
             )
             return _outputs(coming.served, self._tree)

@@ -76,12 +76,12 @@ class ServedDags(TenantStep):
                 lambda: self._refreshed(name),
                 self._dags,
             )
-            hint = "Look into the dag-processor's log: inv tenant-logs --component=dag-processor."
             context.wait_for(
                 f"commit {waiting.wanted.commit[:12]} to be served",
-                dag_coming.Patience(waiting.missing, context.clock, hint).missing,
+                waiting.missing,
                 timeout=dag_coming.LONGEST,
-                hint=hint,
+                patience=dag_coming.TIMEOUT,
+                hint="Look into the dag-processor's log: inv tenant-logs --component=dag-processor.",
             )
         outputs = self._outputs(context, waiting.dags)
         return {**outputs, "dag_commit": waiting.wanted.commit, "dag_version": waiting.tree()}

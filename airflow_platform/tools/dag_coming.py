@@ -201,29 +201,3 @@ class _Failed:
     """Whether it was asked for since."""
     again: bool = False
     """Whether that try is another one than what was seen first."""
-
-
-class Patience:
-    """Gives up when what is missing has not changed for a while, however much time there would be."""
-
-    def __init__(self, missing: Callable[[], str], clock: Callable[[], float], hint: str) -> None:
-        self._hint = hint
-        self._missing = missing
-        self._clock = clock
-        self._last = ("", clock())
-
-    def missing(self) -> str:
-        """What is missing.
-
-        Raises:
-            StepError: Nothing has changed for too long.
-        """
-        found, (last, since) = self._missing(), self._last
-        if found != last:
-            self._last = (found, self._clock())
-        elif found and self._clock() > since + TIMEOUT:
-            raise errors.StepError(
-                f"Nothing has changed for {TIMEOUT:g} s; still missing: {found}.",
-                hint=self._hint,
-            )
-        return found
