@@ -1,5 +1,6 @@
 """What goes wrong with a server, in our words: gone, full, old, in the way, asking for no password."""
 
+import contextlib
 import re
 import socket
 import threading
@@ -138,17 +139,23 @@ def test_what_listens_there_and_is_no_postgresql(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer():
-            for _ in range(2):
-                accepted, _ = listener.accept()
-                with accepted:
-                    accepted.recv(8)
-                    accepted.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            with contextlib.suppress(OSError):
+                while True:
+                    accepted, _ = listener.accept()
+                    with accepted, contextlib.suppress(OSError):
+                        accepted.recv(8)
+                        accepted.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-        thread = threading.Thread(target=answer, daemon=True)
+        thread = threading.Thread(target=answer)
         thread.start()
         nobody = postgresql.Server("127.0.0.1", listener.getsockname()[1], "u", secrets.Secret("p"))
-        with pytest.raises(postgresql_errors.NotReachable):
-            use(nobody)
+        try:
+            with pytest.raises(postgresql_errors.NotReachable):
+                use(nobody)
+        finally:
+            # Wakes the thread, which would otherwise fail the next test when this socket is closed.
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def test_what_listens_there_and_says_nothing_is_not_waited_for_long(monkeypatch):
