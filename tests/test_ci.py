@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +114,35 @@ def test_images_reach_production_only_by_hand_and_after_all_tests() -> None:
         assert job["interruptible"] is False
     assert "build/images.json" in JOBS["build"]["artifacts"]["paths"]
     assert "build/pushed" in push["artifacts"]["paths"]
+
+
+def failures_in(directory: Path, **reports: str) -> str:
+    """What .ci/failures.py prints in a checkout with these reports."""
+    for name, text in reports.items():
+        report = directory / "build" / "reports" / f"{name}.xml"
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text(text)
+    (directory / ".ci").mkdir(exist_ok=True)
+    program = shutil.copy(ROOT / ".ci" / "failures.py", directory / ".ci")
+    return subprocess.run([sys.executable, "-P", program], capture_output=True, text=True, check=True).stdout
+
+
+def test_what_failed_is_the_last_thing_that_a_log_says(tmp_path: Path) -> None:
+    passed = '<testcase classname="tests.test_a" name="test_good"/>'
+    failed = '<testcase classname="tests.test_b" name="test_bad"><failure message="m">{}</failure></testcase>'
+    error = '<testcase classname="tests.test_c" name="test_set_up"><error message="no server"/></testcase>'
+    said = failures_in(
+        tmp_path,
+        tests=f"<testsuites><testsuite>{passed}</testsuite></testsuites>",
+        dags=f"<testsuites><testsuite>{failed.format(chr(10).join(map(str, range(99))))}{error}</testsuite></testsuites>",
+        images="<testsuites><testsuite>",
+    )
+    assert "test_good" not in said
+    assert "--- dags: tests.test_b::test_bad\n59\n" in said
+    assert "\n98\n" in said
+    assert "--- dags: tests.test_c::test_set_up\nno server\n" in said
+    assert "--- images: images.xml\nthe report cannot be read: " in said
+
+
+def test_a_run_without_reports_says_nothing_of_failures(tmp_path: Path) -> None:
+    assert failures_in(tmp_path) == ""
