@@ -71,6 +71,8 @@ class Supervisor:
         if number in (signal.SIGTERM, signal.SIGINT) and self._state == "running":
             log.say(f"{signal.Signals(number).name}: stopping")
             self._state = "stopping"
+            # Before a component hears of it: whoever sees one end must not take this supervisor for one that stays.
+            self._publish(time.monotonic())
         elif number == signal.SIGHUP and self._state == "running":
             self._reread()
 

@@ -72,6 +72,23 @@ def test_a_component_that_waits_to_be_restarted_stops_at_once(run):
     assert run.of("a").state == "stopped"
 
 
+def test_it_says_that_it_is_stopping_before_it_tells_its_components(run):
+    code = """
+import json
+def state():
+    return json.loads(pathlib.Path("../status.json").read_text())["state"]
+signal.signal(signal.SIGTERM, lambda *_: (tell("told", state()), sys.exit()))
+tell("ready")
+time.sleep(600)
+"""
+    run.start(run.component("a", code))
+    run.told("a", "ready")
+
+    run.stop()
+
+    assert run.told("a", "told") == "stopping"
+
+
 def test_a_supervisor_that_is_stopping_is_followed_by_another(run):
     code = """
 signal.signal(signal.SIGTERM, lambda *_: (tell("told"), time.sleep(0.3), sys.exit()))
