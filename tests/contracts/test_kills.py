@@ -1,4 +1,4 @@
-"""Seeded SIGKILLs of the real command on a real tenant: one rerun converges, the next changes nothing.
+"""SIGKILLs of the real command on real tenants: one rerun converges, the next changes nothing.
 
 The kills follow each other without a way back in between: what one has left is what the next begins with.
 """
@@ -9,48 +9,99 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterable
+from pathlib import Path
 
-from installations import Installation
+import pytest
+from installations import TENANTS, Installation
 
-WORK = (("tenant-up",), ("tenant-down", "--delete-data"), ("tenant-up",), ("tenant-down",))
-"""What is killed, in turn: it comes up with its data, and from nothing."""
+UP, DOWN, DELETE = ("tenant-up",), ("tenant-down",), ("tenant-down", "--delete-data")
+
+WORK = (UP, DELETE, UP, DOWN)
+"""What is killed at a moment of chance, in turn: it comes up with its data, and from nothing."""
 
 TRIES = 4
 """How often an earlier moment is drawn when the command ended before it was killed."""
 
+MOST = 100
+"""Kills of one command; none has as many steps."""
 
-def test_a_killed_command_is_taken_up_by_the_next(installed, seed):
-    task, *words = command = [*WORK[seed % len(WORK)], "--tenant=finance"]
+KILLED = -signal.SIGKILL
+
+TIMEOUT = 600.0
+"""Seconds for one command line."""
+
+
+@pytest.mark.parametrize(
+    ("command", "before"),
+    [(DOWN, UP), (UP, DOWN), (DELETE, DOWN), (UP, DELETE)],
+    ids=["down", "up with the data", "deletion", "up from nothing"],
+)
+def test_a_command_that_is_killed_in_each_of_its_steps(installed, command, before, tmp_path):
+    """In each twice, before its effect and after it: of a tenant, and of what both share."""
+    ran = installed.run(*before)
+    assert ran.code == 0, ran.stderr
+    planned = _planned(installed, command)
+    ended = tmp_path / "ended"
+    ended.touch()
+    argv, _ = installed.command(command[0], f"--env={installed.name}", *command[1:])
+    argv = [sys.executable, str(Path(__file__).with_name("dying.py")), str(ended), *argv[3:]]
+    code, in_the_middle_of = KILLED, ""
+    for _ in range(MOST):
+        code, said = _run(installed, argv)
+        assert f"was ended in the middle of {in_the_middle_of} " in said or not in_the_middle_of
+        if code == 0:
+            break
+        in_the_middle_of = ended.read_text().splitlines()[-1].partition(" ")[0]
+    assert code == 0, "it never ends"
+    killed = {line.partition(" ")[0].rpartition("/")[2] for line in ended.read_text().splitlines()}
+    assert killed <= planned.keys()
+    assert killed >= {name for name, reason in planned.items() if not reason.startswith("known after ")}
+    _converges(installed, command, TENANTS, "killed in each step")
+
+
+def test_a_command_that_is_killed_at_any_moment(installed, seed):
+    command = WORK[seed % len(WORK)]
     others = installed.identities("analytics")
     after = _kill_in_the_middle(installed, command, random.Random(seed))
-    told = f"seed {seed}, {task} killed after {after:.2f} s"
-    run = installed.up if task == "tenant-up" else installed.down
-    (tenant,) = run(*words).report["tenants"]
-    assert tenant["status"] == _status(task, words), told
-    if task == "tenant-down":
-        left = installed.left if "--delete-data" in words else installed.running
-        assert left("finance") == set(), told
-    again = {"unchanged"} if task == "tenant-up" else {"unchanged", "skipped"}
-    assert set(run(*words).steps().values()) <= again, told
+    _converges(installed, command, ["finance"], f"seed {seed}, {command[0]} killed after {after:.2f} s")
     assert installed.identities("analytics") == others
 
 
-def _status(task: str, words: list[str]) -> str:
-    if task == "tenant-up":
-        return "healthy"
-    return "deleted" if "--delete-data" in words else "stopped"
+def _planned(installed: Installation, command: tuple[str, ...]) -> dict[str, str]:
+    """The steps that would change something or cannot know it yet, each with the reason."""
+    report = installed.run(*command, "--plan", "--json").report
+    steps = [*report["steps"], *(each for tenant in report["tenants"] for each in tenant["steps"])]
+    return {each["name"]: each["reason"] for each in steps if each["status"] == "pending"}
 
 
-def _kill_in_the_middle(installed: Installation, command: list[str], chance: random.Random) -> float:
+def _converges(installed: Installation, command: tuple[str, ...], tenants: Iterable[str], told: str) -> None:
+    """Once more does what is left to do, and then there is nothing to do."""
+    task, *words = [*command, *(f"--tenant={each}" for each in tenants)]
+    run = installed.up if task == "tenant-up" else installed.down
+    becomes = {UP: "healthy", DOWN: "stopped", DELETE: "deleted"}[command]
+    found = {each["name"]: each["status"] for each in run(*words).report["tenants"]}
+    assert found == dict.fromkeys(tenants, becomes), told
+    if task == "tenant-down":
+        left = installed.left if command == DELETE else installed.running
+        assert set().union(*map(left, tenants)) == set(), told
+    again = {"unchanged"} if task == "tenant-up" else {"unchanged", "skipped"}
+    assert set(run(*words).steps().values()) <= again, told
+
+
+def _kill_in_the_middle(installed: Installation, command: tuple[str, ...], chance: random.Random) -> float:
     """Kill a command that has work to do, before it ends; returns after how many seconds."""
     task = command[0]
     latest = installed.longest[task]
+    argv, _ = installed.command(task, f"--env={installed.name}", "--tenant=finance", *command[1:])
     for _ in range(TRIES):
         _give_work(installed, task)
         after = chance.uniform(0.2, latest)
-        if _kill(installed, command, after):
+        code, _ = _run(installed, argv, kill_after=after)
+        if code == KILLED:
             return after
         latest = after
     raise AssertionError(f"{task} ended before each of {TRIES} kills, the last after {latest:.2f} s")
@@ -65,19 +116,22 @@ def _give_work(installed: Installation, task: str) -> None:
         installed.up("--tenant=finance")
 
 
-def _kill(installed: Installation, command: list[str], after: float) -> bool:
-    """Run a command and kill it after so many seconds; False when it had ended well before."""
-    argv, environment = installed.command(command[0], f"--env={installed.name}", *command[1:])
+def _run(installed: Installation, argv: list[str], *, kill_after: float | None = None) -> tuple[int, str]:
+    """Run a command, and kill it when it has not ended after so many seconds; its exit code and its words."""
+    _, environment = installed.command()
     with tempfile.TemporaryFile("w+") as output:
         child = subprocess.Popen(
             argv, env=environment, cwd="/", stdout=output, stderr=output, start_new_session=True
         )
-        deadline = time.monotonic() + after
+        deadline = time.monotonic() + (TIMEOUT if kill_after is None else kill_after)
         while child.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
-        if child.poll() is None:
+        late = child.poll() is None
+        if late:
             os.kill(child.pid, signal.SIGKILL)
         code = child.wait(timeout=30)
         output.seek(0)
-        assert code in (0, -signal.SIGKILL), f"{command} ended with {code}:\n{output.read()}"
-    return code == -signal.SIGKILL
+        said = output.read()
+    assert not late or kill_after is not None, f"{argv} did not end:\n{said}"
+    assert code in (0, KILLED), f"{argv} ended with {code}:\n{said}"
+    return code, " ".join(said.split())

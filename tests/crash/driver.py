@@ -28,9 +28,6 @@ import threading
 import time
 from pathlib import Path
 
-PHASES = ("before begin", "after begin", "after the effect", "after end")
-"""Of a step: around its two entries in the journal."""
-
 
 def main(arguments):
     match arguments:
@@ -141,25 +138,15 @@ def die_in(seconds):
 
 
 def die_at(step, tenant, phase):
-    """Have SIGKILL hit this process at a phase of a step; nothing in the toolkit knows of it."""
-    from airflow_platform.engine import journal
+    """Have SIGKILL hit this process at a phase of a step."""
+    from tests import phases
 
     def die_if(node, now):
         if (node.step, node.tenant, now) == (step, tenant, phase):
             os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(60)
 
-    def around(function, before, after):
-        def wrapped(self, node, *arguments):
-            die_if(node, before)
-            function(self, node, *arguments)
-            die_if(node, after)
-
-        return wrapped
-
-    begun, ended = journal.SqliteJournal.begun, journal.SqliteJournal.ended
-    journal.SqliteJournal.begun = around(begun, *PHASES[:2])
-    journal.SqliteJournal.ended = around(ended, *PHASES[2:])
+    phases.on_each(die_if)
 
 
 def shift_clock(seconds, since):

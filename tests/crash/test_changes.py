@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from airflow_platform.engine import step
-from tests.crash import driver, snapshots
+from tests import phases
+from tests.crash import snapshots
 from tests.crash.test_kills import STEPS, check, kill_at, named
 
-KILLS = [(each, phase) for each in STEPS for phase in driver.PHASES[1:3]]
+KILLS = [(each, phase) for each in STEPS for phase in phases.PHASES[1:3]]
 
 
 def change(box):

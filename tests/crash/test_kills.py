@@ -10,16 +10,17 @@ import pytest
 from airflow_platform.config import specs
 from airflow_platform.engine import step
 from airflow_platform.runtimes import process, runtime
-from tests.crash import driver, snapshots
+from tests import phases
+from tests.crash import snapshots
 
 STEPS = process.ProcessRuntime(
     specs.Environment(name="crash", runtime="process", tenants=(specs.undeclared("alpha"),))
 ).steps(runtime.Options())
 UNDOING = [each for each in STEPS if not each.undone_by]
 
-UP = [(each, phase) for each in STEPS for phase in driver.PHASES]
-DOWN = [(each, phase) for each in UNDOING if not each.keeps_data for phase in driver.PHASES]
-DELETE = [(each, phase) for each in UNDOING for phase in driver.PHASES]
+UP = [(each, phase) for each in STEPS for phase in phases.PHASES]
+DOWN = [(each, phase) for each in UNDOING if not each.keeps_data for phase in phases.PHASES]
+DELETE = [(each, phase) for each in UNDOING for phase in phases.PHASES]
 
 both_journals = pytest.mark.parametrize("journal", ["kept", "lost"])
 
@@ -78,7 +79,7 @@ def check(box, expected, count, command, kill, journal):
     again = command()
     assert again.code == 0, again
     told = f"was ended in the middle of {kill['tenant'] + '/' if kill['tenant'] else ''}{kill['step']}"
-    expects_word = journal == "kept" and kill["phase"] in driver.PHASES[1:3]
+    expects_word = journal == "kept" and kill["phase"] in phases.PHASES[1:3]
     assert (told in again.stderr) == expects_word, again.stderr
     snapshots.check_same(box, expected)
     after = snapshots.keys(box)
