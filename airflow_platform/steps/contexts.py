@@ -29,8 +29,12 @@ def others_at_work(context: EnvironmentContext, place: places.EnvironmentPlace) 
 
 
 def inhabitants(context: EnvironmentContext, place: places.EnvironmentPlace) -> tuple[str, ...]:
-    """The tenants that have a directory, or may be about to get one."""
-    return tuple(sorted(others_at_work(context, place).union(place.found())))
+    """On the way down: other tenants that have a directory, or may be about to get one.
+
+    Those that go with this run have none by then; with `--plan` they still have.
+    """
+    going = {each.name for each in context.tenants}
+    return tuple(sorted(others_at_work(context, place).union(place.found()) - going))
 
 
 def owner(place: places.TenantPlace) -> int | None:

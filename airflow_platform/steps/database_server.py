@@ -201,9 +201,10 @@ class DatabaseServer(EnvironmentStep):
         return self._container.outputs(found)
 
     def _inhabitants(self, context: EnvironmentContext, containers: Sequence[Found]) -> tuple[str, ...]:
-        """The tenants that have containers, and those that another run works on: it may be about to make some."""
+        """Other tenants that have containers, and those that another run works on: it may be about to make some."""
+        going = {each.name for each in context.tenants} if context.goal is step.Goal.ABSENT else set()
         found = {tenant for each in containers if (tenant := each.labels.get(manifest.TENANT))}
-        return tuple(sorted(found | others_at_work(context, self._place)))
+        return tuple(sorted((found - going) | others_at_work(context, self._place)))
 
     def _own(self, context: EnvironmentContext, kind: str, thing: ThingT | None) -> tuple[ThingT | None, str]:
         return ownership.own(self._owner, context.goal, kind, thing)

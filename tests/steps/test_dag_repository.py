@@ -197,7 +197,11 @@ def test_going_down_it_is_kept_while_a_tenant_is_there(place, repository, one, c
     calls.run(one)
     down = calling.Calls(goal=step.Goal.ABSENT)
     assert down.faults(dag_repository.DagRepository(place, checkout=place.directory / "gone")) == []
-    assert down.run(one).text == "tenants still use it: analytics"
+    other = place.tenant("marketing").directory
+    other.mkdir()
+    assert down.run(one).text == "tenants still use it: marketing"
+    other.rmdir()
+    assert down.plan(one).summary == "delete the bare repository; no tenant is left", "analytics goes, too"
     down.run(_directory(place))
     coming_up = store.LocalStore(
         place.directory, "sandbox", lock_timeout=1, programs=down.programs, on_note=print
