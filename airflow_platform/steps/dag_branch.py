@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from airflow_platform import errors
+from airflow_platform import errors, programs
 from airflow_platform.engine import step
 from airflow_platform.steps.dag_contexts import ProjectContext, ProjectStep
 from airflow_platform.tools import dag_branch, git_remote
@@ -69,13 +69,24 @@ class MovedBranch(ProjectStep):
                 if not left:
                     raise
                 context.progress(f"{error.message} Trying again.")
-            self._branch.refresh(runner)
+                self._look_again(runner, error)
             head = self._branch.head(runner)
             if head is not None and head.tree == self._wanted.tree:
-                return _outputs(
-                    head
-                )  # Ours arrived although the answer did not, or somebody wanted the same.
+                # Ours arrived although the answer did not, or somebody wanted the same.
+                return _outputs(head)
         raise AssertionError("the last try raised")
+
+    def _look_again(self, runner: programs.Programs, lost: errors.PlatformError) -> None:
+        """Learn where the branch is now; of a server that is gone, that ours may have arrived is what counts."""
+        try:
+            self._branch.refresh(runner)
+        except git_remote.NotReachable as error:
+            if isinstance(lost, git_remote.Cut):
+                raise git_remote.Cut(
+                    f"{lost.message} Whether {self._branch.name} has moved is not known: {error.message}",
+                    hint="Run this again when it is reachable: it looks first.",
+                ) from error
+            raise
 
     def _refuse(self, head: Synced | None) -> None:
         """What somebody put there by hand may be what keeps production running: it is not covered unasked."""

@@ -70,8 +70,13 @@ class Scene:
         source = self.branch.repository
         before: dict[str, str] = {}
         version = dag_changes.Version(wanted.objects.parent if wanted.objects else source, wanted.tree)
+
+        def look_and_check(context: step.Context[Project]) -> dag_checks.Checked:
+            before.update(self._served())  # As late as can be, and before the branch moves.
+            return self._check(context, version, wanted)
+
         check = dag_check.DagCheck(
-            lambda context: self._check(context, version, wanted, before),
+            look_and_check,
             revision=wanted.source,
             must_pass=must_pass,
         )
@@ -118,17 +123,18 @@ class Scene:
             workers=max(8, 2 * len(self.places)),
         )
 
+    def _served(self) -> dict[str, str]:
+        """The commits that all places serve, by their names."""
+        with ThreadPoolExecutor(len(self.places)) as pool:
+            return dict(
+                zip((place.name for place in self.places), pool.map(_serves, self.places), strict=True)
+            )
+
     def _check(
-        self,
-        context: step.Context[Project],
-        version: dag_changes.Version,
-        wanted: dag_branch.Wanted,
-        before: dict[str, str],
+        self, context: step.Context[Project], version: dag_changes.Version, wanted: dag_branch.Wanted
     ) -> dag_checks.Checked:
         """For the tenants of all environments: the branch moves for all, whoever is waited for."""
         environments = load.all_environments()
-        with ThreadPoolExecutor(max(1, len(self.places))) as pool:
-            before |= zip((place.name for place in self.places), pool.map(_serves, self.places), strict=True)
         return dag_checks.check(
             git.Commit(wanted.source, wanted.tree),
             environments,
@@ -239,8 +245,8 @@ def rollback(call: Call, to: str) -> int:
     """Bring an earlier version everywhere; the exit code."""
     scene = Scene(call)
     scene.branch.refresh(scene.runner)
-    wanted = _earlier(scene, to)
-    report = scene.execute(call.task, wanted, must_pass=False)
+    wanted, present = _earlier(scene, to)
+    report = scene.execute(call.task, wanted, must_pass=False, onto=present)
     if call.plan:
         return _tell(scene, report, wanted, "")
     report, result = scene.record(report, wanted)
@@ -262,35 +268,38 @@ def _undone(scene: Scene, report: Report, wanted: dag_branch.Wanted) -> Report:
     except (
         errors.PlatformError
     ) as error:  # Such as another sync that has begun: what is told is the version's.
-        return _failed(
-            report, errors.Fault("rollback", f"Nothing was rolled back: {error.message}", error.hint)
-        )
+        fault = errors.Fault("rollback", f"Nothing was rolled back: {error.message}", error.hint)
+        return _failed(report, fault)
     told = f"version {earlier.tree[:12]} of commit {earlier.source[:12]}"
     if undone.exit_code == 0:
-        scene.notes.append(
-            f"Rolled back everywhere to {told}; version {wanted.tree[:12]} is no longer served."
-        )
+        where = f"in {', '.join(scene.call.environments)}" if scene.call.environments else "everywhere"
+        scene.notes.append(f"Rolled back {where} to {told}; version {wanted.tree[:12]} is no longer served.")
         return report
-    scene.notes.append(f"The rollback to {told} did not reach every tenant.")
-    return dataclasses.replace(report, faults=(*report.faults, *undone.faults))
+    if moved_to(undone):
+        scene.notes.append(f"The rollback to {told} did not reach every tenant.")
+    report = dataclasses.replace(report, faults=(*report.faults, *undone.faults))
+    if undone.exit_code in errors.INTERRUPTED:
+        return dataclasses.replace(report, status=undone.status, exit_code=undone.exit_code)
+    return report
 
 
-def _earlier(scene: Scene, to: str) -> dag_branch.Wanted:
-    """The version that a rollback goes to.
+def _earlier(scene: Scene, to: str) -> tuple[dag_branch.Wanted, str]:
+    """The version that a rollback goes to, and the commit that it takes back: no other, whoever syncs meanwhile.
 
     Raises:
         UsageError: There is none, or none is called so.
     """
     history, entries = _known(scene)
+    present = history[0].commit
     if to:
-        return _back_to(ledger.named(history, to))
+        return _back_to(ledger.named(history, to)), present
     chosen = ledger.target(history, entries)
     if chosen is history[0]:
         scene.notes.append(
             f"This goes on with the rollback to {chosen.source[:12]}, which was not served everywhere yet; --to "
             "goes elsewhere."
         )
-    return _back_to(chosen)
+    return _back_to(chosen), present
 
 
 def _known(scene: Scene) -> tuple[tuple[dag_branch.Synced, ...], tuple[Mapping[str, object], ...]]:

@@ -138,14 +138,25 @@ class DagBranch:
             message += f"{ROLLS_BACK}: {onto.tree}\n"
         with self.turn():
             root = git.call(runner, self.repository, "mktree", stdin=entry, env=env).stdout.strip()
-            made = self._commit(runner, root, message, onto.commit if onto else "", env)
-            git_remote.push(runner, self.repository, self.remote, made, self.name, env=env)
-            self._refresh(runner)
-        return self._synced_at(runner, made)
+            parent = onto.commit if onto else ""
+            made = self._commit(runner, root, message, parent, env)
+            # With what it has borrowed, so that the copy is whole without another's objects.
+            pack = str(self.repository / "objects" / "pack" / "pack")
+            revisions = f"{made}\n" + (f"^{parent}\n" if parent else "")
+            git.call(
+                runner, self.repository, "pack-objects", "--revs", "--quiet", pack, stdin=revisions, env=env
+            )
+            self._push(runner, made, self.name)
+            (head,) = self.history(runner, limit=1)
+        return head
 
-    def _synced_at(self, runner: programs.Programs, commit: str) -> Synced:
-        """A commit that was pushed; somebody may have put more on top since."""
-        return next(each for each in self.history(runner, limit=100) if each.commit == commit)
+    def _push(self, runner: programs.Programs, commit: str, name: str) -> None:
+        """Put a commit on a branch there, and here.
+
+        Here without asking there again: what has arrived has arrived, also when the server goes away right after.
+        """
+        git_remote.push(runner, self.repository, self.remote, commit, name)
+        git.call(runner, self.repository, "update-ref", f"refs/heads/{name}", commit)
 
     def entries(self, runner: programs.Programs) -> tuple[Mapping[str, object], ...]:
         """What the ledger says, oldest first, as of the last refresh; lines that are no entry say nothing."""
@@ -169,8 +180,7 @@ class DagBranch:
                 lines = self._lines(runner)
                 if line not in lines:
                     made = self._appended(runner, [*lines, line], f"{entry['task']}: {entry['result']}")
-                    git_remote.push(runner, self.repository, self.remote, made, self.ledger)
-                    self._refresh(runner)
+                    self._push(runner, made, self.ledger)
                 return
 
     def _appended(self, runner: programs.Programs, lines: list[str], subject: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,8 +113,6 @@ def push(
     remote: Remote,
     commit: str,
     branch: str,
-    *,
-    env: Mapping[str, str] | None = None,
 ) -> None:
     """Move a branch of another repository forward to a commit, or make it.
 
@@ -124,7 +122,6 @@ def push(
         remote: Where to.
         commit: 40 digits.
         branch: Its name there.
-        env: Further variables for Git, such as where else objects are.
 
     Raises:
         LostRace: The commit does not follow from what the branch is at now.
@@ -132,7 +129,7 @@ def push(
     """
     words = ("push", "--porcelain", "--quiet", remote.url, f"{commit}:refs/heads/{branch}")
     try:
-        _call(runner, repository, remote, *words, env=env)
+        _call(runner, repository, remote, *words)
     except errors.ProgramTimeout as error:
         raise Cut(f"{remote} did not answer within {TIMEOUT:g} s.", hint="Run this again.") from error
 
@@ -142,7 +139,6 @@ def _call(
     repository: Path,
     remote: Remote,
     *words: str,
-    env: Mapping[str, str] | None = None,
     timeout: float | None = None,
 ) -> None:
     if remote.token:
@@ -153,7 +149,7 @@ def _call(
         *_settings(),
         *words,
         check=False,
-        env={**_access(remote), **(env or {})},
+        env=_access(remote),
         timeout=timeout or TIMEOUT,
     )
     if done.code:

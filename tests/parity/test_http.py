@@ -128,6 +128,26 @@ def test_a_push_whose_answer_is_lost_has_arrived_and_is_found(server, mine, runn
     assert head_of(served) == mine.head(runner).commit
 
 
+def test_a_server_that_goes_away_right_after_a_push_hides_nothing(server, mine, runner, project, served):
+    wanted = project.wanted(project.commit(hello="x = 2\n"))
+    mine.refresh(runner)
+    mine.record(runner, {"task": "dags-sync", "result": "served"})
+    server.faults.append(http_server.Fault("git-upload-pack", times=99, status=503))
+    made = mine.advance(runner, wanted, onto=None)
+    assert made == mine.head(runner)
+    assert head_of(served) == made.commit
+    run_git(mine.repository, "fsck", "--full", "--strict")
+    listed = run_git(mine.repository, "ls-tree", "--name-only", f"{made.commit}:dags")
+    assert "hello.py" in listed.split(), "the copy has borrowed nothing"
+
+
+def test_an_entry_that_has_arrived_is_written_whatever_the_server_does_then(server, mine, runner):
+    mine.record(runner, {"task": "dags-sync", "result": "served"})
+    asked = [path for path, _ in server.asked]
+    assert "git-receive-pack" in asked[-1], "nothing is asked after the push"
+    assert [entry["result"] for entry in mine.entries(runner)] == ["served"]
+
+
 def test_a_lost_race_says_so_and_the_next_try_goes_on_top(server, mine, runner, project, tmp_path):
     other = branch(tmp_path / "other", remote(server), who="Bob <bob@example.com>")
     first = advance(other, runner, project, project.commit(hello="x = 2\n"))

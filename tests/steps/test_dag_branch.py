@@ -99,6 +99,21 @@ def test_a_race_that_is_lost_again_and_again_is_given_up(project, calls, monkeyp
         mine.apply(calls.context(mine.scope), change)
 
 
+def test_a_push_that_broke_off_is_told_when_the_server_stays_away(project, calls, monkeypatch):
+    def broke_off(self, *arguments, **options):
+        raise git_remote.Cut("The transfer broke off.", hint="Run this again.")
+
+    def away(self, *arguments, **options):
+        raise git_remote.NotReachable("Nobody answers.", hint="Start it.")
+
+    mine = moved(project, project.commit({"a.py": "x = 1"}))
+    change = calls.plan(mine)
+    monkeypatch.setattr("airflow_platform.tools.dag_branch.DagBranch.advance", broke_off)
+    monkeypatch.setattr("airflow_platform.tools.dag_branch.DagBranch.refresh", away)
+    with pytest.raises(git_remote.Cut, match=r"Whether dags-live has moved is not known: Nobody answers\."):
+        mine.apply(calls.context(mine.scope), change)
+
+
 def test_a_commit_made_by_hand_is_explained_and_not_covered(project, calls):
     calls.run(moved(project, project.commit({"a.py": "x = 1"})))
     made = project.by_hand({"a.py": "x = 'hot fix'"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -10,7 +11,8 @@ from airflow_platform import errors
 from airflow_platform.config import paths
 from airflow_platform.rules.findings import Finding
 from airflow_platform.tasks import ledger as ledger_of_report
-from airflow_platform.tools import dag_coming
+from airflow_platform.tasks import syncing
+from airflow_platform.tools import dag_coming, git_remote
 from tests.steps.dag_project import run_git
 from tests.tasks import dag_scene
 
@@ -310,6 +312,61 @@ def test_a_version_that_somebody_has_put_another_on_top_of_ends_with_exit_1(scen
         (other.tree, "served"),
         (mine.tree, "served"),
     ]
+
+
+def test_a_rollback_does_not_take_back_what_somebody_has_mended_meanwhile(scene, command):
+    synced(scene, command, {"orders.py": "x = 'good'"})
+    synced(scene, command, {"orders.py": "x = 'bad'"})
+    mended = scene.project.commit({"orders.py": "x = 'mended'"})
+
+    def mend(*arguments, **options):
+        """As another machine does, while this one checks what it goes back to."""
+        scene.hooks.clear()
+        server = git_remote.Remote(str(paths.dag_state() / "branch.git"))
+        theirs = dataclasses.replace(scene.project.branch("theirs"), remote=server)
+        theirs.refresh(scene.project.runner)
+        head = theirs.head(scene.project.runner)
+        theirs.advance(scene.project.runner, scene.project.wanted(mended), onto=head)
+        return scene.check(*arguments, **options)
+
+    scene.hooks.append(mend)
+    code, _, err = command("dags-rollback")
+    assert code == 6
+    assert "Nothing was taken back" in " ".join(err.split())
+    assert branch("rev-parse", "dags-live:dags") == mended.tree
+
+
+def test_a_rollback_is_not_kept_up_by_a_file_that_is_not_in_order(scene, command, environments):
+    good, *_ = synced(scene, command, {"orders.py": "x = 'good'"})
+    synced(scene, command, {"orders.py": "x = 'bad'"})
+    (environments / "boxes.toml").write_text("runtime = ")
+    code, _, err = command("dags-rollback", "--env=sandbox")
+    assert code == 0, err
+    assert branch("rev-parse", "dags-live:dags") == good.tree
+
+
+def test_an_undoing_that_was_interrupted_ends_as_interrupted(scene, command, monkeypatch):
+    synced(scene, command, {"orders.py": "x = 2"})
+    execute = syncing.Scene.execute
+
+    def interrupted(self, task, *arguments, **options):
+        report = execute(self, task, *arguments, **options)
+        if task != "dags-rollback":
+            return report
+        return dataclasses.replace(report, status="interrupted", exit_code=130)
+
+    monkeypatch.setattr(syncing.Scene, "execute", interrupted)
+    _, code, _ = synced(scene, command, {"orders.py": "raise 'fails in finance'"}, "--rollback-on-error")
+    assert code == 130
+
+
+def test_an_undoing_says_where_it_was_undone(scene, command):
+    synced(scene, command, {"orders.py": "x = 2"})
+    _, code, told = synced(
+        scene, command, {"orders.py": "raise 'fails in finance'"}, "--rollback-on-error", "--env=sandbox"
+    )
+    assert code == 1
+    assert "Rolled back in sandbox to version " in told
 
 
 def test_a_rollback_that_cannot_begin_keeps_the_report_of_the_sync(scene, command, monkeypatch):
