@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -22,6 +23,7 @@ class LocalPlace:
     tenant: str
     runs_in: runtime.Runtime
     runner: programs.Programs
+    declared: bool = True
 
     @property
     def name(self) -> str:
@@ -79,6 +81,24 @@ def of(
         runs_in = choosing.of(environment)
         found += [LocalPlace(environment.name, each.name, runs_in, runner) for each in environment.tenants]
     return tuple(found), tuple(others)
+
+
+def left_running(
+    environments: Sequence[specs.Environment], runner: programs.Programs
+) -> tuple[LocalPlace, ...]:
+    """The places of tenants that run and are declared no longer: whatever they serve, nobody syncs them."""
+    found: list[LocalPlace] = []
+    for environment in environments:
+        if environment.runtime in choosing.RUNTIMES:
+            runs_in = choosing.of(environment)
+            others = {*runs_in.tenants_found()} - {each.name for each in environment.tenants}
+            with contextlib.suppress(errors.PreflightError):  # Where what they run in is missing, none runs.
+                found += [
+                    LocalPlace(environment.name, name, runs_in, runner, declared=False)
+                    for name in sorted(others)
+                    if runs_in.is_running(name)
+                ]
+    return tuple(found)
 
 
 def environments(names: Sequence[str]) -> tuple[specs.Environment, ...]:

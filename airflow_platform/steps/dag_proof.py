@@ -19,6 +19,7 @@ from airflow_platform.tools import (
     dag_coming,
     dag_serving,
     git,
+    metadata_database,
 )
 
 
@@ -110,7 +111,7 @@ class Proof(PlaceStep):
                 served = _bundle(place, client).look()
                 tree = self._tree_of(context, served.commit)
                 runs = () if tree == self._tree else client.unfinished_runs()
-        except airflow_session.NotReachable as error:
+        except (airflow_session.NotReachable, metadata_database.Busy) as error:
             return Observed(silent=error.message)
         return Observed(served=served, tree=tree, runs=runs)
 
@@ -152,11 +153,13 @@ class Proof(PlaceStep):
             return _outputs(coming.served, self._tree)
 
     def _missing(self, context: PlaceContext, coming: dag_coming.Coming) -> str:
-        """What is missing; an api-server that is busy for a moment does not end the wait."""
+        """What is missing; a tenant that is busy for a moment does not end the wait."""
         try:
             missing = coming.missing()
         except airflow_session.NotReachable:
             return "an answer of its api-server"
+        except metadata_database.Busy:
+            return "an answer of its metadata database"
         except dag_coming.CannotImport:
             self._on_unimportable(context.tenant.name)
             raise

@@ -14,6 +14,9 @@ from airflow_platform.manifests import airflow
 from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep, inhabitants
 from airflow_platform.tools import dag_branch, files, git
 
+FOLLOWING = 30.0
+"""Seconds for the answer of the branch's server; half of what others wait for us who use the same repository."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -110,9 +113,10 @@ class DagRepository(EnvironmentStep):
             return Wanted(here, self._checkout)
         notes = []
         try:
-            branch.refresh(runner)
-        except (errors.StepError, errors.RefusedError) as error:
-            # An environment that comes up must not depend on that server: the last that is known will do.
+            branch.refresh(runner, timeout=FOLLOWING)
+        except (errors.StepError, errors.RefusedError, errors.BusyError) as error:
+            # An environment that comes up must not depend on that server, nor on who waits for it: the last that
+            # is known will do.
             if branch.head(runner) is None:
                 raise
             notes.append(f"as last known: {error.message}")

@@ -154,7 +154,14 @@ def _wanted(
         new = version(commit)
         return known.way(version(old), new) if new else dag_changes.ALL
 
+    def between(old: str) -> tuple[str, ...] | None:
+        return git.between(context.programs, repository, old, commit)
+
     now = version(commit)
     return dag_serving.Expected(
-        commit, lambda other: other == commit, concerned, dags(now.tree) if now else None
+        commit,
+        lambda other: other == commit,
+        concerned,
+        dags(now.tree) if now else None,
+        between=between,
     )

@@ -12,7 +12,7 @@ from airflow_platform.engine.report import Report
 from airflow_platform.tools.dag_branch import Synced, Wanted
 
 SERVED = "served"
-"""Every tenant that is up, in every environment, serves the version, and at least one is up."""
+"""Every tenant that is up, of every environment that can be asked, serves the version, and at least one is up."""
 
 SERVED_IN_PART = "served in some environments"
 """The same of those environments that were asked for with `--env`."""
@@ -35,8 +35,10 @@ def result_of(report: Report, *, everywhere: bool) -> str:
     return SERVED if everywhere else SERVED_IN_PART
 
 
-def entry(report: Report, wanted: Wanted, *, commit: str, who: str, result: str) -> dict[str, Any]:
-    """One entry."""
+def entry(
+    report: Report, wanted: Wanted, *, commit: str, who: str, result: str, unasked: Sequence[str]
+) -> dict[str, Any]:
+    """One entry; `unasked` are environments that follow the branch and could not be asked what they serve."""
     environments: dict[str, dict[str, str]] = {}
     for each in report.tenants:
         environment, _, tenant = each.name.partition("/")
@@ -49,6 +51,7 @@ def entry(report: Report, wanted: Wanted, *, commit: str, who: str, result: str)
         "source": wanted.source,
         "version": wanted.tree,
         "environments": environments,
+        "unasked": sorted(unasked),
         "result": result,
         "job": os.environ.get("CI_JOB_URL", ""),
     }

@@ -35,9 +35,9 @@ def status(revision: str, names: Sequence[str], *, watch: bool, as_json: bool) -
     try:
         with signals.handled(interruption):
             while True:
-                if sys.stdout.isatty() and not as_json:
+                if sys.stdout.isatty():
                     output.answer("\x1b[H\x1b[2J")
-                code = _answer(Look(revision, names, interruption), as_json=as_json)
+                code = _answer(Look(revision, names, interruption), as_json=False)
                 interruption.sleep(AGAIN)
     except errors.Interrupted as end:
         # Ctrl-C is how people end it; whoever sends another signal wants the command itself gone.
@@ -126,13 +126,21 @@ def _skew(look: Look, rows: Sequence[Row]) -> list[errors.Fault]:
     for row in up:
         name = f"{row.environment}/{row.tenant}"
         remedy = "`inv dags-sync` brings one version everywhere."
-        if not row.version or not (row.dags or row.failures):
+        if not row.declared:
+            down = f"inv tenant-down --env={row.environment} --tenant={row.tenant}"
+            cause = "It runs and is not declared, so that no sync waits for it."
+            found.append(errors.Fault(name, cause, f"Declare it again, or: {down}"))
+        elif not row.commit or (row.version and not (row.dags or row.failures)):
             found.append(
                 errors.Fault(name, "It serves no DAG yet.", f"inv tenant-up --env={row.environment}")
             )
+        elif not row.version:
+            cause = f"It serves commit {row.commit[:12]}, which no repository here has."
+            found.append(errors.Fault(name, cause, remedy))
         elif row.version != wanted:
-            now = row.version[:12] or "no version yet"
-            found.append(errors.Fault(name, f"It serves {now}, not {wanted[:12]} ({what}).", remedy))
+            found.append(
+                errors.Fault(name, f"It serves {row.version[:12]}, not {wanted[:12]} ({what}).", remedy)
+            )
         elif row.elsewhere:
             cause = f"It serves {row.commit[:12]}, and {row.elsewhere}."
             found.append(errors.Fault(name, cause, "It follows by itself; look again, or into its log."))
@@ -146,10 +154,15 @@ def _skew(look: Look, rows: Sequence[Row]) -> list[errors.Fault]:
             cause = f"It has not parsed {dag_serving.some(missing)}, which the version has."
             log = f"inv tenant-logs --env={row.environment} --tenant={row.tenant} --component=dag-processor"
             found.append(errors.Fault(name, cause, f"Its log says why: {log}"))
-        found += [errors.Fault(name, f"It cannot import {each}.", "Mend it.") for each in row.failures]
+        mend = "Mend and sync it, or: inv dags-rollback"
+        found += [errors.Fault(name, f"It cannot import {each}.", mend) for each in row.failures]
     if look.head and look.wanted and look.head.tree != look.wanted:
         cause = f"It is at version {look.head.tree[:12]}, not {look.wanted[:12]} ({what})."
-        found.append(errors.Fault(f"branch {look.branch.name if look.branch else ''}", cause, "Sync it."))
+        name, remedy = (
+            f"branch {look.branch.name if look.branch else ''}",
+            f"inv dags-sync --ref={look.revision}",
+        )
+        found.append(errors.Fault(name, cause, remedy))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from collections.abc import Sequence
@@ -47,6 +48,7 @@ class Row:
     dags: int = 0
     elsewhere: str = ""
     """What git-sync has brought instead of what dag-processor parses; "" where that is the same."""
+    declared: bool = True
 
     @property
     def readable(self) -> bool:
@@ -68,6 +70,7 @@ class Row:
             "import_errors": list(self.failures),
             "elsewhere": self.elsewhere,
             "dags": self.dags,
+            "declared": self.declared,
         }
 
 
@@ -90,7 +93,8 @@ class Look:
         self.runner = programs.Programs(interruption=interruption)
         self.wanted = revisions.resolved(self.runner, revision).tree if revision else ""
         self.revision = revision
-        self.places, self.elsewhere = dag_places.of(dag_places.environments(names), self.runner)
+        self._environments = dag_places.environments(names)
+        self.places, self.elsewhere = dag_places.of(self._environments, self.runner)
         self.notes = [f"{each.environment}: {each.why}" for each in self.elsewhere]
         self.branch = following.branch_if_any(self.runner)
         self.head: dag_branch.Synced | None = None
@@ -115,12 +119,14 @@ class Look:
         self.head = self.branch.head(self.runner)
 
     def rows(self) -> tuple[Row, ...]:
-        """All tenants and the branch's server, asked at the same time."""
+        """All tenants and the branch's server, asked at the same time; those that nobody declares come last."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             learning = pool.submit(self._learn_head)
+            looking = pool.submit(dag_places.left_running, self._environments, self.runner)
             rows = tuple(pool.map(self._row, self.places))
+            others = tuple(map(self._row, looking.result()))
             learning.result()
-        return rows
+        return (*rows, *(dataclasses.replace(each, declared=False) for each in others))
 
     def _row(self, place: dag_places.LocalPlace) -> Row:
         try:
@@ -129,6 +135,8 @@ class Look:
             with place.connected() as client:
                 served = dag_serving.Bundle(client, manifest.BUNDLE, place.commit, place.links).look()
             return self._read(place, served)
+        except errors.Interrupted:
+            raise
         except errors.PlatformError as error:
             return Row(place.environment, place.tenant, f"cannot be read: {error.message}")
 

@@ -166,7 +166,14 @@ class Scene:
                 # What was proved before stays proved, and good to go back to.
                 result = result if result in (ledger.SERVED, ledger.SERVED_IN_PART) else ledger.OVERTAKEN
                 report = _failed(report, overtaken, status=ledger.OVERTAKEN)
-            entry = ledger.entry(report, wanted, commit=commit, who=branch.who, result=result)
+            entry = ledger.entry(
+                report,
+                wanted,
+                commit=commit,
+                who=branch.who,
+                result=result,
+                unasked=[each.environment for each in self.elsewhere],
+            )
             if ledger.says_more(entry, branch.entries(runner)):
                 branch.record(runner, entry)
             if spoiled := branch.spoiled(runner):

@@ -12,7 +12,14 @@ from typing import Literal
 from airflow_platform import errors
 from airflow_platform.tools import files
 
+TIMEOUT = 10.0
+"""Seconds to wait for whoever writes."""
+
 _REVISION = re.compile(r"""^revision(?::\s*str)?\s*=\s*["']([0-9a-f]+)["']""", re.MULTILINE)
+
+
+class Busy(errors.StepError):
+    """Somebody else has held the database for longer than `TIMEOUT` seconds."""
 
 
 def revision(database: Path) -> str:
@@ -20,6 +27,7 @@ def revision(database: Path) -> str:
 
     Raises:
         StateError: The file is no SQLite database, or is damaged.
+        Busy: It cannot be read now.
     """
     if not database.exists() or database.stat().st_size == 0:
         return ""
@@ -29,9 +37,9 @@ def revision(database: Path) -> str:
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             return ""
-        raise _damaged(database, error) from error
+        raise _unreadable(database, error) from error
     except sqlite3.DatabaseError as error:
-        raise _damaged(database, error) from error
+        raise _unreadable(database, error) from error
     return str(row[0]) if row else ""
 
 
@@ -54,7 +62,7 @@ def _of_bundle(database: Path, bundle: str, column: Literal["version", "last_ref
         with contextlib.closing(_open(database)) as connection:
             row = connection.execute(statement, (bundle,)).fetchone()
     except sqlite3.DatabaseError as error:
-        raise _damaged(database, error) from error
+        raise _unreadable(database, error) from error
     return str(row[0] or "") if row else ""
 
 
@@ -95,10 +103,13 @@ def _open(database: Path) -> sqlite3.Connection:
     # A tenant's code can put a pipe or a link in its place, and opening those waits or leads elsewhere.
     if not stat.S_ISREG(database.lstat().st_mode):
         raise sqlite3.DatabaseError("it is no regular file")
-    return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+    return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=TIMEOUT)
 
 
-def _damaged(database: Path, error: Exception) -> errors.StateError:
+def _unreadable(database: Path, error: sqlite3.DatabaseError) -> errors.PlatformError:
+    # An error of ours about the file has no code.
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Busy(f"The metadata database {database} is busy: {error}.", hint="Run this again.")
     return errors.StateError(
         f"The metadata database {database} cannot be read: {error}.",
         hint="Put a backup in its place, or run tenant-down with --delete-data to begin anew.",

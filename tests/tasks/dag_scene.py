@@ -31,6 +31,8 @@ class Tenant:
     """Whether it never comes to serve anything new."""
     commit: str = ""
     """That its dag-processor has parsed."""
+    links: dict[str, str] = field(default_factory=dict)
+    """What git-sync has brought, by who reads it."""
 
 
 @dataclass
@@ -57,7 +59,10 @@ class Fleet:
         return datetime.datetime.fromisoformat(api_server.TIME) - datetime.timedelta(minutes=1)
 
     def links(self, tenant: str) -> dict[str, str]:
-        return {}
+        return self.tenants[tenant].links
+
+    def tenants_found(self) -> tuple[str, ...]:
+        return tuple(self.tenants)
 
     @contextlib.contextmanager
     def connected(self, tenant: str) -> Iterator[airflow.Airflow]:

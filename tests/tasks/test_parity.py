@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import jsonschema
 import pytest
 
-from airflow_platform import errors
+from airflow_platform import errors, programs
 from airflow_platform.config import paths, places
-from airflow_platform.tools import git_remote
+from airflow_platform.tools import dag_changes, git_remote
 from tests.steps.dag_project import run_git
 from tests.tasks import dag_scene
 
@@ -117,6 +118,69 @@ def test_nothing_that_is_up_is_not_proved(environments, tmp_path, monkeypatch, c
         code, out, _ = command("dags-status")
     assert code == 1
     assert "not proved: no tenant is up; 5 down" in out
+
+
+def test_workers_that_git_sync_has_brought_something_else_are_a_skew(scene, command):
+    scene.fleets["boxes"].tenants["analytics"].links = {"worker": "f" * 40}
+    code, document = read(command)
+    assert code == 3
+    (fault,) = document["faults"]
+    assert fault["thing"] == "boxes/analytics"
+    assert "worker" in fault["cause"]
+    assert "ffffffffffff" in fault["cause"]
+
+
+def test_a_tenant_that_runs_and_is_not_declared_is_a_skew(scene, command, environments):
+    spec = environments / "sandbox.toml"
+    text = spec.read_text()
+    spec.write_text(text[: text.rindex("[[tenants]]")])
+    code, document = read(command)
+    assert code == 3
+    assert tenants(document)["sandbox/finance"]["declared"] is False
+    (fault,) = document["faults"]
+    assert fault["thing"] == "sandbox/finance"
+    assert "inv tenant-down --env=sandbox --tenant=finance" in fault["remedy"]
+
+
+def test_a_commit_that_nobody_here_knows_is_told_as_such(scene, command):
+    stuck = scene.fleets["boxes"].tenants["analytics"]
+    stuck.stuck, stuck.commit = True, "e" * 40
+    code, document = read(command)
+    assert code == 3
+    assert "It serves commit eeeeeeeeeeee, which no repository here has." in [
+        each["cause"] for each in document["faults"]
+    ]
+
+
+def test_watching_looks_again_until_somebody_ends_it(scene, command, monkeypatch):
+    looks = []
+
+    def wait(self, seconds):
+        looks.append(seconds)
+        if len(looks) == 2:
+            self.request(signal.SIGINT)
+            self.raise_if_requested()
+
+    monkeypatch.setattr(programs.Interruption, "sleep", wait)
+    code, out, _ = command("dags-status", "--watch")
+    assert (code, len(looks)) == (0, 2)
+    assert out.count("equal: 3 tenants serve version") == 2
+
+
+def test_a_look_that_is_ended_in_its_middle_is_no_answer(scene, command, monkeypatch):
+    known = dag_changes.Known.version
+
+    def end(self, *arguments):
+        if len(shown) == 1:
+            raise errors.Interrupted(signal.SIGINT, "SIGINT")
+        return known(self, *arguments)
+
+    shown = []
+    monkeypatch.setattr(dag_changes.Known, "version", end)
+    monkeypatch.setattr(programs.Interruption, "sleep", lambda self, seconds: shown.append(seconds))
+    code, out, _ = command("dags-status", "--watch")
+    assert (code, len(shown)) == (0, 1)
+    assert "Interrupted" not in out
 
 
 def test_only_the_environments_that_are_asked_for_are_looked_at(scene, command):

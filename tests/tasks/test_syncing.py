@@ -55,6 +55,7 @@ def test_a_version_gets_everywhere_and_into_the_ledger(scene, command):
         "prod": {"analytics": "down", "finance": "down"},
         "sandbox": {"analytics": "served", "finance": "served"},
     }
+    assert entry["unasked"] == ["cloud"]
     assert entry["who"].endswith(">")
     assert entry["when"].endswith("+00:00")
 

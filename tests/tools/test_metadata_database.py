@@ -104,3 +104,15 @@ def test_known_revisions_are_read_from_the_migrations(tmp_path):
     (versions / "notes.py").write_text('not_a_revision = "cc33"\n')
     assert metadata_database.known_revisions(tmp_path) == ("aa11", "bb22")
     assert metadata_database.known_revisions(tmp_path / "none") == ()
+
+
+def test_a_database_that_somebody_holds_is_busy_and_not_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "airflow.db"
+    monkeypatch.setattr(metadata_database, "TIMEOUT", 0.05)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        holder.execute("BEGIN EXCLUSIVE")
+        for read in (metadata_database.revision, lambda path: metadata_database.bundle_version(path, "dags")):
+            with pytest.raises(metadata_database.Busy, match="is busy: database is locked") as caught:
+                read(path)
+            assert "delete" not in caught.value.hint
