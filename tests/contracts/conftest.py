@@ -17,7 +17,16 @@ from on_processes import Processes
 
 RUNTIMES: dict[str, type[Installation]] = {each.runtime: each for each in (Processes, Containers)}
 
-ORDER = ("test_gaps", "test_up", "test_change", "test_isolation", "test_mishaps", "test_kills", "test_down")
+ORDER = (
+    "test_gaps",
+    "test_up",
+    "test_change",
+    "test_isolation",
+    "test_mishaps",
+    "test_kills",
+    "test_dags",
+    "test_down",
+)
 """Of the files: from tenants that have come up to tenants that have gone."""
 
 SEEDS = 2
