@@ -58,8 +58,32 @@ class Against:
         )
 
 
-def of(environments: Sequence[specs.Environment], rules: dag_rules.Rules, declared: Iterable[str]) -> Against:
-    """What the tenants of these environments are, and the rules of the project."""
+def declared(names: Sequence[str] = ()) -> Against:
+    """What is declared for the tenants of the environments of these names, or of all, from the files.
+
+    Raises:
+        ConfigurationError: Some file, also of another environment, does not say what it must.
+    """
+    from airflow_platform.config import load  # noqa: PLC0415 - what was kept needs no specs.
+
+    environments = load.all_environments()
+    return of(
+        [each for each in environments if not names or each.name in names],
+        load.dag_project().rules,
+        [tenant.name for each in environments for tenant in each.tenants],
+    )
+
+
+def of(
+    environments: Sequence[specs.Environment], rules: dag_rules.Rules, everybody: Iterable[str]
+) -> Against:
+    """What the tenants of these environments are, and the rules of the project.
+
+    Args:
+        environments: Whose tenants are considered.
+        rules: Of the project.
+        everybody: Names of all tenants that a DAG may be for.
+    """
     from airflow_platform.config import specs  # noqa: PLC0415 - what was kept needs no specs.
     from airflow_platform.manifests import dag_values  # noqa: PLC0415
 
@@ -76,7 +100,7 @@ def of(environments: Sequence[specs.Environment], rules: dag_rules.Rules, declar
     )
     return Against(
         tenants=tuple(tenants),
-        declared=tuple(sorted(set(declared))),
+        declared=tuple(sorted(set(everybody))),
         smoke=tuple(sorted({each.dags.smoke for each in environments})),
         limits=Limits(**rules.model_dump()),
         variables=dag_values.variables(environments),

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Mapping
 
 from airflow_platform import errors
-from airflow_platform.config import load
 from airflow_platform.runtimes import dag_against, dag_recall
 
 _LOADING = threading.Lock()
@@ -30,6 +29,4 @@ def of(tree: str) -> Mapping[str, str] | None:
 @functools.lru_cache(maxsize=1)
 def _against(_declaration: str) -> dag_against.Against:
     """What is declared for all environments, once for each state of it."""
-    environments = load.all_environments()
-    declared = [tenant.name for each in environments for tenant in each.tenants]
-    return dag_against.of(environments, load.dag_project().rules, declared)
+    return dag_against.declared()

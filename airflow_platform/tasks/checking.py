@@ -60,12 +60,7 @@ def _loaded(names: Sequence[str]) -> Against:
     """What is declared, from the files."""
     from airflow_platform.runtimes import dag_against
 
-    declared = load.all_environments()
-    return dag_against.of(
-        [each for each in declared if not names or each.name in names],
-        load.dag_project().rules,
-        [tenant.name for each in declared for tenant in each.tenants],
-    )
+    return dag_against.declared(names)
 
 
 def _anew(call: Call, commit: git.Commit, against: Against, runner: programs.Programs) -> dag_recall.Result:

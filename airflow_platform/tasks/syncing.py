@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from airflow_platform import errors, programs
-from airflow_platform.config import load, paths
+from airflow_platform.config import paths
 from airflow_platform.engine import run, step, store
 from airflow_platform.engine.report import OneAtATime, Report, TenantReport
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.reporting import choosing as reporters
 from airflow_platform.reporting import document, summary
-from airflow_platform.runtimes import dag_checks, dag_places, following, revisions
+from airflow_platform.rules.findings import Checked
+from airflow_platform.runtimes import dag_against, dag_checks, dag_places, dag_recall, following, revisions
 from airflow_platform.steps import dag_branch as branch_step
 from airflow_platform.steps import dag_check, dag_delivery, dag_proof
 from airflow_platform.steps.dag_contexts import Place, Project
@@ -71,7 +72,7 @@ class Scene:
         before: dict[str, str] = {}
         version = dag_changes.Version(wanted.objects.parent if wanted.objects else source, wanted.tree)
 
-        def look_and_check(context: step.Context[Project]) -> dag_checks.Checked:
+        def look_and_check(context: step.Context[Project]) -> Checked:
             before.update(self._served())  # As late as can be, and before the branch moves.
             return self._check(context, version, wanted)
 
@@ -132,16 +133,13 @@ class Scene:
 
     def _check(
         self, context: step.Context[Project], version: dag_changes.Version, wanted: dag_branch.Wanted
-    ) -> dag_checks.Checked:
+    ) -> Checked:
         """For the tenants of all environments: the branch moves for all, whoever is waited for."""
-        environments = load.all_environments()
         return dag_checks.check(
             git.Commit(wanted.source, wanted.tree),
-            environments,
+            dag_recall.declared((), dag_against.declared),
             runner=context.programs,
             progress=context.progress,
-            rules=load.dag_project().rules,
-            declared=[tenant.name for each in environments for tenant in each.tenants],
             checkout=version.repository,
         )
 

@@ -15,7 +15,8 @@ import pytest
 
 from airflow_platform import programs
 from airflow_platform.config import dag_rules, specs
-from airflow_platform.runtimes import dag_checks, recipes
+from airflow_platform.rules.findings import Checked
+from airflow_platform.runtimes import dag_against, dag_checks, recipes
 from airflow_platform.steps import packages
 from airflow_platform.testing import specs as made
 from airflow_platform.tools import git
@@ -123,16 +124,16 @@ class Repository:
         *environments: specs.Environment,
         runner: programs.Programs | None = None,
         **rules: Any,
-    ) -> dag_checks.Checked:
+    ) -> Checked:
         """Commit files and check the commit."""
         commit = self.write(files or {})
         return dag_checks.check(
             commit,
-            environments or (SANDBOX,),
+            dag_against.of(
+                environments or (SANDBOX,), dag_rules.Rules(**rules), ["analytics", "finance", "elsewhere"]
+            ),
             runner=runner or programs.Programs(),
             progress=self.told.append,
-            rules=dag_rules.Rules(**rules),
-            declared=["analytics", "finance", "elsewhere"],
             checkout=self.place,
         )
 
@@ -156,7 +157,7 @@ def repository(
     return empty_repository
 
 
-def found(checked: dag_checks.Checked, file: str | None = None) -> list[tuple[str, int, str]]:
+def found(checked: Checked, file: str | None = None) -> list[tuple[str, int, str]]:
     """Findings as (rule, line, severity), or of all files with the file's name first."""
     return [
         (each.rule, each.line, each.severity)

@@ -98,16 +98,13 @@ def commit(place, **files):
     return git.resolve(programs.Programs(), place, "HEAD", "dags")
 
 
-def check(place, *environments, **options):
-    found = commit(place)
-    given = {"declared": ["analytics", "finance"], **options}
+def check(place, *environments, rules=None, everybody=("analytics", "finance")):
+    return held(place, dag_against.of(environments or (SANDBOX,), rules or dag_rules.Rules(), everybody))
+
+
+def held(place, against):
     return dag_checks.check(
-        found,
-        environments or (SANDBOX,),
-        runner=programs.Programs(),
-        progress=lambda text: None,
-        checkout=place,
-        **given,
+        commit(place), against, runner=programs.Programs(), progress=lambda text: None, checkout=place
     )
 
 
@@ -222,14 +219,14 @@ def test_the_worker_is_told_what_to_look_for_and_what_to_warm(worker, repository
     assert (order.seconds, order.memory) == (30.0, 1024)
 
 
-def test_declared_tenants_are_those_of_all_files_unless_told(worker, repository, tmp_path, monkeypatch):
+def test_declared_tenants_are_those_of_all_files(worker, repository, tmp_path, monkeypatch):
     monkeypatch.setenv("AIRFLOW_PLATFORM_ENVIRONMENTS", str(tmp_path))
     (tmp_path / "other.toml").write_text(
         'runtime = "process"\n[[tenants]]\nname = "elsewhere"\nsnowflake = { database = "D", warehouse = "W", role = "R" }\n'
     )
     worker.told["one.py"] = {**NOTHING, "dags": [dag("one", "one.py", tags=["tenant:elsewhere"])]}
     commit(repository, one="dag")
-    assert check(repository, declared=None).findings == ()
+    assert held(repository, dag_against.declared()).findings == ()
     assert [each.rule for each in check(repository).findings] == ["tenant-tag"]
 
 
@@ -383,7 +380,7 @@ def declared(tmp_path, monkeypatch):
     (tmp_path / "environments" / "dev.toml").write_text(
         'runtime = "process"\n[[tenants]]\nname = "one"\nsnowflake = { database = "D", warehouse = "W", role = "R" }\n'
     )
-    return lambda place: check(place, *load.all_environments(), rules=load.dag_project().rules, declared=None)
+    return lambda place: held(place, dag_against.declared())
 
 
 @pytest.mark.parametrize("what", ["a slow import", "a link away"])

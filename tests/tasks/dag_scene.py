@@ -106,10 +106,10 @@ class Scene:
     hooks: list[Callable[..., Checked]] = field(default_factory=list)
     """What is called in the place of the check."""
 
-    def check(self, commit: git.Commit, environments: Any, **options: Any) -> Checked:
+    def check(self, commit: git.Commit, against: Any, **options: Any) -> Checked:
         """Each file is a DAG of its own name."""
         if self.hooks:
-            return self.hooks[0](commit, environments, **options)
+            return self.hooks[0](commit, against, **options)
         listed = git.listed(self.project.runner, self.project.checkout, commit.tree)
         files = tuple(
             ParsedFile(path, (ParsedDag(Path(path).stem, 1, (), "o"),), ()) for path in sorted(listed)
