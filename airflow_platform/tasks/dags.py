@@ -61,9 +61,9 @@ def dags_sync(
     json: bool = False,
 ) -> int:
     """Check a DAG version, put it on the branch, and prove that every tenant that is up serves it."""
-    from airflow_platform.tasks import syncing
+    from airflow_platform.tasks import bringing, syncing
 
-    call = syncing.Call("dags-sync", env, over, plan, json, wants_traceback(context))
+    call = bringing.Call("dags-sync", env, over, plan, json, wants_traceback(context))
     return syncing.sync(call, ref, rollback_on_error=rollback_on_error)
 
 
@@ -87,9 +87,9 @@ def dags_rollback(
     json: bool = False,
 ) -> int:
     """Put an earlier DAG version on top of the branch, and prove that every tenant that is up serves it."""
-    from airflow_platform.tasks import syncing
+    from airflow_platform.tasks import bringing, syncing
 
-    call = syncing.Call("dags-rollback", env, over, plan, json, wants_traceback(context))
+    call = bringing.Call("dags-rollback", env, over, plan, json, wants_traceback(context))
     return syncing.rollback(call, to)
 
 

@@ -1,228 +1,19 @@
-"""The wiring of `dags-sync` and `dags-rollback`: places, branch, engine, ledger, summary."""
+"""The wiring of `dags-sync` and `dags-rollback`: which version, what comes after it, what is told."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.config import paths
-from airflow_platform.engine import run, step, store
-from airflow_platform.engine.report import OneAtATime, Report, TenantReport
+from airflow_platform.engine.report import Report
 from airflow_platform.manifests import airflow as manifest
-from airflow_platform.reporting import choosing as reporters
 from airflow_platform.reporting import document, summary
-from airflow_platform.rules.findings import Checked
-from airflow_platform.runtimes import dag_against, dag_checks, dag_places, dag_recall, following, revisions
-from airflow_platform.steps import dag_branch as branch_step
-from airflow_platform.steps import dag_check, dag_delivery, dag_proof
-from airflow_platform.steps.dag_contexts import Place, Project
-from airflow_platform.tasks import ledger
-from airflow_platform.tools import dag_branch, dag_changes, git
-
-LOCK_TIMEOUT = 60.0
-"""Seconds to wait for another sync of this checkout."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Call:
-    """What a command line says, apart from what it is about."""
-
-    task: str
-    environments: tuple[str, ...] = ()
-    over: str = ""
-    plan: bool = False
-    json: bool = False
-    tracebacks: bool = False
-
-
-class Scene:
-    """All that a sync or rollback is about; made once a command."""
-
-    def __init__(self, call: Call) -> None:
-        """Read what is declared.
-
-        Raises:
-            UsageError, ConfigurationError: It does not fit.
-            PreflightError: The token for the branch's repository is not there.
-        """
-        self.call = call
-        self.reporter = OneAtATime(reporters.choose(sys.stderr, os.environ, json=call.json))
-        self.runner = programs.Programs(marker={"AIRFLOW_PLATFORM_RUN": f"dags-{os.getpid()}"})
-        chosen = dag_places.environments(call.environments)
-        self.places, self.elsewhere = dag_places.of(chosen, self.runner)
-        if not self.places:
-            raise errors.UsageError(
-                f"Nothing could be proved in {', '.join(each.name for each in chosen)}: "
-                f"{'; '.join(each.why for each in self.elsewhere)}.",
-                hint="Name an environment whose tenants can be asked.",
-            )
-        self.branch = following.branch(self.runner)
-        self.known = dag_changes.Known(self.runner)
-        self.differences: dict[str, dag_proof.Difference] = {}
-        self.unimportable: set[str] = set()
-        self.notes = [f"{each.environment} was not looked at: {each.why}." for each in self.elsewhere]
-
-    def execute(self, task: str, wanted: dag_branch.Wanted, *, must_pass: bool, onto: str = "") -> Report:
-        """Check a version, move the branch to it, and prove it in every place."""
-        source = self.branch.repository
-        before: dict[str, str] = {}
-        version = dag_changes.Version(wanted.objects.parent if wanted.objects else source, wanted.tree)
-
-        def look_and_check(context: step.Context[Project]) -> Checked:
-            before.update(self._served())  # As late as can be, and before the branch moves.
-            return self._check(context, version, wanted)
-
-        check = dag_check.DagCheck(
-            look_and_check,
-            revision=wanted.source,
-            must_pass=must_pass,
-        )
-        steps = (
-            check,
-            branch_step.MovedBranch(
-                self.branch, wanted, over=self.call.over, onto=onto, requires=[check.name]
-            ),
-            dag_delivery.Delivery(source),
-            dag_proof.Proof(
-                version,
-                known=self.known,
-                source=source,
-                dags=lambda context: context.outputs(check.name)["dags"],
-                unread=lambda context: context.outputs(check.name)["unread"],
-                before=lambda place: before.get(place, ""),
-                on_difference=self.differences.__setitem__,
-                on_unimportable=self.unimportable.add,
-                requires=[check.name],
-            ),
-        )
-        report = run.execute(self._order(task, steps))
-        return dataclasses.replace(report, environment=None, tenants=tuple(map(_stated, report.tenants)))
-
-    def _order(self, task: str, steps: Sequence[step.Step]) -> run.Order[Project, Place]:
-        journal = store.LocalStore(
-            paths.dag_state(),
-            "all DAGs",
-            lock_timeout=LOCK_TIMEOUT,
-            programs=self.runner,
-            on_note=self.reporter.note,
-        )
-        return run.Order(
-            task=task,
-            environment=Project(),
-            tenants=self.places,
-            goal=step.Goal.PRESENT,
-            steps=steps,
-            store=journal,
-            reporter=self.reporter,
-            programs=self.runner,
-            planning=self.call.plan,
-            reached=ledger.SERVED,
-            workers=max(8, 2 * len(self.places)),
-        )
-
-    def _served(self) -> dict[str, str]:
-        """The commits that all places serve, by their names."""
-        with ThreadPoolExecutor(len(self.places)) as pool:
-            return dict(
-                zip((place.name for place in self.places), pool.map(_serves, self.places), strict=True)
-            )
-
-    def _check(
-        self, context: step.Context[Project], version: dag_changes.Version, wanted: dag_branch.Wanted
-    ) -> Checked:
-        """For the tenants of all environments: the branch moves for all, whoever is waited for."""
-        return dag_checks.check(
-            git.Commit(wanted.source, wanted.tree),
-            dag_recall.declared((), dag_against.declared),
-            runner=context.programs,
-            progress=context.progress,
-            checkout=version.repository,
-        )
-
-    def record(self, report: Report, wanted: dag_branch.Wanted) -> tuple[Report, str]:
-        """Write what became of a version into the ledger; the report, and the result ("" when nothing moved).
-
-        Also when a signal has ended the run: what it moved has moved.
-        """
-        commit = moved_to(report)
-        if not commit:
-            return report, ""
-        result = ledger.result_of(report, everywhere=not self.call.environments)
-        if result == ledger.NOT_PROVED:
-            fault = errors.Fault(
-                "tenants", "None is up, so nothing was proved.", "They serve the version when they come up."
-            )
-            report = _failed(report, fault, status=result)
-        runner = programs.Programs(mask=self.runner.mask)
-        branch = dataclasses.replace(self.branch, turn=following.turns(runner))
-        try:
-            if overtaken := _overtaken(branch, runner, wanted):
-                # What was proved before stays proved, and good to go back to.
-                result = result if result in (ledger.SERVED, ledger.SERVED_IN_PART) else ledger.OVERTAKEN
-                report = _failed(report, overtaken, status=ledger.OVERTAKEN)
-            entry = ledger.entry(
-                report,
-                wanted,
-                commit=commit,
-                who=branch.who,
-                result=result,
-                unasked=[each.environment for each in self.elsewhere],
-            )
-            if ledger.says_more(entry, branch.entries(runner)):
-                branch.record(runner, entry)
-            if spoiled := branch.spoiled(runner):
-                lines = ", ".join(map(str, spoiled))
-                self.notes.append(
-                    f"Branch {branch.ledger} was written to by hand: no entries are lines {lines}."
-                )
-        except errors.PlatformError as error:
-            report = _failed(report, errors.Fault(f"ledger {branch.ledger}", error.message, error.hint))
-        return report, result
-
-
-def _overtaken(
-    branch: dag_branch.DagBranch, runner: programs.Programs, wanted: dag_branch.Wanted
-) -> errors.Fault | None:
-    """What somebody else has put on top meanwhile, unless it is the same version."""
-    branch.refresh(runner)
-    head = branch.head(runner)
-    if head is None or head.tree == wanted.tree:
-        return None
-    return errors.Fault(
-        f"branch {branch.name}",
-        f"{head.who} has put version {head.tree[:12]} ({head.subject}) on top meanwhile.",
-        "All tenants follow that one; `inv dags-status` shows where they are.",
-    )
-
-
-def _failed(report: Report, fault: errors.Fault, *, status: str = "") -> Report:
-    """The report with one more fault; an exit code that says more than "failed" stays."""
-    return dataclasses.replace(
-        report,
-        status=status or report.status,
-        exit_code=report.exit_code or int(errors.ExitCode.FAILED),
-        faults=(*report.faults, fault),
-    )
-
-
-def _serves(place: Place) -> str:
-    """The commit that a place serves; "" where nobody can say."""
-    try:
-        return "" if place.down() else place.commit()
-    except errors.Interrupted:
-        raise
-    except errors.PlatformError:
-        return ""
-
-
-def moved_to(report: Report) -> str:
-    """The commit that the branch is at after a run; "" when it did not come to that, or was only planned."""
-    steps = {each.name: each.outputs for each in report.steps}
-    return str(steps.get(branch_step.MovedBranch.name, {}).get("commit", ""))
+from airflow_platform.runtimes import following, revisions
+from airflow_platform.tasks import ledger, recording
+from airflow_platform.tasks.bringing import Call, Scene
+from airflow_platform.tools import dag_branch, git
 
 
 def sync(call: Call, revision: str, *, rollback_on_error: bool) -> int:
@@ -240,7 +31,7 @@ def sync(call: Call, revision: str, *, rollback_on_error: bool) -> int:
     report = scene.execute(call.task, wanted, must_pass=True)
     if call.plan:
         return _tell(scene, report, wanted, "")
-    report, result = scene.record(report, wanted)
+    report, result = recording.record(scene, report, wanted)
     if rollback_on_error and result == ledger.INCOMPLETE and report.exit_code not in errors.INTERRUPTED:
         report = _undone(scene, report, wanted)
     return _tell(scene, report, wanted, result)
@@ -254,7 +45,7 @@ def rollback(call: Call, to: str) -> int:
     report = scene.execute(call.task, wanted, must_pass=False, onto=present)
     if call.plan:
         return _tell(scene, report, wanted, "")
-    report, result = scene.record(report, wanted)
+    report, result = recording.record(scene, report, wanted)
     return _tell(scene, report, wanted, result)
 
 
@@ -266,21 +57,21 @@ def _undone(scene: Scene, report: Report, wanted: dag_branch.Wanted) -> Report:
     try:
         history, entries = _known(scene)
         earlier = _back_to(ledger.last_good(history, entries))
-        undone = scene.execute("dags-rollback", earlier, must_pass=False, onto=moved_to(report))
-        undone, _ = scene.record(undone, earlier)
+        undone = scene.execute("dags-rollback", earlier, must_pass=False, onto=recording.moved_to(report))
+        undone, _ = recording.record(scene, undone, earlier)
     except errors.Interrupted:
         raise
     except (
         errors.PlatformError
     ) as error:  # Such as another sync that has begun: what is told is the version's.
         fault = errors.Fault("rollback", f"Nothing was rolled back: {error.message}", error.hint)
-        return _failed(report, fault)
+        return recording.failed(report, fault)
     told = f"version {earlier.tree[:12]} of commit {earlier.source[:12]}"
     if undone.exit_code == 0:
         where = f"in {', '.join(scene.call.environments)}" if scene.call.environments else "everywhere"
         scene.notes.append(f"Rolled back {where} to {told}; version {wanted.tree[:12]} is no longer served.")
         return report
-    if moved_to(undone):
+    if recording.moved_to(undone):
         scene.notes.append(f"The rollback to {told} did not reach every tenant.")
     report = dataclasses.replace(report, faults=(*report.faults, *undone.faults))
     if undone.exit_code in errors.INTERRUPTED:
@@ -325,19 +116,12 @@ def _back_to(chosen: dag_branch.Synced) -> dag_branch.Wanted:
     )
 
 
-def _stated(tenant: TenantReport) -> TenantReport:
-    """A tenant that is down serves nothing, and is not called served."""
-    outputs = {key: value for key, value in tenant.outputs.items() if key != "state"}
-    down = tenant.outputs.get("state") == "down"
-    return dataclasses.replace(tenant, status="down" if down else tenant.status, outputs=outputs)
-
-
 def _tell(scene: Scene, report: Report, wanted: dag_branch.Wanted, result: str) -> int:
     call = scene.call
     data = {
         "source": wanted.source,
         "version": wanted.tree,
-        "commit": moved_to(report),
+        "commit": recording.moved_to(report),
         "result": result,
         "differences": {place: each.to_json() for place, each in scene.differences.items()},
         "notes": scene.notes,

@@ -10,8 +10,8 @@ import pytest
 from airflow_platform import errors
 from airflow_platform.config import paths
 from airflow_platform.rules.findings import Finding
+from airflow_platform.tasks import bringing
 from airflow_platform.tasks import ledger as ledger_of_report
-from airflow_platform.tasks import syncing
 from airflow_platform.tools import dag_coming, git_remote
 from tests.steps.dag_project import run_git
 from tests.tasks import dag_scene
@@ -348,7 +348,7 @@ def test_a_rollback_is_not_kept_up_by_a_file_that_is_not_in_order(scene, command
 
 def test_an_undoing_that_was_interrupted_ends_as_interrupted(scene, command, monkeypatch):
     synced(scene, command, {"orders.py": "x = 2"})
-    execute = syncing.Scene.execute
+    execute = bringing.Scene.execute
 
     def interrupted(self, task, *arguments, **options):
         report = execute(self, task, *arguments, **options)
@@ -356,7 +356,7 @@ def test_an_undoing_that_was_interrupted_ends_as_interrupted(scene, command, mon
             return report
         return dataclasses.replace(report, status="interrupted", exit_code=130)
 
-    monkeypatch.setattr(syncing.Scene, "execute", interrupted)
+    monkeypatch.setattr(bringing.Scene, "execute", interrupted)
     _, code, _ = synced(scene, command, {"orders.py": "raise 'fails in finance'"}, "--rollback-on-error")
     assert code == 130
 
