@@ -25,6 +25,9 @@ because something was wrong with that one."""
 LEDGER_FILE = "ledger.jsonl"
 """The one file of the ledger's branch: a line an entry, the newest last."""
 
+LOOSE = 500
+"""Objects that lie about in a repository, about, before they are packed: a hundred syncs."""
+
 TRIES = 5
 """Attempts to move a branch that somebody else moves at the same time."""
 
@@ -103,8 +106,7 @@ class DagBranch:
             self._refresh(runner, timeout)
 
     def _refresh(self, runner: programs.Programs, timeout: float | None = None) -> None:
-        own = (self.repository, *([Path(self.remote.url)] if self.own_remote else []))
-        for path in own:
+        for path in self._own():
             # Also where a Git that was killed has left its lock.
             if not (path / "HEAD").is_file() or next(path.rglob("*.lock"), None):
                 files.make_directory(path, mode=0o755)
@@ -181,7 +183,18 @@ class DagBranch:
                 if line not in lines:
                     made = self._appended(runner, [*lines, line], f"{entry['task']}: {entry['result']}")
                     self._push(runner, made, self.ledger)
+                    self._tidy(runner)
                 return
+
+    def _tidy(self, runner: programs.Programs) -> None:
+        """Pack what has come together: each entry is the whole ledger once more, until Git packs it."""
+        words = ("-c", f"gc.auto={LOOSE}", "-c", "gc.autoDetach=false", "gc", "--auto", "--quiet")
+        for path in self._own():
+            git.call(runner, path, *words, check=False)
+
+    def _own(self) -> tuple[Path, ...]:
+        """The repositories in which nobody else writes."""
+        return (self.repository, *([Path(self.remote.url)] if self.own_remote else []))
 
     def _appended(self, runner: programs.Programs, lines: list[str], subject: str) -> str:
         """A commit on top of the ledger."""

@@ -9,7 +9,7 @@ import pytest
 from conftest import branch, head_of, run_git
 
 from airflow_platform import errors, secrets
-from airflow_platform.tools import git_remote
+from airflow_platform.tools import dag_branch, git_remote
 
 TOKEN, READER = "glpat-" + "w" * 20, "glpat-" + "r" * 20
 
@@ -146,6 +146,21 @@ def test_an_entry_that_has_arrived_is_written_whatever_the_server_does_then(serv
     asked = [path for path, _ in server.asked]
     assert "git-receive-pack" in asked[-1], "nothing is asked after the push"
     assert [entry["result"] for entry in mine.entries(runner)] == ["served"]
+
+
+def test_what_comes_together_is_packed(mine, runner, monkeypatch):
+    monkeypatch.setattr(dag_branch, "LOOSE", 1)
+    mine.record(runner, {"task": "dags-sync", "result": "first"})
+    assert "in-pack: 0" in run_git(mine.repository, "count-objects", "-v")
+    # Git guesses how many there are by the files of one directory.
+    (mine.repository / "objects" / "17").mkdir()
+    for name in "abc":
+        (mine.repository / "objects" / "17" / (name * 38)).touch()
+    mine.record(runner, {"task": "dags-sync", "result": "second"})
+    for name in "abc":
+        (mine.repository / "objects" / "17" / (name * 38)).unlink(missing_ok=True)
+    assert "in-pack: 6" in run_git(mine.repository, "count-objects", "-v")
+    assert [entry["result"] for entry in mine.entries(runner)] == ["first", "second"]
 
 
 def test_a_lost_race_says_so_and_the_next_try_goes_on_top(server, mine, runner, project, tmp_path):
