@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +15,8 @@ import pytest
 from installations import Installation, Ran, git, wait_until
 
 from airflow_platform.config import places
+
+CONTRACTS = Path(__file__).parents[1] / "contracts"
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(600)]
 
@@ -275,11 +277,9 @@ def test_a_dag_that_gets_another_name_in_its_file_is_there_and_the_old_one_gone(
     assert project.status("--ref=HEAD")[0] == 0
 
 
-@pytest.mark.parametrize("after", [0.5, 1.0, 1.6, 2.4])
-def test_a_sync_that_is_killed_is_taken_up_by_the_next(project, after):
-    commit = project.commit(f"killed after {after}")
-    _kill(project, "dags-sync", after=after)
-    project.sync()
+def test_a_sync_that_is_killed_in_each_of_its_steps_is_taken_up_by_the_next(project, tmp_path):
+    commit = project.commit("killed")
+    assert _killed_in(project, tmp_path, "dags-sync") == {"dag-branch", "delivery", "serving"}
     code, tenants = project.status(f"--ref={commit}")
     assert code == 0, tenants
     entry = project.ledger()[-1]
@@ -287,16 +287,12 @@ def test_a_sync_that_is_killed_is_taken_up_by_the_next(project, after):
     assert set(project.sync().steps().values()) == {"unchanged"}
 
 
-@pytest.mark.parametrize("after", [0.8, 1.6, 2.4])
-def test_a_rollback_that_is_killed_goes_on_where_it_went(project, after):
-    good = project.commit(f"good {after}")
+def test_a_rollback_that_is_killed_in_each_of_its_steps_goes_on_where_it_went(project, tmp_path):
+    good = project.commit("good")
     project.sync()
-    project.commit(f"bad {after}")
+    project.commit("bad")
     project.sync()
-    _kill(project, "dags-rollback", after=after)
-    if project.ledger()[-1]["task"] == "dags-sync":  # It had not come to its end.
-        ran = project.inv("dags-rollback")
-        assert ran.code == 0, ran.stderr
+    assert _killed_in(project, tmp_path, "dags-rollback") == {"dag-branch", "delivery", "serving"}
     code, tenants = project.status(f"--ref={good}")
     assert code == 0, tenants
     entry = project.ledger()[-1]
@@ -307,16 +303,21 @@ def test_a_rollback_that_is_killed_goes_on_where_it_went(project, after):
     )
 
 
-def _kill(project: Project, task: str, *, after: float) -> None:
-    """Begin a task, and kill it."""
-    argv, environment = project.sandbox.command(task)
-    child = subprocess.Popen(
-        argv, env=environment, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(timeout=after)
-    child.kill()
-    child.wait()
+def _killed_in(project: Project, directory: Path, task: str) -> set[str]:
+    """Begin a task again and again, each time killed at another moment, until it ends; the steps in their middle."""
+    ended = directory / "ended"
+    ended.touch()
+    _, environment = project.sandbox.command()
+    argv = [sys.executable, str(CONTRACTS / "dying.py"), str(ended), task]
+    code, told = -signal.SIGKILL, ""
+    while code == -signal.SIGKILL:
+        ran = subprocess.run(
+            argv, env=environment, cwd="/", capture_output=True, text=True, timeout=120, check=False
+        )
+        code, told = ran.returncode, ran.stderr
+        assert len(ended.read_text().splitlines()) < 20
+    assert code == 0, told
+    return {line.partition(" ")[0].rpartition("/")[2] for line in ended.read_text().splitlines()}
 
 
 def test_two_machines_that_sync_at_once_both_get_there(project, tmp_path):
