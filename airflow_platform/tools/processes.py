@@ -27,6 +27,9 @@ _LISTENING = "0A"
 _DEATH_AFTER_KILL = 5.0
 """Seconds; a process that is there after this long sleeps in the kernel."""
 
+_STARTING = 1.0
+"""Seconds that the kernel has for making a program of a process; it takes some milliseconds."""
+
 
 @dataclass(frozen=True)
 class Process:
@@ -207,10 +210,21 @@ def _is_alive(one: Process) -> bool:
 
 
 def _environment(pid: int) -> list[bytes]:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return []
+    """What it was started with; empty when it has gone, or is not ours to look at.
+
+    Between taking a new program up and giving it its arguments, the kernel shows neither these nor the
+    environment, and whoever started the program has been told already that it runs.
+    """
+    here, deadline = Path(f"/proc/{pid}"), time.monotonic() + _STARTING
+    with contextlib.suppress(OSError):
+        while True:
+            named = (here / "cmdline").read_bytes()
+            found = (here / "environ").read_bytes()
+            if found or named or time.monotonic() > deadline:
+                return found.split(b"\0")
+            (here / "exe").readlink()  # Only a program has this link: no thread of the kernel's, no zombie.
+            time.sleep(0.001)
+    return []
 
 
 def user_of(pid: int) -> int:

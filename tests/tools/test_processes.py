@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_platform.supervisor import linux
 from airflow_platform.tools import processes
 
 STUBBORN = (
@@ -45,6 +46,19 @@ def test_the_processes_of_an_owner_are_found_and_no_others(start, owner):
     assert (found.pid, found.user, found.command) == (ours.pid, os.getuid(), "/bin/sleep 600")
 
 
+def test_a_process_is_found_as_soon_as_whoever_started_it_knows_that_it_runs(start, owner, monkeypatch):
+    for _ in range(50):
+        child = start(owner)
+        listed = [linux.process(child.pid)]
+        monkeypatch.setattr(
+            linux, "processes", listed.copy
+        )  # All take so long that the kernel is done by then.
+
+        assert [one.command for one in processes.owned(owner)] == ["/bin/sleep 600"]
+
+        child.kill()
+
+
 def test_a_zombie_is_no_process(start, owner):
     child = start(owner, "/bin/true")
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -74,7 +88,7 @@ def test_processes_are_ended_the_stubborn_ones_too(start, owner):
 
     assert processes.end(processes.owned(owner), grace=0.3) == ()
 
-    assert (polite.wait(1), stubborn.wait(1)) == (-signal.SIGTERM, -signal.SIGKILL)
+    assert (polite.wait(5), stubborn.wait(5)) == (-signal.SIGTERM, -signal.SIGKILL)
     assert processes.owned(owner) == ()
 
 
