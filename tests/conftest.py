@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,14 @@ def _connect(self: socket.socket, address: object) -> None:
 def checkout() -> Path:
     """The repository's root."""
     return Path(__file__).parents[1]
+
+
+@pytest.fixture
+def memory_path(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory where there is one: surviving SIGKILL needs no disk, and syncing one is slow."""
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=shared) as directory:
+        yield Path(directory)

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,17 +20,6 @@ def start(*arguments):
         stdout=subprocess.PIPE,
         text=True,
     )
-
-
-@pytest.fixture
-def memory_path(tmp_path):
-    """A directory in memory where there is one: surviving SIGKILL needs no disk, and syncing one is slow."""
-    shared = Path("/dev/shm")
-    if not os.access(shared, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=shared) as directory:
-        yield Path(directory)
 
 
 @pytest.fixture

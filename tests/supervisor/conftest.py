@@ -96,6 +96,16 @@ class Run:
         assert found is not None
         return found.parent
 
+    def try_again(self, name, restarts):
+        """Have a component that ends be tried each time at once, instead of after 1, 2, 4, 8, … seconds."""
+
+        def tried():
+            if self.of(name).state == "waiting":
+                os.kill(self.last_status().pid, signal.SIGHUP)
+            return self.of(name).restarts >= restarts
+
+        wait_until(tried, f"{name} was tried {restarts} times more")
+
     def wait_until(self, condition, what, timeout=10.0):
         return wait_until(condition, what, timeout)
 
@@ -109,8 +119,8 @@ class Run:
 
 
 @pytest.fixture
-def run(tmp_path):
-    found = Run(tmp_path)
+def run(memory_path):
+    found = Run(memory_path)
     yield found
     found.clean_up()
 

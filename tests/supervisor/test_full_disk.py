@@ -21,7 +21,8 @@ def test_supervision_goes_on_and_the_status_is_written_when_there_is_room(run):
 
     run.wait_until(lambda: len(components() - {old}) == 2, "it was started again")
     assert supervisor.status(run.directory) == status, "an old status, but a whole one"
-    assert not (run.directory / "status.json.new").exists()
+    draft = run.directory / "status.json.new"
+    run.wait_until(lambda: not draft.exists(), "the draft that could not be written is gone")
 
     resource.prlimit(status.pid, resource.RLIMIT_FSIZE, (hard, hard))
 

@@ -21,7 +21,7 @@ def test_a_killed_supervisor_leaves_nothing(run, stubborn):
 
     os.kill(status.pid, signal.SIGKILL)
 
-    run.wait_until(lambda: supervisor.status(run.directory) is None, "its end is seen", timeout=1)
+    run.wait_until(lambda: supervisor.status(run.directory) is None, "its end is seen")
     assert supervisor.is_held(run.directory), "its guardian cleans up, and nobody starts meanwhile"
     run.stop()
     assert run.alive() == ()
@@ -36,6 +36,7 @@ def test_a_killed_supervisor_is_started_again_when_all_of_it_has_ended(run):
     killed = run.start(run.component("plain", code))
     run.told("plain", "ready")
     os.kill(killed.pid, signal.SIGKILL)
+    run.wait_until(lambda: supervisor.status(run.directory) is None, "its end is seen")
 
     again = run.start(run.component("plain", code))
 

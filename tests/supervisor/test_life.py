@@ -61,7 +61,9 @@ def test_both_outputs_go_to_the_log_and_a_large_log_is_moved_aside(run):
     (run.directory / "a.log.1").write_text("older")
 
     run.start(
-        run.component("a", "print('out', flush=True); print('err', file=sys.stderr); " + "tell('ready')")
+        run.component(
+            "a", "print('out', flush=True); print('err', file=sys.stderr); tell('ready'); time.sleep(600)"
+        )
     )
 
     run.told("a", "ready")

@@ -112,6 +112,7 @@ def test_a_secret_of_a_third_user_or_behind_a_link_is_refused(run):
 
 def test_the_environment_is_the_components_own_and_names_the_owner(run):
     status = run.start(run.component("a", environment={"ONLY": "this"}))
+    run.told("a", "ready")
 
     pid = status.components[0].pid
     found = set(Path(f"/proc/{pid}/environ").read_bytes().decode().rstrip("\0").split("\0"))
@@ -150,6 +151,7 @@ def test_nothing_is_inherited_from_the_starter(run, careful):
                 close_fds=False,
             )
     run.told("a", "ready")
+    run.wait_until(lambda: run.last_status().spec_digest, "the status names what was started")
     status = run.last_status()
 
     for pid in (status.pid, run.guardian(), status.components[0].pid):
