@@ -44,7 +44,7 @@ case $1 in
     chmod +x "$last/bin/python"
     ;;
   pip)
-    sleep "${SLOW:-0}"
+    while [ -n "${BLOCK:-}" ] && [ -e "$BLOCK" ]; do sleep 0.02; done
     if [ -n "${REFUSE:-}" ]; then
       echo "error: Failed to fetch the index" >&2
       echo "  Caused by: Connection refused" >&2
@@ -159,7 +159,7 @@ def test_a_failed_first_call_is_one_paragraph_and_leaves_nothing(stranger: Stran
 
 
 def test_a_call_that_is_killed_while_it_installs_is_repaired_by_the_next(stranger: Stranger) -> None:
-    with stranger.start(SLOW="60") as process:
+    with stranger.start(BLOCK=str(stranger.calls)) as process:
         wait_for(lambda: stranger.called("pip sync") == 1)
         os.killpg(process.pid, signal.SIGKILL)
     assert (stranger.checkout / ".venv" / "bin" / "python").exists()
@@ -169,12 +169,17 @@ def test_a_call_that_is_killed_while_it_installs_is_repaired_by_the_next(strange
 
 
 def test_of_two_calls_at_once_one_installs_and_the_other_says_that_it_waits(stranger: Stranger) -> None:
-    with stranger.start(SLOW="0.5") as first:
+    block = stranger.root / "block"
+    block.touch()
+    with stranger.start(BLOCK=str(block)) as first:
         wait_for(lambda: stranger.called("pip sync") == 1)
-        second = stranger.run()
+        with stranger.start() as second:
+            said = second.stderr.readline() if second.stderr else ""
+            block.unlink()
+            second.communicate()
         first.communicate()
     assert (first.returncode, second.returncode) == (0, 0)
-    assert "waiting" in second.stderr
+    assert "waiting" in said
     assert stranger.called("pip sync") == 1
 
 

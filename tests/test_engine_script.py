@@ -227,6 +227,9 @@ def test_no_engine_is_started_beside_another_one(machine):
         [machine.programs / "dockerd", "--host", f"unix://{machine.directory}/other.sock"]
     )
     try:
+        until = time.monotonic() + 10
+        while Path(f"/proc/{other.pid}/comm").read_text() != "dockerd\n":
+            assert time.monotonic() < until
         code, said = machine.engine("start")
         assert code == 4
         assert "another Docker engine runs here (process " in said

@@ -22,7 +22,7 @@ def shell(script: str) -> list[str]:
     return ["sh", "-c", script]
 
 
-def wait_for(done: Callable[[], object], seconds: float = 5.0) -> None:
+def wait_for(done: Callable[[], object], seconds: float = 15.0) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, "waited too long"
@@ -112,27 +112,28 @@ def test_the_tail_and_the_lines_are_masked_and_the_output_is_not() -> None:
     assert (done.stdout, done.tail, lines) == ("hunter2\n", ("***", "***"), ["***"])
 
 
-def test_lines_come_while_the_program_runs() -> None:
-    seen: list[float] = []
-    began = time.monotonic()
-    script = "echo one >&2; sleep 0.3; printf two >&2"
-    Programs().run(shell(script), timeout=5, on_line=lambda _: seen.append(time.monotonic() - began))
-    assert len(seen) == 2
-    assert seen[1] - seen[0] > 0.2
+def test_lines_come_while_the_program_runs(tmp_path: Path) -> None:
+    lines: list[str] = []
+    script = "echo one >&2; while [ ! -e seen ]; do sleep 0.02; done; printf two >&2"
+
+    def on_line(line: str) -> None:
+        lines.append(line)
+        (tmp_path / "seen").touch()
+
+    Programs().run(shell(script), timeout=15, cwd=tmp_path, on_line=on_line)
+    assert lines == ["one", "two"]
 
 
 def test_a_timeout_ends_the_whole_group(tmp_path: Path) -> None:
     script = f"sleep 60 & echo $! >{tmp_path}/pid; wait"
     with pytest.raises(errors.ProgramTimeout):
-        Programs().run(shell(script), timeout=0.3)
+        Programs().run(shell(script), timeout=2)
     wait_for(lambda: not alive(pid_in(tmp_path / "pid")))
 
 
 def test_a_program_that_ignores_sigterm_is_killed_after_its_grace() -> None:
-    began = time.monotonic()
     with pytest.raises(errors.ProgramTimeout):
         Programs().run(shell("trap '' TERM; while :; do sleep 0.05; done"), timeout=0.2, grace=0.3)
-    assert time.monotonic() - began < 3
 
 
 def test_a_grandchild_that_keeps_the_pipe_open_does_not_hold_us_up() -> None:

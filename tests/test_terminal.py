@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -16,12 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from airflow_platform.supervisor import linux
+
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="the harness takes a terminal as Linux has it"
 )
-
-SETTLED = 0.3
-"""Seconds; a shell that is just starting its `sleep` may swallow a signal."""
 
 HARNESS = """
 import array, fcntl, os, subprocess, sys, termios, time
@@ -84,6 +84,13 @@ def python_of_all() -> str:
     pytest.skip("no Python here that another user can run")
 
 
+def name_of(pid: int) -> str:
+    """The name of a process's program; empty when it has gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
+
+
 class Terminal:
     """A terminal with the harness on it."""
 
@@ -113,6 +120,13 @@ class Terminal:
                     deadline = 0.0
             assert time.monotonic() < deadline, f"no {text!r} in {self.text!r}"
         return self.text
+
+    def until_asleep(self) -> None:
+        """Wait until the program sleeps: a shell that is just starting its `sleep` may swallow a signal."""
+        deadline = time.monotonic() + 10
+        while "sleep" not in {name_of(each.pid) for each in linux.descendants(self.child.pid)}:
+            assert time.monotonic() < deadline, "no sleep was started"
+            time.sleep(0.01)
 
     def close(self) -> None:
         """End the harness, if it has not ended."""
@@ -160,7 +174,7 @@ def test_what_is_typed_reaches_the_program_and_is_echoed_once(opened) -> None:
 def test_ctrl_c_ends_the_program_and_nothing_else(opened) -> None:
     one = opened("sh", "-c", "echo ready; sleep 60")
     one.until("ready")
-    time.sleep(SETTLED)
+    one.until_asleep()
     os.write(one.master, b"\x03")
     assert "same modes True" in one.until("code 130")
 
@@ -177,7 +191,7 @@ def test_a_new_size_is_passed_on(opened) -> None:
 def test_a_signal_for_us_reaches_the_program_and_the_terminal_is_restored(opened, number, code) -> None:
     one = opened("sh", "-c", "echo ready; sleep 60")
     one.until("ready")
-    time.sleep(SETTLED)
+    one.until_asleep()
     os.kill(one.child.pid, number)
     assert "same modes True" in one.until(f"code {code}")
 

@@ -36,7 +36,7 @@ def another(path):
     return locks.FileLock(path, "tenant a", programs=programs.Programs(), on_note=print)
 
 
-def eventually(condition, what, seconds=5):
+def eventually(condition, what, seconds=15):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -205,15 +205,14 @@ def test_a_lock_that_cannot_be_written_is_a_state_error(tmp_path):
 def test_a_second_run_exits_busy_naming_the_first(start_run, run_forked, memory_path):
     first = start_run(memory_path, steps=SLEEPING)
     sleeping_child(first)
-    began = time.monotonic()
     second = run_forked(memory_path, steps=SLEEPING)
-    assert time.monotonic() - began < 1
+    assert first.poll() is None, "nobody waited for it"
     assert second["exit_code"] == 5
     assert f"held by process {first.pid} on {socket.gethostname()}, since 20" in second["error"]
     assert "running `files_run.py " in second["error"]
     assert run_forked(memory_path, steps=[{"name": "x"}], tenants=["b"])["exit_code"] == 0
     first.send_signal(signal.SIGTERM)
-    assert first.wait(5) == 143
+    assert first.wait(15) == 143
 
 
 def test_the_environments_lock_is_waited_for_and_then_busy(start_run, run_forked, memory_path):
@@ -223,7 +222,7 @@ def test_the_environments_lock_is_waited_for_and_then_busy(start_run, run_forked
     second = run_forked(memory_path, steps=steps, tenants=["b"], lock_timeout=0.2)
     assert (second["exit_code"], second["outcomes"]) == (5, {"packages": "failed"})
     first.send_signal(signal.SIGTERM)
-    assert first.wait(5) == 143
+    assert first.wait(15) == 143
 
 
 def test_a_child_of_a_killed_run_is_told_to_end(start_run, run_forked, memory_path):

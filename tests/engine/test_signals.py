@@ -11,7 +11,7 @@ from airflow_platform import programs
 from airflow_platform.engine import locks, signals
 
 
-def eventually(condition, what, seconds=5):
+def eventually(condition, what, seconds=15):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -39,10 +39,10 @@ def working(start_run, memory_path):
 def test_a_signal_ends_the_run_and_all_that_it_started(working, run_forked, memory_path, number, code):
     run, pids = working()
     run.send_signal(signal.Signals[number])
-    answer, _ = run.communicate(timeout=5)
+    answer, _ = run.communicate(timeout=15)
     assert run.returncode == code
     assert '"a/home": "failed", "a/after": "blocked"' in answer
-    assert not any(map(locks.is_alive, pids))
+    eventually(lambda: not any(map(locks.is_alive, pids)), "the programs' end")
     assert list((memory_path / "state" / "locks").iterdir()) == []
     steps = [{"name": "home", "scope": "tenant"}]
     assert run_forked(memory_path, steps=steps)["notes"] == []
@@ -54,11 +54,9 @@ def test_a_second_signal_shortens_the_wait(working):
     run.send_signal(signal.SIGINT)
     time.sleep(0.3)
     assert run.poll() is None
-    began = time.monotonic()
     run.send_signal(signal.SIGTERM)
-    run.communicate(timeout=5)
+    run.communicate(timeout=15)  # They would have had 60 s.
     assert run.returncode == 130  # The first one decides.
-    assert time.monotonic() - began < 3
     eventually(lambda: not any(map(locks.is_alive, pids)), "the programs' end")
 
 
@@ -72,7 +70,7 @@ def test_an_ignored_signal_stays_ignored(working):
     time.sleep(0.2)
     assert run.poll() is None
     run.send_signal(signal.SIGTERM)
-    run.communicate(timeout=5)
+    run.communicate(timeout=15)
     assert run.returncode == 143
 
 
