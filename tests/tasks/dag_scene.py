@@ -146,5 +146,6 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *up: str) -> Iterato
         monkeypatch.setattr(paths, "CHECKOUT", scene.project.checkout)
         monkeypatch.setattr(choosing, "of", lambda spec: scene.fleets[spec.name])
         monkeypatch.setattr(dag_checks, "check", scene.check)
-        monkeypatch.setattr(dag_coming, "CONFIRMED", 0.2)  # Nothing here is parsed later than at once.
+        for name in ("CONFIRMED", "SETTLING"):
+            monkeypatch.setattr(dag_coming, name, 0.2)  # Nothing here is parsed later than at once.
         yield scene
