@@ -61,6 +61,7 @@ def test_supervisor_and_guardian_killed_at_once_leave_what_the_next_run_clears(b
     guardian = linux.process(status.pid).parent
     for pid in (guardian, status.pid):
         os.kill(pid, signal.SIGKILL)
+    sandbox.wait_until(lambda: supervisor.status(box.tenant().run) is None, "the supervisor has ended")
     again = box.up()
     assert again.code == 0, again
     snapshots.check_same(box, undisturbed("up"), repetitions=True)

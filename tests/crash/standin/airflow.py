@@ -35,12 +35,19 @@ refuse_writes   whether the api-server refuses to write, with what was to be wri
 def main(arguments):
     match arguments:
         case ["db", "migrate"]:
+            mark = Path(os.environ["AIRFLOW_HOME"], "migrating")
+
+            def leave(*_):
+                mark.write_text("ending")
+                time.sleep(seconds("linger_for"))
+                sys.exit(1)
+
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, lambda *_: (time.sleep(seconds("linger_for")), sys.exit(1)))
-            Path(os.environ["AIRFLOW_HOME"], "migrating").write_text(str(os.getpid()))
+                signal.signal(number, leave)
+            mark.write_text(str(os.getpid()))
             time.sleep(seconds("migrate_for"))
             database.migrate()
-            Path(os.environ["AIRFLOW_HOME"], "migrating").unlink()
+            mark.unlink()
         case ["version"]:
             print("3.3.2")
         case ["api-server"]:
