@@ -36,6 +36,8 @@ class Request:
     """Bytes of the answer's body."""
     status: int = 0
     """0 when the connection was cut."""
+    over: bool = False
+    """Whether nothing more becomes of it."""
 
 
 @dataclass
@@ -49,6 +51,8 @@ class Fault:
     times: int = 1
     status: int = 0
     """To answer, instead of passing the request on."""
+    passed_on: bool = False
+    """Whether the registry has got the request when that is answered."""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     cut_request_after: int = -1
@@ -123,6 +127,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _handle(self) -> None:
         request = Request(self.command, self.path)
         self.server.requests.append(request)
+        try:
+            self._answer_or_pass_on(request)
+        finally:
+            request.over = True
+
+    def _answer_or_pass_on(self, request: Request) -> None:
         fault = self.server.fault_of(request)
         if fault:
             fault.before()
@@ -130,7 +140,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             said = b'{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}'
             challenge = {"WWW-Authenticate": 'Basic realm="ecr"'}
             self._answer(request, 401, challenge, said)
-        elif fault and fault.status:
+        elif fault and fault.status and not fault.passed_on:
             self._answer(request, fault.status, fault.headers, fault.body)
         else:
             self._pass_on(request, fault)
@@ -162,6 +172,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self._cut()
                 return
             answer = upstream.getresponse()
+            if fault and fault.passed_on:
+                self._answer(request, fault.status, fault.headers, fault.body)
+                return
             request.status = answer.status
             self.send_response(answer.status)
             for name, value in answer.getheaders():
