@@ -164,7 +164,7 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
                 platform=parent["architecture"],
                 progress=context.progress,
             )
-        given = self._outside(context, parent["architecture"])
+        given = self._outside(context, images.proxies(), parent["architecture"])
         context.programs.mask.add(*given.secrets)
         wanted = installs.Installation(
             image=parent["id"],
@@ -179,11 +179,15 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
         )
         return images.install(wanted, context.progress)
 
-    def _outside(self, context: EnvironmentContext, architecture: str) -> outside.Outside:
-        """What the installation needs of this machine: mirrors, index, certificates, uv."""
+    def _outside(
+        self, context: EnvironmentContext, proxies: Mapping[str, str], architecture: str
+    ) -> outside.Outside:
+        """What the installation needs of this machine: proxies, mirrors, index, certificates, uv."""
         from airflow_platform.tools.containers import outside  # noqa: PLC0415 - only where something is built.
 
-        given = outside.for_debian(context.programs, self._shared.settings.base)
+        given = outside.for_all(proxies).and_also(
+            outside.for_debian(context.programs, self._shared.settings.base)
+        )
         if not self._recipe.python:
             return given
         index = self._shared.settings.index

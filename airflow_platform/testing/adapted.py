@@ -73,6 +73,7 @@ class SpecContainer(DockerContainer):
             network=spec.network,
             networking_config={spec.network: endpoint},
             labels=dict(spec.labels),
+            use_config_proxy=False,
             hostname=spec.hostname,
             mem_limit=spec.memory or None,
             memswap_limit=spec.memory or None,

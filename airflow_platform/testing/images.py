@@ -42,6 +42,8 @@ class World:
     """Part of what installations make: packages of another day are others."""
     left_over: int = 0
     """What a killed build left."""
+    proxies: dict[str, str] = field(default_factory=dict)
+    """Those of Docker's own settings, as variables."""
     missing: bool = False
     """Whether no engine answers."""
 
@@ -107,6 +109,9 @@ class _Shelf(shelf.Shelf):
 class _Images(Images):
     def __init__(self, world: World) -> None:
         self._world = world
+
+    def proxies(self) -> dict[str, str]:
+        return dict(self._world.proxies)
 
     def described(self, name: str) -> api.Image:
         return self._world.at(name)

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import http.server
 import io
+import json
 import tarfile
 import threading
 import uuid
@@ -205,3 +206,24 @@ def test_a_password_that_is_not_given_stops_before_anything_is_done(run, index):
     report = run(settings(index, "NOT_SET_ANYWHERE"))
     assert report.exit_code == 4
     assert "NOT_SET_ANYWHERE" in report.faults[0].thing
+
+
+def test_proxies_of_docker_s_settings_are_there_while_packages_are_installed_and_in_no_image(
+    name, parent, client, containers, monkeypatch, tmp_path
+):
+    proxy = "http://ci:sentinel-7c1f4b@proxy.example.com:3128"
+    settings, folder = tmp_path / "docker", tmp_path / "folder"
+    settings.mkdir()
+    folder.mkdir()
+    (settings / "config.json").write_text(json.dumps({"proxies": {"default": {"httpProxy": proxy}}}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(settings))
+    install = folder / "install.sh"
+    install.write_text('#!/bin/sh\ncase "$http_proxy" in *@proxy.example.com:3128) touch /installed;; esac\n')
+    install.chmod(0o755)
+    report = small_build.run(small_build.recipe(name, folder), parent)
+    assert report.exit_code == 0, report.faults
+    reference = report.steps[-1].outputs["reference"]
+    described = client.images.get(reference)
+    assert described.attrs["Config"]["Env"] == client.images.get(parent["id"]).attrs["Config"]["Env"]
+    assert "sentinel" not in json.dumps([described.attrs, described.history()])
+    assert conftest.ran(containers.start(reference, "cat", "/installed"))[0] == 0, "the installation had it"

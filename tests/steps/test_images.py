@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_platform import errors
+from airflow_platform import errors, programs
 from airflow_platform.config import built, image_recipes, image_settings
 from airflow_platform.steps import base_image, build_leftovers, build_record, images
 from airflow_platform.testing import runs
@@ -436,6 +436,17 @@ def test_an_installation_is_given_what_it_needs(build):
     assert wanted.labels == {shelf.DRAFT: "mine"}
     assert set(wanted.environment) >= {"UV_CACHE_DIR", "APT_CONFIG"}
     assert outside.PLACE in wanted.environment["APT_CONFIG"]
+
+
+def test_proxies_of_docker_s_settings_are_given_to_the_installation_alone_and_masked(build):
+    # checkov:skip=CKV_SECRET_4: 2026-11-27: Not a password, only the look of one.
+    build.world.proxies = {"http_proxy": "http://ci:pr0xy-word@proxy.example.com:3128"}
+    runner = programs.Programs()
+    build.run(with_programs=runner)
+    (wanted,) = [what for verb, what in build.world.told if verb == "install"]
+    assert wanted.environment["http_proxy"] == build.world.proxies["http_proxy"]
+    assert runner.mask("pr0xy-word") == "***"
+    assert "pr0xy" not in json.dumps([dict(each.labels) for each in build.world.images.values()])
 
 
 def test_every_platform_that_may_be_wanted_has_a_uv():

@@ -224,6 +224,8 @@ class Containers:
             "ports": list(spec.ports),
             "labels": {**spec.labels, DIGEST: spec.digest()},
             "stop_timeout": spec.stop_timeout,
+            # By default the library adds proxies of Docker's own settings, with their passwords.
+            "use_config_proxy": False,
             "host_config": host,
             "networking_config": api.create_networking_config({spec.network: endpoint})
             if spec.network

@@ -43,6 +43,10 @@ class Images:
         self._close: Callable[[], None] = client.close
         self._interruption = interruption
 
+    def proxies(self) -> dict[str, str]:
+        """The proxies that Docker's own settings have for this engine, as variables; they may hold a password."""
+        return dict(self._api._proxy_configs.get_environment())  # noqa: SLF001 - what reads ~/.docker/config.json.
+
     def described(self, name: str) -> api.Image:
         """The image of that id or reference.
 
@@ -85,6 +89,7 @@ class Images:
                 labels=dict(labels),
                 platform=f"linux/{platform}",
                 network_mode="none",
+                use_config_proxy=False,
             )
             return _built(follow.items(events, self._interruption, self._close), progress)
 

@@ -129,6 +129,7 @@ def _container(api: Any, wanted: Installation) -> Iterator[str]:
                 entrypoint=[],
                 user="0:0",
                 labels=dict(wanted.labels),
+                use_config_proxy=False,  # The image would keep its password.
                 # A volume among the container's own settings would be one of the image's, too.
                 host_config=api.create_host_config(mounts=mounts, auto_remove=True, network_mode=network),
             )["Id"]

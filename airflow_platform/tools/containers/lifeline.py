@@ -48,6 +48,7 @@ def _make(api: Any, name: str, image: str, labels: Mapping[str, str]) -> str:
         name=name,
         entrypoint=["cat"],
         labels=dict(labels),
+        use_config_proxy=False,
         stdin_open=True,
         healthcheck={"test": ["NONE"]},
         host_config=api.create_host_config(

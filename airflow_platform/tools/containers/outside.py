@@ -53,6 +53,15 @@ class Outside:
         return Outside({**self.files, **other.files}, environment, (*self.secrets, *other.secrets))
 
 
+def for_all(proxies: Mapping[str, str]) -> Outside:
+    """What every program needs that reaches out of a container.
+
+    Args:
+        proxies: Those of Docker's own settings, as variables; this machine's own come before them.
+    """
+    return Outside(environment=proxies, secrets=tuple(_secrets_in(proxies.values())))
+
+
 def for_debian(runner: programs.Programs, base: str) -> Outside:
     """What apt needs in a container of an image.
 

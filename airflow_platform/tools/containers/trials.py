@@ -50,6 +50,7 @@ def run(
             trial.image,
             list(trial.command),
             labels=dict(trial.labels),
+            use_config_proxy=False,
             host_config=api.create_host_config(network_mode="none", mounts=mounts),
         )["Id"]
     try:
