@@ -20,7 +20,7 @@ REPOSITORY = "airflow-platform"
 BASE = "base-image"
 """The name of what all are made from."""
 
-FORMAT = 1
+FORMAT = 2
 """Of how the toolkit makes images; a change of it that changes images raises it, and all are made anew."""
 
 LOCK = "requirements.lock"

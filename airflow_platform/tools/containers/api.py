@@ -37,13 +37,22 @@ class Image:
     whatever its labels say."""
 
 
+_HELD = (
+    "Cmd", "Entrypoint", "Env", "ExposedPorts", "Healthcheck", "OnBuild", "Shell", "StopSignal", "User", "Volumes",
+    "WorkingDir",
+)  # fmt: skip
+"""The settings of an image: those of the OCI image format, and Docker's own additions to it. Engines also tell
+those of a container in general, some of them and not always the same."""
+
+
 def image_of(described: Mapping[str, Any]) -> Image:
-    """What the engine's description of an image says."""
-    not_held = ("Labels", "Image", "Hostname")
-    settings = {key: value for key, value in described["Config"].items() if key not in not_held}
+    """What the engine's description of an image says, in whichever version of its API."""
+    config = described.get("Config") or {}
+    # One that is not set is told as empty, or not at all: that depends on the engine.
+    settings = {key: config[key] for key in _HELD if config.get(key)}
     held = [described["RootFS"].get("Layers"), described["Architecture"], settings]
     content = hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:16]
-    labels = described["Config"]["Labels"] or {}
+    labels = config.get("Labels") or {}
     return Image(described["Id"], described["Architecture"], labels, int(described["Size"]), content)
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,6 +179,15 @@ def translated(thing: str) -> Iterator[None]:
         raise EngineMissing("The Docker engine went away.", [fault]) from error
     except docker.errors.DockerException as error:
         raise EngineError(f"{thing}: {error}.", status=None) from error
+
+
+def failure(event: Mapping[str, Any]) -> str:
+    """What went wrong, as an event in the middle of an answer says; "" for nothing.
+
+    Newer engines say it in `errorDetail` (API 1.48 deprecates `error`).
+    """
+    detail = event.get("errorDetail") or {}
+    return str(detail.get("message") or event.get("error") or "")
 
 
 def said_no(thing: str, said: str) -> EngineError:

@@ -162,7 +162,7 @@ class Images:
         """Remove an image; one that is used, has a name or others made from it stays, and one that is gone is none."""
         try:
             with engine.translated(f"image {image}"):
-                if not self._api.inspect_image(image)["RepoTags"]:
+                if not self._api.inspect_image(image).get("RepoTags"):
                     self._api.remove_image(image)
         except engine.EngineError as error:
             if error.status not in (404, 409):
@@ -196,5 +196,5 @@ def _built(events: Iterator[Mapping[str, Any]], progress: Progress) -> str:
 
 
 def _raise_if_failed(event: Mapping[str, Any], thing: str) -> None:
-    if said := event.get("error"):
-        raise engine.said_no(thing, str(said))
+    if said := engine.failure(event):
+        raise engine.said_no(thing, said)

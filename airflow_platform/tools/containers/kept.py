@@ -169,5 +169,5 @@ def _send(host: str | None, archive: Path) -> None:
         library: Any = client.api
         with engine.translated(thing):
             for event in library.load_image(data, quiet=True):
-                if said := event.get("error"):
+                if said := engine.failure(event):
                     raise engine.EngineError(f"{thing}: {said}", status=http.client.BAD_REQUEST)

@@ -185,8 +185,8 @@ def push(
         for event in _events(
             lambda: api.push(repository, tag=tag, auth_config=login, stream=True, decode=True)
         ):
-            if said := event.get("error"):
-                raise _error(thing, str(said))
+            if said := engine.failure(event):
+                raise _error(thing, said)
             progress.take(event)
             on_progress(progress)
     if not progress.digest:

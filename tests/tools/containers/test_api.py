@@ -112,6 +112,49 @@ def test_content_is_what_an_image_holds_whatever_it_is_called():
     assert len(found | {content}) == len(others) + 1
 
 
+SETTINGS = {"Cmd": ["bash"], "Env": ["PATH=/bin"], "Healthcheck": {"Test": ["NONE"]}}
+
+TOLD_1_41 = {
+    "Hostname": "", "Domainname": "", "User": "", "AttachStdin": False, "AttachStdout": False, "AttachStderr": False,
+    "Tty": False, "OpenStdin": False, "StdinOnce": False, "Image": "", "Volumes": None, "WorkingDir": "",
+    "Entrypoint": None, "OnBuild": None, "Labels": None, **SETTINGS,
+}  # fmt: skip
+"""As engines of 2020 describe settings: with all fields of a container."""
+
+TOLD_1_50 = {
+    "User": "", "Volumes": None, "WorkingDir": "", "Entrypoint": [], "OnBuild": None, "Labels": {}, "ArgsEscaped": True,
+    **SETTINGS,
+}  # fmt: skip
+"""Without those that images do not have."""
+
+TOLD_1_52 = SETTINGS
+"""Without those that are not set (Engine 29)."""
+
+
+@pytest.mark.parametrize("told", [TOLD_1_50, TOLD_1_52], ids=["1.50", "1.52"])
+def test_an_image_is_the_same_whichever_engine_describes_it(told):
+    assert api.image_of(changed(Config=told)) == api.image_of(changed(Config=TOLD_1_41))
+
+
+def test_an_image_without_settings_is_one():
+    described = changed()
+    del described["Config"]
+    assert api.image_of(described).labels == {}
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ({"error": "no space left"}, "no space left"),
+        ({"error": "no space left", "errorDetail": {"code": 1, "message": "no space left"}}, "no space left"),
+        ({"errorDetail": {"message": "no space left"}}, "no space left"),
+        ({"stream": "Step 1/2"}, ""),
+    ],
+)
+def test_a_failure_in_the_middle_of_an_answer_is_read_as_old_and_new_engines_tell_it(event, said):
+    assert engine.failure(event) == said
+
+
 def test_an_engine_that_says_no_says_why(server):
     server.answers["/images/x/json"] = (500, {"message": "the disk is on fire"})
     with pytest.raises(engine.EngineError, match="the disk is on fire") as caught:
