@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from airflow_platform import errors
 from airflow_platform.config import built, load, specs
@@ -26,9 +26,6 @@ from airflow_platform.testing import leftovers
 from airflow_platform.testing.local_airflow import LocalAirflow, Result, UnexpectedState
 from airflow_platform.testing.ordered import Order
 from airflow_platform.tools.containers import engine
-
-if TYPE_CHECKING:
-    import docker
 
 __all__ = ["LocalAirflow", "Result", "UnexpectedState", "fixture", "running_airflow"]
 
@@ -100,10 +97,10 @@ def running_airflow(
         PreflightError: There is no engine, or it has not the images; nothing was started.
         StepError: Something did not start: says what, with its last lines.
     """
-    stack = contextlib.ExitStack()
-    try:
-        _environment("options", executor, tenant)  # Before anything is made.
-        client = _connected(stack)
+    _environment("options", executor, tenant)  # Before anything is made.
+    engine.require_here(None)
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(engine.connected(None))
         names = _names(executor)
         _require_images(images, names)
         recorded = built.read(images)
@@ -119,16 +116,7 @@ def running_airflow(
             images=ids,
             timeout=timeout,
         )
-        started = _starter()(stack, order, client, session)
-        yield started
-    finally:
-        # Not as a context of its own: what a test raises is none of the engine's business.
-        stack.close()
-
-
-def _connected(stack: contextlib.ExitStack) -> docker.DockerClient:
-    engine.require_here(None)
-    return stack.enter_context(engine.connected(None))
+        yield _starter()(stack, order, client, session)
 
 
 def _names(executor: Executor) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow_platform import errors, programs
 from airflow_platform.tools.containers import engine, follow
@@ -22,8 +22,6 @@ from airflow_platform.tools.containers.spec import DIGEST, Container, File, Foun
 
 if TYPE_CHECKING:
     import docker
-
-ItemT = TypeVar("ItemT")
 
 LOOPBACK = "127.0.0.1"
 
@@ -113,7 +111,7 @@ class Containers:
         self.start(spec)
         lines: list[str] = []
         thing = f"container {spec.name}"
-        printed = _translated(thing, self._lines(spec.name, follow=True))
+        printed = engine.streamed(thing, self._lines(spec.name, follow=True))
         try:
             with _in_time(spec.name, timeout):
                 for line in follow.items(
@@ -155,7 +153,7 @@ class Containers:
             with engine.translated(thing):
                 made = self._api.exec_create(name, list(command))["Id"]
                 channel = stack.enter_context(follow.closing(self._api.exec_start(made, socket=True)))
-            frames = _translated(thing, follow.frames(channel))
+            frames = engine.streamed(thing, follow.frames(channel))
             with _in_time(name, timeout):
                 for is_error, data in follow.items(
                     frames, interruption, lambda: follow.cut(channel), timeout=timeout
@@ -261,12 +259,6 @@ def api_log_config() -> Any:
 def late(name: str, timeout: float) -> engine.EngineError:
     """The error for a program that did not end."""
     return engine.EngineError(f"container {name}: its program did not end within {timeout:g} s.", status=None)
-
-
-def _translated(thing: str, stream: Iterable[ItemT]) -> Iterator[ItemT]:
-    """A stream whose errors are the engine's; those of whoever takes its items are not: output may have no reader."""
-    with engine.translated(thing):
-        yield from stream
 
 
 @contextlib.contextmanager

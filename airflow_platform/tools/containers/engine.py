@@ -8,14 +8,16 @@ import json
 import os
 import socket
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_platform import errors
 
 if TYPE_CHECKING:
     import docker
+
+ItemT = TypeVar("ItemT")
 
 TIMEOUT = 60
 """Seconds for one answer of the engine; on a busy machine it takes some for a container to stop."""
@@ -146,10 +148,11 @@ def connected(host: str | None, *, timeout: int = TIMEOUT) -> Iterator[docker.Do
             client = _client(address(host), timeout)
         except docker.errors.DockerException as error:
             raise _missing(host, error) from error
-        try:
-            yield client
-        finally:
-            client.close()
+    # Errors of whoever has the client are not the engine's: each question to it is translated where it is asked.
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 @contextlib.contextmanager
@@ -179,6 +182,12 @@ def translated(thing: str) -> Iterator[None]:
         raise EngineMissing("The Docker engine went away.", [fault]) from error
     except docker.errors.DockerException as error:
         raise EngineError(f"{thing}: {error}.", status=None) from error
+
+
+def streamed(thing: str, stream: Iterable[ItemT]) -> Generator[ItemT]:
+    """A stream whose errors are translated; those of whoever takes its items are not: output may have no reader."""
+    with translated(thing):
+        yield from stream
 
 
 def failure(event: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_platform import errors, programs
@@ -78,20 +78,21 @@ class Images:
             EngineError: It failed; says in which step.
             Interrupted: A signal came.
         """
-        with archives.packed(files) as context, engine.translated("build"):
-            events = self._api.build(
-                fileobj=context,
-                custom_context=True,
-                rm=True,
-                forcerm=True,
-                decode=True,
-                buildargs=dict(arguments),
-                labels=dict(labels),
-                platform=f"linux/{platform}",
-                network_mode="none",
-                use_config_proxy=False,
-            )
-            return _built(follow.items(events, self._interruption, self._close), progress)
+        with archives.packed(files) as context:
+            with engine.translated("build"):
+                events = self._api.build(
+                    fileobj=context,
+                    custom_context=True,
+                    rm=True,
+                    forcerm=True,
+                    decode=True,
+                    buildargs=dict(arguments),
+                    labels=dict(labels),
+                    platform=f"linux/{platform}",
+                    network_mode="none",
+                    use_config_proxy=False,
+                )
+            return _built(self._followed("build", events), progress)
 
     def install(self, wanted: installs.Installation, progress: Progress) -> str:
         """Run a command in a container of an image and keep what it changed; the id; see `installs.install`."""
@@ -122,9 +123,10 @@ class Images:
         """
         versioned = ":" in reference.rpartition("/")[2] or "@" in reference
         name = reference if versioned else f"{reference}:latest"
-        with _reached(), engine.translated(reference):
-            events = self._api.pull(name, stream=True, decode=True, platform=f"linux/{platform}")
-            for event in follow.items(events, self._interruption, self._close):
+        with _reached():
+            with engine.translated(reference):
+                events = self._api.pull(name, stream=True, decode=True, platform=f"linux/{platform}")
+            for event in self._followed(reference, events):
                 _raise_if_failed(event, reference)
                 progress(" ".join(filter(None, (event.get("id"), event.get("status")))))
         return self.described(name).id
@@ -167,6 +169,9 @@ class Images:
         except engine.EngineError as error:
             if error.status not in (404, 409):
                 raise
+
+    def _followed(self, thing: str, events: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        return follow.items(engine.streamed(thing, events), self._interruption, self._close)
 
 
 @contextlib.contextmanager

@@ -85,16 +85,20 @@ def install(
     """
 
     def run(container: str, command: tuple[str, ...]) -> None:
-        with engine.translated(Path(command[0]).name):
-            made = api.exec_create(
-                container, list(command), user="0:0", environment=dict(wanted.environment), workdir=PLACE
-            )["Id"]
-            with follow.closing(api.exec_start(made, socket=True)) as channel:
-                output = follow.items(follow.frames(channel), interruption, lambda: remove(api, container))
-                tail = _told((data for _, data in output), progress)
+        name = Path(command[0]).name
+        with contextlib.ExitStack() as stack:
+            with engine.translated(name):
+                made = api.exec_create(
+                    container, list(command), user="0:0", environment=dict(wanted.environment), workdir=PLACE
+                )["Id"]
+                channel = stack.enter_context(follow.closing(api.exec_start(made, socket=True)))
+            frames = engine.streamed(name, follow.frames(channel))
+            output = follow.items(frames, interruption, lambda: remove(api, container))
+            tail = _told((data for _, data in output), progress)
+        with engine.translated(name):
             code = api.exec_inspect(made)["ExitCode"]
         if code != 0:
-            raise _failed(Path(command[0]).name, code, tail)
+            raise _failed(name, code, tail)
 
     if wanted.before:
         with _container(api, wanted) as container:
@@ -110,10 +114,12 @@ def install(
 
 def remove(api: Any, container: str) -> None:
     """Stop a container at once and remove it; one that is gone, or just going, is no error."""
-    import docker.errors  # noqa: PLC0415
-
-    with contextlib.suppress(docker.errors.APIError):
-        api.remove_container(container, force=True, v=True)
+    try:
+        with engine.translated(f"container {container}"):
+            api.remove_container(container, force=True, v=True)
+    except engine.EngineError as error:
+        if error.status is None:
+            raise
 
 
 @contextlib.contextmanager

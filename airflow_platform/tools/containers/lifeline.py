@@ -72,7 +72,5 @@ def _close(line: Any) -> None:
 
 
 def _remove(api: Any, container: str) -> None:
-    import docker.errors  # noqa: PLC0415
-
-    with contextlib.suppress(docker.errors.APIError):
+    with contextlib.suppress(engine.EngineError), engine.translated(f"container {container}"):
         api.remove_container(container, force=True, v=True)

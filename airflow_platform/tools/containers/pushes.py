@@ -181,10 +181,12 @@ def push(
     thing = f"{repository}:{tag}"
     login = {"username": credentials.user, "password": credentials.password.reveal()}
     progress = Progress()
-    with engine.translated(thing), _tagged(api, image, repository, tag):
-        for event in _events(
-            lambda: api.push(repository, tag=tag, auth_config=login, stream=True, decode=True)
-        ):
+    heard = _events(lambda: api.push(repository, tag=tag, auth_config=login, stream=True, decode=True))
+    with (
+        _tagged(api, image, repository, tag),
+        contextlib.closing(engine.streamed(thing, heard)) as events,
+    ):
+        for event in events:
             if said := engine.failure(event):
                 raise _error(thing, said)
             progress.take(event)
@@ -203,14 +205,19 @@ def missing(client: docker.DockerClient, images: dict[str, str]) -> dict[str, st
 
     Returns:
         By reference, what is wrong with it.
+
+    Raises:
+        EngineError: The engine said no.
+        EngineMissing: The engine went away.
     """
     api: Any = client.api
     wrong = {}
-    for image, reference in images.items():
-        if _id_of(api, image) is None:
-            wrong[reference] = "The engine has no such image any more"
-        elif (now := _id_of(api, reference)) not in (None, image):
-            wrong[reference] = f"It was altered since it was built: it is {now} now, and was {image}"
+    with engine.translated("images"):
+        for image, reference in images.items():
+            if _id_of(api, image) is None:
+                wrong[reference] = "The engine has no such image any more"
+            elif (now := _id_of(api, reference)) not in (None, image):
+                wrong[reference] = f"It was altered since it was built: it is {now} now, and was {image}"
     return wrong
 
 
@@ -218,16 +225,18 @@ def missing(client: docker.DockerClient, images: dict[str, str]) -> dict[str, st
 def _tagged(api: Any, image: str, repository: str, tag: str) -> Iterator[None]:
     """The image under the name that the engine pushes it to, for as long as that takes."""
     reference = f"{repository}:{tag}"
-    before = _id_of(api, reference)
-    api.tag(image, repository, tag, force=True)
+    with engine.translated(reference):
+        before = _id_of(api, reference)
+        api.tag(image, repository, tag, force=True)
     try:
         yield
     finally:
         # Whoever had this name in the engine, such as from a pull, finds it as it was.
-        if before is None:
-            api.remove_image(reference, noprune=True)
-        elif before != image:
-            api.tag(before, repository, tag, force=True)
+        with engine.translated(reference):
+            if before is None:
+                api.remove_image(reference, noprune=True)
+            elif before != image:
+                api.tag(before, repository, tag, force=True)
 
 
 def _events(begin: Callable[[], Iterable[dict[str, Any]]]) -> Generator[dict[str, Any]]:

@@ -10,6 +10,8 @@ from typing import Any
 from airflow_platform import errors, programs
 from airflow_platform.tools.containers import archives, engine, follow, installs
 
+_THING = "container of the trial"
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -45,7 +47,7 @@ def run(
         Interrupted: A signal came.
     """
     mounts = [{"Type": "volume", "Target": installs.PLACE}]
-    with engine.translated("container of the trial"):
+    with engine.translated(_THING):
         made = api.create_container(
             trial.image,
             list(trial.command),
@@ -54,16 +56,16 @@ def run(
             host_config=api.create_host_config(network_mode="none", mounts=mounts),
         )["Id"]
     try:
-        with engine.translated("container of the trial"):
-            with archives.packed(trial.files) as files:
-                api.put_archive(made, installs.PLACE, files)
-            asked = {"stdout": 1, "stderr": 1, "stream": 1, "logs": 1}
-            with follow.closing(api.attach_socket(made, asked)) as channel:
+        with contextlib.ExitStack() as stack:
+            with engine.translated(_THING):
+                with archives.packed(trial.files) as files:
+                    api.put_archive(made, installs.PLACE, files)
+                asked = {"stdout": 1, "stderr": 1, "stream": 1, "logs": 1}
+                channel = stack.enter_context(follow.closing(api.attach_socket(made, asked)))
                 api.start(made)
-                output = follow.items(
-                    follow.frames(channel), interruption, lambda: installs.remove(api, made)
-                )
-                return _followed(api, made, output, progress)
+            frames = engine.streamed(_THING, follow.frames(channel))
+            output = follow.items(frames, interruption, lambda: installs.remove(api, made))
+            return _followed(api, made, output, progress)
     finally:
         with contextlib.suppress(Exception):  # An engine that went away: the next build removes it.
             installs.remove(api, made)
@@ -81,7 +83,8 @@ def _followed(
         for line in data.decode(errors="replace").splitlines():
             tail = [*tail[1 - installs.TAIL :], line]
             progress(line)
-    code = int(api.wait(container, timeout=60)["StatusCode"])
+    with engine.translated(_THING):
+        code = int(api.wait(container, timeout=60)["StatusCode"])
     if code != 0:
         lines = "".join(f"\n    {line}" for line in tail)
         raise NotAccepted(
