@@ -52,18 +52,17 @@ class Images:
         """
         settings = image_settings.read()
         recipes = {each.name: each for each in image_recipes.recipes()}
-        checkout = hashlib.sha256(str(paths.CHECKOUT).encode()).hexdigest()[:12]
         shared = images.Shared(
             shelf=self._shelf,
             recipes=recipes,
             settings=settings,
-            checkout=checkout,
+            checkout=_checkout(),
             labels=_labels(),
             uv=_uv,
             checks=paths.cache() / "checks",
         )
         return (
-            build_leftovers.BuildLeftovers(self._shelf, checkout=checkout),
+            build_leftovers.BuildLeftovers(self._shelf, checkout=_checkout()),
             self._base(settings, anew=anew),
             *(images.ImageStep(recipe, shared) for recipe in recipes.values()),
             build_record.BuildRecord(
@@ -83,6 +82,7 @@ class Images:
             reference=settings.base,
             platform=settings.platform,
             cache=paths.cache() / "images",
+            checkout=_checkout(),
             anew=anew,
         )
 
@@ -93,6 +93,11 @@ class Images:
         return store.LocalStore(
             paths.state("_images"), "images", lock_timeout=lock_timeout, programs=runner, on_note=on_note
         )
+
+
+def _checkout() -> str:
+    """What tells this checkout's drafts from others'."""
+    return hashlib.sha256(str(paths.CHECKOUT).encode()).hexdigest()[:12]
 
 
 def _labels() -> Callable[[images.EnvironmentContext], Mapping[str, str]]:

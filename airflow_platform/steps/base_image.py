@@ -44,7 +44,7 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
     requires = ("leftovers",)
 
     def __init__(
-        self, images: shelf.Shelf, *, reference: str, platform: str, cache: Path, anew: bool
+        self, images: shelf.Shelf, *, reference: str, platform: str, cache: Path, checkout: str, anew: bool
     ) -> None:
         """Make the step.
 
@@ -53,12 +53,14 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
             reference: The base, as `images.toml` has it.
             platform: What it is to run on; "" for what the engine does.
             cache: Where a base of packages is kept.
+            checkout: What tells this checkout's drafts from others'.
             anew: Whether it is fetched though it is there.
         """
         self._images = images
         self._reference = reference
         self._platform = platform
         self._cache = cache
+        self._checkout = checkout
         self._anew = anew
 
     def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
@@ -128,15 +130,23 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
         with archive.open("rb") as file:
             inputs = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         context.progress("giving it to the engine")
-        dockerfile = b'FROM scratch\nADD rootfs.tar /\nCMD ["bash"]\n'
+        draft = f"LABEL {shelf.DRAFT}={self._checkout}"
+        dockerfile = f'FROM scratch\n{draft}\nADD rootfs.tar /\nCMD ["bash"]\n'.encode()
         labels = {
+            shelf.DRAFT: "",
             shelf.IMAGE: MADE,
             shelf.INPUTS: inputs,
             "org.opencontainers.image.title": f"Debian {self._release}, made of packages",
         }
         files: dict[str, Path | bytes] = {"Dockerfile": dockerfile, "rootfs.tar": archive}
-        made = ours.build(files, arguments={}, labels=labels, platform=platform, progress=context.progress)
-        ours.tag(made, self._made(platform))
+        made = ours.build(
+            files,
+            arguments={},
+            labels=labels,
+            platform=platform,
+            progress=context.progress,
+            reference=self._made(platform),
+        )
         return self._outputs(ours.described(made), inputs)
 
     @property

@@ -140,7 +140,7 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
                 **self._tried(context, images, draft),
                 shelf.CONTENT: images.described(draft).content,
             }
-            images.tag(images.label(draft, labels), reference)
+            images.label(draft, labels, reference)
             if superseded := change.details["superseded"]:
                 images.remove_unnamed(superseded)
         image = self._shared.shelf.at(reference)
@@ -151,7 +151,7 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
     def _draft(
         self, context: EnvironmentContext, images: engine_images.Images, parent: Mapping[str, Any]
     ) -> str:
-        """Make the image without a name; its id."""
+        """Make the image without a name; its id. Whatever ends this leaves nothing that is not marked as a draft."""
         from airflow_platform.tools.containers import installs  # noqa: PLC0415 - only where something is built.
 
         labels = {shelf.DRAFT: self._shared.checkout}
@@ -159,8 +159,8 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
         if not recipe.install:
             return images.build(
                 recipe.files,
-                arguments={"BASE": parent["id"]},
-                labels=labels,
+                arguments={"BASE": images.label(parent["id"], labels)},
+                labels={},
                 platform=parent["architecture"],
                 progress=context.progress,
             )

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,9 @@ from airflow_platform.tools.containers import api, installs, shelf, trials
 from airflow_platform.tools.containers.archives import Files
 from airflow_platform.tools.containers.engine import EngineError, EngineMissing
 from airflow_platform.tools.containers.images import Images, RegistryMissing
+
+_LABEL = re.compile(r"^LABEL (\S+?)=(\S+)$", re.MULTILINE)
+"""One of a Dockerfile."""
 
 
 @dataclass
@@ -35,13 +39,14 @@ class World:
     trials: dict[tuple[str, ...], str | Exception] = field(default_factory=dict)
     """What programs print that are tried in an image, by command, or what is raised instead; others are refused."""
     during: Callable[[str], None] = lambda thing: None
-    """Called before anything is made, with "build", "install", "label", "attempt", "tag"; may raise."""
+    """Called before anything is made, with "build", "install", "label", "attempt"; in the middle of a Dockerfile with "step";
+    and with "made" when an image is there that a Dockerfile made, before anybody is told. May raise: what is there stays."""
     told: list[tuple[str, object]] = field(default_factory=list)
     """What was asked for, in order: the verb, and what with."""
     day: str = "Monday"
     """Part of what installations make: packages of another day are others."""
-    left_over: int = 0
-    """What a killed build left."""
+    parents: dict[str, str] = field(default_factory=dict)
+    """The id of what an image was made from, by its own."""
     proxies: dict[str, str] = field(default_factory=dict)
     """Those of Docker's own settings, as variables."""
     missing: bool = False
@@ -49,13 +54,38 @@ class World:
 
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def add(self, labels: Mapping[str, str], content: str, *names: str, architecture: str = "") -> str:
+    def add(
+        self, labels: Mapping[str, str], content: str, *names: str, architecture: str = "", parent: str = ""
+    ) -> str:
         """Have an image; its id."""
-        made = f"sha256:{next(self.ids):064x}"
         kept = hashlib.sha256(content.encode()).hexdigest()[:16]
-        self.images[made] = api.Image(made, architecture or self.architecture, dict(labels), 1000, kept)
+        image = api.Image("", architecture or self.architecture, dict(labels), 1000, kept)
+        return self.put(image, *names, parent=parent)
+
+    def put(self, image: api.Image, *names: str, parent: str = "") -> str:
+        """Have an image like that under a new id, which is returned."""
+        made = f"sha256:{next(self.ids):064x}"
+        self.images[made] = dataclasses.replace(image, id=made)
         self.names.update(dict.fromkeys(names, made))
+        if parent:
+            self.parents[made] = parent
         return made
+
+    def unnamed(self, label: str = "") -> list[str]:
+        """The ids of images with a label, `key=value`, that have neither a name nor others made from them."""
+        used = {*self.names.values(), *self.parents.values()}
+        key, _, value = label.partition("=")
+        return [
+            each.id
+            for each in self.images.values()
+            if each.id not in used and (not label or each.labels.get(key) == value)
+        ]
+
+    def remove(self, image: str) -> None:
+        """Remove an image, and what it was made from, as long as neither has a name or others made from it."""
+        while image in self.unnamed():
+            del self.images[image]
+            image = self.parents.pop(image, "")
 
     def at(self, name: str) -> api.Image:
         """The image of that name or id.
@@ -93,7 +123,7 @@ class _Shelf(shelf.Shelf):
 
     def left(self, label: str) -> int:
         self._require_engine()
-        return self._world.left_over
+        return len(self._world.unnamed(label))
 
     @contextlib.contextmanager
     def changing(self, interruption: programs.Interruption) -> Iterator[Images]:
@@ -124,16 +154,19 @@ class _Images(Images):
         labels: Mapping[str, str],
         platform: str,
         progress: Callable[[str], None],
+        reference: str = "",
     ) -> str:
         world = self._world
         world.during("build")
         world.told.append(("build", dict(files)))
         parent = world.at(arguments["BASE"]) if "BASE" in arguments else None
-        dockerfile = files["Dockerfile"]
+        dockerfile = _text(files["Dockerfile"])
         progress("Step 1/1 : FROM base")
-        content = [_text(dockerfile), parent.content if parent else "scratch", *sorted(files)]
-        inherited = parent.labels if parent else {}
-        return world.add({**inherited, **labels}, repr(content), architecture=platform)
+        content = repr([dockerfile, parent.content if parent else "scratch", *sorted(files)])
+        given = {**(parent.labels if parent else {}), **dict(_LABEL.findall(dockerfile))}
+        step = world.add(given, content, architecture=platform, parent=parent.id if parent else "")
+        world.during("step")
+        return self._finish(world.at(step), {**given, **labels}, reference)
 
     def install(self, wanted: installs.Installation, progress: Callable[[str], None]) -> str:
         world = self._world
@@ -142,7 +175,8 @@ class _Images(Images):
         parent = world.at(wanted.image)
         progress("Installed 2 packages")
         content = repr([parent.content, wanted.command, sorted(wanted.files), world.day])
-        return world.add({**parent.labels, **wanted.labels}, content, architecture=parent.architecture)
+        labels = {**parent.labels, **wanted.labels}
+        return world.add(labels, content, architecture=parent.architecture, parent=parent.id)
 
     def attempt(self, trial: trials.Trial, progress: Callable[[str], None]) -> str:
         world = self._world
@@ -155,12 +189,16 @@ class _Images(Images):
             raise answer
         return answer
 
-    def label(self, image: str, labels: Mapping[str, str]) -> str:
-        world = self._world
-        world.during("label")
-        found = world.at(image)
-        made = f"sha256:{next(world.ids):064x}"
-        world.images[made] = dataclasses.replace(found, id=made, labels={**found.labels, **labels})
+    def label(self, image: str, labels: Mapping[str, str], reference: str = "") -> str:
+        self._world.during("label")
+        found = self._world.at(image)
+        return self._finish(found, {**found.labels, **labels}, reference)
+
+    def _finish(self, image: api.Image, labels: Mapping[str, str], reference: str) -> str:
+        """The same with other labels, and a name if one is given, as a build ends; its id."""
+        names = [reference] if reference else []
+        made = self._world.put(dataclasses.replace(image, labels=dict(labels)), *names, parent=image.id)
+        self._world.during("made")
         return made
 
     def pull(self, reference: str, *, platform: str, progress: Callable[[str], None]) -> str:
@@ -176,18 +214,12 @@ class _Images(Images):
         if isinstance(answer, Exception):
             raise answer
 
-    def tag(self, image: str, reference: str) -> None:
-        self._world.during("tag")
-        self._world.names[reference] = self._world.at(image).id
-        self._world.told.append(("tag", reference))
-
     def remove_unnamed(self, image: str) -> None:
-        if image not in self._world.names.values():
-            self._world.images.pop(image, None)
+        self._world.remove(image)
 
     def remove_left(self, label: str) -> None:
-        self._world.left_over = 0
-        self._world.told.append(("remove", label))
+        for image in self._world.unnamed(label):
+            self._world.remove(image)
 
 
 def _text(source: Path | bytes) -> str:

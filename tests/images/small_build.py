@@ -1,13 +1,15 @@
 """The steps of a build with one small image, on the real engine; run as a program, for tests that kill it.
 
-    python -m tests.images.small_build NAME FOLDER PARENT
+    python -m tests.images.small_build NAME FOLDER PARENT [dies]
 
-A folder with a Dockerfile is built; one with an `install.sh` is installed.
+One that dies kills itself when the engine has made the image, before anything else is asked of it. A folder with a Dockerfile is built; one with an `install.sh` is installed.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +21,7 @@ from airflow_platform.engine.report import Report
 from airflow_platform.runtimes import images as runtime
 from airflow_platform.steps import build_leftovers, images
 from airflow_platform.testing import runs
+from airflow_platform.tools.containers import images as engine_images
 from airflow_platform.tools.containers import shelf
 
 
@@ -82,7 +85,22 @@ def run(wanted: image_recipes.Recipe, parent: Mapping[str, str], **options: Any)
     return runs.run_steps(*steps(wanted, parent, **options), tenants=(), planning=planning)
 
 
+def die_when_all_is_done() -> None:
+    """Be killed as soon as the image has all its labels."""
+    label = engine_images.Images.label
+
+    def last(self: engine_images.Images, image: str, labels: Mapping[str, str], *words: str) -> str:
+        made = label(self, image, labels, *words)
+        if shelf.CONTENT in labels:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return made
+
+    engine_images.Images.label = last  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
-    name, folder, parent = sys.argv[1:]
+    name, folder, parent, *dies = sys.argv[1:]
+    if dies:
+        die_when_all_is_done()
     made = run(recipe(name, Path(folder)), json.loads(parent))
     sys.exit(made.exit_code)

@@ -71,7 +71,12 @@ class Nothing(step.EnvironmentStep[Any, Any]):
 
 def run(reference, tmp_path, *, platform="", anew=False):
     base = base_image.BaseImage(
-        shelf.Shelf(None), reference=reference, platform=platform, cache=tmp_path / "cache", anew=anew
+        shelf.Shelf(None),
+        reference=reference,
+        platform=platform,
+        cache=tmp_path / "cache",
+        checkout="test",
+        anew=anew,
     )
     return runs.run_steps(Nothing(), base, tenants=())
 
@@ -146,7 +151,12 @@ def test_a_base_made_of_packages_is_a_slim_debian_that_tells_nothing_of_this_mac
     unreachable, client, containers, tmp_path, parent
 ):
     made = base_image.BaseImage(
-        shelf.Shelf(None), reference="debian:bookworm-slim", platform="", cache=tmp_path, anew=False
+        shelf.Shelf(None),
+        reference="debian:bookworm-slim",
+        platform="",
+        cache=tmp_path,
+        checkout="test",
+        anew=False,
     )._made(parent["architecture"])
     try:
         began = time.monotonic()
@@ -176,6 +186,11 @@ def test_a_base_made_of_packages_is_a_slim_debian_that_tells_nothing_of_this_mac
 
 def test_the_made_base_is_never_under_debian_s_name(parent):
     base = base_image.BaseImage(
-        shelf.Shelf(None), reference="debian:bookworm-slim", platform="", cache=None, anew=False
+        shelf.Shelf(None),
+        reference="debian:bookworm-slim",
+        platform="",
+        cache=None,
+        checkout="test",
+        anew=False,
     )
     assert base._made(parent["architecture"]).startswith(f"{image_recipes.REPOSITORY}/debian:bookworm-")

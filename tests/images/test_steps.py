@@ -12,12 +12,27 @@ from pathlib import Path
 
 import pytest
 
-from airflow_platform.tools.containers import shelf
+from airflow_platform.tools.containers import archives, shelf
 from tests.images import conftest, engine_proxy, small_build
 
 DOCKERFILE = "ARG BASE\nFROM ${BASE}\nCOPY text /text\nRUN echo working && sleep 0.1\n"
-SLOW_DOCKERFILE = "ARG BASE\nFROM ${BASE}\nRUN echo working && sleep 30\n"
+SLOW_DOCKERFILE = "ARG BASE\nFROM ${BASE}\nCOPY text /text\nRUN echo working && sleep 30\n"
 SLOW_INSTALL = "#!/bin/sh\necho working\nsleep 30\n"
+
+MARK = "airflow-platform.test-mark"
+"""With the name of the small image: the label of what it is made from, and so of all that comes of it."""
+
+
+@pytest.fixture
+def parent(parent, client, name):
+    """The same image, marked: what is left of it is found whatever the toolkit does with its own labels."""
+    reference = f"airflow-platform/{name}-parent:1"
+    dockerfile = f"FROM {parent['id']}\nLABEL {MARK}={name}\n".encode()
+    with archives.packed({"Dockerfile": dockerfile}) as context:
+        list(client.api.build(fileobj=context, custom_context=True, rm=True, tag=reference))
+    yield {**parent, "id": client.images.get(reference).id}
+    while found := client.api.images(filters={"label": f"{MARK}={name}"}):
+        client.api.remove_image(found[0]["Id"], force=True)  # The last one that was made.
 
 
 @pytest.fixture
@@ -50,9 +65,9 @@ def references(client, name):
 
 def left(client, name):
     """Containers with their networks, and unnamed images, of a build that was cut short."""
-    label = {"label": f"{shelf.DRAFT}={name}"}
-    images = client.api.images(filters={**label, "dangling": True})
-    return [*client.api.containers(all=True, filters=label), *client.api.networks(filters=label)], images
+    label, mark = {"label": f"{shelf.DRAFT}={name}"}, {"label": f"{MARK}={name}"}
+    images = client.api.images(filters={**mark, "dangling": True})
+    return [*client.api.containers(all=True, filters=mark), *client.api.networks(filters=label)], images
 
 
 def test_it_is_built_once_and_again_when_something_changed(run, name, folder, client):
@@ -100,31 +115,51 @@ def test_a_build_that_is_cut_short_leaves_no_name_and_the_next_one_is_whole(
         (folder / "Dockerfile").unlink()
     (folder / how).write_text(slow)
     (folder / how).chmod(0o755)
-    words = ["-m", "tests.images.small_build", name, str(folder), json.dumps(parent)]
-    child = subprocess.Popen(
-        [sys.executable, *words],
-        cwd=conftest.CHECKOUT,
-        env={**os.environ, "PYTHONPATH": str(conftest.CHECKOUT)},
-    )
+    child = started(name, folder, parent)
     conftest.wait_until(lambda: working(client, how, name), "the build began")
     child.send_signal(number)
     assert child.wait(timeout=20) == (-9 if number == signal.SIGKILL else 130)
     assert references(client, name) == {}
     (folder / how).write_text(slow.replace("sleep 30", "sleep 0"))
+    (folder / "text").write_text("second")
     report = small_build.run(small_build.recipe(name, folder), parent)
     assert (report.exit_code, outcome(report)[0]) == (0, "changed"), report.faults
     assert left(client, name) == ([], [])
     assert len(references(client, name)) == 1
 
 
+@pytest.mark.parametrize("how", ["Dockerfile", "install.sh"])
+def test_a_build_that_is_killed_when_all_is_done_leaves_nothing_without_a_name(
+    name, folder, parent, client, how
+):
+    if how == "install.sh":
+        (folder / "Dockerfile").unlink()
+        (folder / how).write_text("#!/bin/sh\n")
+        (folder / how).chmod(0o755)
+    assert started(name, folder, parent, "dies").wait(timeout=60) == -signal.SIGKILL
+    (folder / how).write_text(f"{(folder / how).read_text()}# Another one.\n")
+    (folder / "text").write_text("second")
+    assert outcome(small_build.run(small_build.recipe(name, folder), parent))[0] == "changed"
+    assert left(client, name) == ([], [])
+
+
+def started(name, folder, parent, *words):
+    """The steps in a program of their own."""
+    arguments = ["-m", "tests.images.small_build", name, str(folder), json.dumps(parent), *words]
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=conftest.CHECKOUT,
+        env={**os.environ, "PYTHONPATH": str(conftest.CHECKOUT)},
+    )
+
+
 def working(client, how, name):
     """Whether the slow program runs."""
+    found = client.api.containers(filters={"label": f"{MARK}={name}"})
     if how == "install.sh":
-        filters = {"label": f"{shelf.DRAFT}={name}"}
-        found = [each["Id"] for each in client.api.containers(filters=filters)]
-        return found and any("sleep 30" in " ".join(row) for row in client.api.top(found[0])["Processes"])
-    everything = client.api.containers(filters={"status": "running"})
-    return any("sleep 30" in each["Command"] for each in everything)
+        ids = [each["Id"] for each in found]
+        return ids and any("sleep 30" in " ".join(row) for row in client.api.top(ids[0])["Processes"])
+    return any("sleep 30" in each["Command"] for each in found)
 
 
 def test_an_engine_that_goes_away_in_the_middle_is_told(name, folder, parent, client, tmp_path):
@@ -177,7 +212,9 @@ def test_a_step_of_a_dockerfile_that_fails_is_named(name, folder, parent, client
     assert "Step 3/" in report.faults[0].cause
     assert "returned a non-zero code: 3" in report.faults[0].cause
     assert references(client, name) == {}
-    assert left(client, name) == ([], [])
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+    assert outcome(small_build.run(small_build.recipe(name, folder), parent))[0] == "changed"
+    assert left(client, name) == ([], []), "what the first one left is gone"
 
 
 def test_an_installation_that_fails_shows_its_last_lines(name, folder, parent, client):

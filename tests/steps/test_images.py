@@ -80,6 +80,7 @@ class Build:
                 reference=self.settings.base,
                 platform=self.settings.platform,
                 cache=self.cache,
+                checkout="mine",
                 anew=self.anew,
             ),
             *(images.ImageStep(each, shared) for each in recipes.values()),
@@ -225,13 +226,28 @@ def test_a_parent_is_made_again_for_a_child_that_was_altered(build):
     assert build.changed() == ["packages", "airflow-base", "record"]
 
 
-@pytest.mark.parametrize("verb", ["build", "install", "attempt", "label", "tag"])
-def test_nothing_has_a_name_before_it_is_whole(build, verb):
-    def fail(thing):
-        if thing == verb:
-            raise EngineError("Step 2/3 : RUN x: no space left on device.", status=None, hint="Free some.")
+VERBS = ("build", "step", "made", "install", "attempt", "label")
 
-    build.world.during = fail
+
+@pytest.fixture
+def fail(build):
+    """Has the engine end what it does, at a verb of `World.during`."""
+
+    def fail(verb):
+        def during(thing):
+            if thing == verb:
+                raise EngineError(
+                    "Step 2/3 : RUN x: no space left on device.", status=None, hint="Free some."
+                )
+
+        build.world.during = during
+
+    return fail
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_nothing_has_a_name_before_it_is_whole(build, fail, verb):
+    fail(verb)
     report = build.run()
     assert report.exit_code == 1
     assert "no space left" in report.faults[0].cause
@@ -239,6 +255,31 @@ def test_nothing_has_a_name_before_it_is_whole(build, verb):
     assert not build.record.exists()
     build.world.during = lambda thing: None
     assert build.changed()[-3:] == ["airflow-base", "scheduler", "record"]
+    assert build.world.unnamed() == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_whenever_a_build_is_cut_short_the_next_one_leaves_nothing_without_a_name(build, fail, verb):
+    build.run()
+    build.write("verify.py", "another")
+    build.write("python.sh", "another")
+    fail(verb)
+    assert build.run().exit_code == 1
+    build.world.during = lambda thing: None
+    build.write("verify.py", "a third")
+    build.write("python.sh", "a third")
+    build.changed()
+    assert build.world.unnamed() == []
+
+
+@pytest.mark.parametrize("verb", ["build", "step", "made"])
+def test_a_base_of_packages_that_is_cut_short_leaves_nothing_either(build, bootstraps, fail, verb):
+    build.world.registry.clear()
+    fail(verb)
+    assert build.run().exit_code == 1
+    build.world.during = lambda thing: None
+    build.changed()
+    assert build.world.unnamed() == []
 
 
 def test_an_image_that_does_not_import_gets_no_name(build):
@@ -262,10 +303,12 @@ def test_labels_tell_where_an_image_comes_from(build):
 
 
 def test_what_killed_builds_left_is_removed(build):
-    build.world.left_over = 2
+    mine = [build.world.add({shelf.DRAFT: "mine"}, text) for text in ("one", "two")]
+    theirs = build.world.add({shelf.DRAFT: "theirs"}, "one")
     report = build.run()
     assert report.steps[0].reason == "remove 2 things that a build left which was cut short"
-    assert ("remove", "airflow-platform.draft=mine") in build.world.told
+    assert not set(mine) & set(build.world.images)
+    assert theirs in build.world.images
 
 
 def test_without_an_engine_everything_else_is_told_too(build):

@@ -1,6 +1,7 @@
-"""Images of an engine: built, installed, tried, pulled, labelled, tagged, and those of killed builds taken away.
+"""Images of an engine: built, installed, tried, pulled, labelled and named, and those of killed builds taken away.
 
-An image gets its name last, in one step: whatever ends a build before that leaves none under that name.
+An image gets its name last, by the build that makes it: whatever ends that before leaves none under that name,
+and nothing is ever made that has neither the name nor the label of a draft.
 """
 
 from __future__ import annotations
@@ -64,8 +65,11 @@ class Images:
         labels: Mapping[str, str],
         platform: str,
         progress: Progress,
+        reference: str = "",
     ) -> str:
         """Build an image from a Dockerfile, without a network; its id.
+
+        What a step makes has the labels that it starts from; those that are given here come last.
 
         Args:
             files: The context by path, `Dockerfile` among them.
@@ -73,6 +77,8 @@ class Images:
             labels: What the image is labelled with, last.
             platform: `amd64`, `arm64`.
             progress: Called with the steps, and what they print.
+            reference: Its name, which the engine gives it when all else is done; whatever had it before loses it. "" for
+                none.
 
         Raises:
             EngineError: It failed; says in which step.
@@ -83,6 +89,7 @@ class Images:
                 events = self._api.build(
                     fileobj=context,
                     custom_context=True,
+                    tag=reference or None,
                     rm=True,
                     forcerm=True,
                     decode=True,
@@ -102,8 +109,8 @@ class Images:
         """Run a program in a container of an image to its end; what it prints; see `trials.run`."""
         return trials.run(self._api, trial, interruption=self._interruption, progress=progress)
 
-    def label(self, image: str, labels: Mapping[str, str]) -> str:
-        """The same image with these labels; its id."""
+    def label(self, image: str, labels: Mapping[str, str], reference: str = "") -> str:
+        """The same image with these labels, and a name if one is given; its id."""
         # In one instruction: each would be a step, and all of them take longer than building a component.
         instruction = "LABEL " + " ".join(f"{key}={installs.quoted(text)}" for key, text in labels.items())
         return self.build(
@@ -112,6 +119,7 @@ class Images:
             labels={},
             platform=self.described(image).architecture,
             progress=lambda line: None,
+            reference=reference,
         )
 
     def pull(self, reference: str, *, platform: str, progress: Progress) -> str:
@@ -140,12 +148,6 @@ class Images:
         """
         with _reached(), engine.translated(reference):
             self._api.inspect_distribution(reference)
-
-    def tag(self, image: str, reference: str) -> None:
-        """Give an image a name; whatever had it before loses it."""
-        repository, _, tag = reference.rpartition(":")
-        with engine.translated(f"image {reference}"):
-            self._api.tag(image, repository, tag)
 
     def remove_left(self, label: str) -> None:
         """Remove what killed builds left: containers and networks with a label, and images with it that have neither a name
