@@ -13,7 +13,7 @@ from airflow_platform.steps import ownership
 from airflow_platform.steps.contexts import TenantContext, TenantStep
 from airflow_platform.steps.handed import handed
 from airflow_platform.tools import files, postgresql, postgresql_copies
-from airflow_platform.tools.containers import opened
+from airflow_platform.tools.containers import opened, printed
 
 TIMEOUT = 1800.0
 """Seconds for the migration of a used database; an empty one takes 10."""
@@ -107,7 +107,7 @@ class Migration(TenantStep):
                 progress=lambda line: context.progress(context.programs.mask(line)),
             )
         if ended.code != 0:
-            shown = "".join(f"\n    {context.programs.mask(line)}" for line in ended.tail)
+            shown = printed.indented(map(context.programs.mask, ended.tail))
             raise errors.StepError(
                 f"airflow db migrate exited {ended.code}; its last lines:{shown}",
                 hint="Each revision is whole or not there; run this again when the cause is mended.",

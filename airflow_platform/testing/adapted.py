@@ -22,14 +22,11 @@ from testcontainers.core.wait_strategies import WaitStrategy
 from testcontainers.core.waiting_utils import WaitStrategyTarget
 
 from airflow_platform import errors
-from airflow_platform.tools.containers import containers, engine
+from airflow_platform.tools.containers import containers, engine, printed
 from airflow_platform.tools.containers.spec import Container
 
 SERVICE_TIMEOUT = 90.0
 """Seconds until a database, broker or fakesnow must be well: twenty times what a quiet machine takes."""
-
-LINES = 20
-"""Last lines of a container's log that an error shows."""
 
 
 @contextlib.contextmanager
@@ -113,7 +110,7 @@ class SpecContainer(DockerContainer):
     def tail(self) -> str:
         """The last lines that it printed, each on a line of its own."""
         with engine.translated(f"container {self._name}"):
-            return indented(self.get_wrapped_container().logs(tail=LINES))
+            return _last_lines(self.get_wrapped_container())
 
     def _transfer_into_container(self, transferable: Transferable, destination: str, mode: int) -> None:
         """Unpack an archive: the library's own copies belong to root, and our images run as others."""
@@ -156,12 +153,12 @@ def _passes(wrapped: Any, check: list[str]) -> bool:
 
 
 def _unwell(wrapped: Any, what: str) -> errors.StepError:
-    return errors.StepError(f"{wrapped.name} {what}; its last lines:{indented(wrapped.logs(tail=LINES))}")
+    return errors.StepError(f"{wrapped.name} {what}; its last lines:{_last_lines(wrapped)}")
 
 
-def indented(printed: bytes) -> str:
-    """Lines as an error shows them."""
-    return "".join(f"\n    {line}" for line in printed.decode(errors="replace").splitlines())
+def _last_lines(wrapped: Any) -> str:
+    """As an error shows them."""
+    return printed.indented(printed.lines([wrapped.logs(tail=printed.TAIL)]))
 
 
 def _client() -> dict[str, Any]:

@@ -32,7 +32,7 @@ from airflow_platform.testing import adapted
 from airflow_platform.testing.local_airflow import LocalAirflow
 from airflow_platform.testing.ordered import SERVICES, Order, Wanted
 from airflow_platform.tools import airflow, airflow_objects, certificates, git, ports
-from airflow_platform.tools.containers import engine, opened, wellness
+from airflow_platform.tools.containers import engine, opened, printed, wellness
 from airflow_platform.tools.containers.spec import Container
 
 if TYPE_CHECKING:
@@ -191,9 +191,8 @@ class _Bringing:
         for name, each in found.items():
             if each is None or not each.running:
                 how = "is gone" if each is None else each.last_exit
-                lines = [text for _, text in self._engine.containers.lines(names[name], last=adapted.LINES)]
-                shown = "".join(f"\n    {line}" for line in lines)
-                raise errors.StepError(f"{name} {how}; its last lines:{shown}")
+                lines = [text for _, text in self._engine.containers.lines(names[name], last=printed.TAIL)]
+                raise errors.StepError(f"{name} {how}; its last lines:{printed.indented(lines)}")
         return wellness.missing(self._engine.containers, found, client)
 
     def _put_settings(self, client: airflow.Airflow) -> None:

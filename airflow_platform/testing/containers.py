@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from airflow_platform import programs
-from airflow_platform.tools.containers import opened
-from airflow_platform.tools.containers.containers import TAIL, Containers, Ended, late
+from airflow_platform.tools.containers import opened, printed
+from airflow_platform.tools.containers.containers import Containers, Ended, late
 from airflow_platform.tools.containers.engine import EngineError
 from airflow_platform.tools.containers.networks import Networks, Volumes, in_use
 from airflow_platform.tools.containers.spec import DIGEST, Container, Found, Thing
@@ -124,15 +124,15 @@ class _Containers(Containers):
         self.remove(spec.name, timeout=0)
         self.start(spec)
         try:
-            code, printed = self._printed(spec.command)
-            for line in printed.splitlines():
+            code, said = self._printed(spec.command)
+            for line in said.splitlines():
                 progress(line)
                 interruption.raise_if_requested()
         finally:
             self.remove(spec.name, timeout=0)
         if code is None:
             raise late(spec.name, timeout)
-        return Ended(code, tuple(printed.splitlines()[-TAIL:]))
+        return Ended(code, tuple(said.splitlines()[-printed.TAIL :]))
 
     def execute(
         self,

@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from airflow_platform import errors, programs
-from airflow_platform.tools.containers import engine, follow
+from airflow_platform.tools.containers import engine, follow, printed
 from airflow_platform.tools.containers.spec import DIGEST, Container, File, Found
 
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ class Ended:
     code: int
     tail: tuple[str, ...]
     """Its last lines."""
-
-
-TAIL = 15
-"""Lines that an error shows."""
 
 
 class Containers:
@@ -109,21 +105,20 @@ class Containers:
         """
         self.remove(spec.name, timeout=0)
         self.start(spec)
-        lines: list[str] = []
-        thing = f"container {spec.name}"
-        printed = engine.streamed(thing, self._lines(spec.name, follow=True))
+        thing, said = f"container {spec.name}", printed.Printed(progress)
+        chunks = engine.streamed(thing, self._chunks(spec.name))
         try:
             with _in_time(spec.name, timeout):
-                for line in follow.items(
-                    printed, interruption, lambda: self.remove(spec.name, timeout=0), timeout=timeout
-                ):
-                    lines = [*lines[1 - TAIL :], line]
-                    progress(line)
+                said.follow(
+                    follow.items(
+                        chunks, interruption, lambda: self.remove(spec.name, timeout=0), timeout=timeout
+                    )
+                )
             with engine.translated(thing):
                 code = self._api.wait(spec.name)["StatusCode"]
         finally:
             self.remove(spec.name, timeout=0)
-        return Ended(int(code), tuple(lines))
+        return Ended(int(code), said.last)
 
     def execute(
         self,
@@ -174,20 +169,16 @@ class Containers:
         if since:
             asked["since"] = since
         with _gone_is_well(), engine.translated(f"log of {name}"):
-            printed: bytes = self._api.logs(name, timestamps=True, **asked)
-            for line in printed.decode(errors="replace").splitlines():
+            said: bytes = self._api.logs(name, timestamps=True, **asked)
+            for line in said.decode(errors="replace").splitlines():
                 stamp, _, text = line.partition(" ")
                 if (when := _seconds(stamp)) > since:
                     yield when, text
 
-    def _lines(self, name: str, *, follow: bool) -> Iterator[str]:
-        rest = ""
-        with contextlib.closing(self._api.logs(name, stream=True, follow=follow)) as chunks:
-            for chunk in chunks:
-                *whole, rest = (rest + chunk.decode(errors="replace")).split("\n")
-                yield from whole
-        if rest:
-            yield rest
+    def _chunks(self, name: str) -> Iterator[bytes]:
+        """What a container prints, until it ends."""
+        with contextlib.closing(self._api.logs(name, stream=True, follow=True)) as chunks:
+            yield from chunks
 
     def _arguments(self, spec: Container) -> dict[str, Any]:
         api = self._api

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from airflow_platform import errors, programs
-from airflow_platform.tools.containers import archives, engine, follow
+from airflow_platform.tools.containers import archives, engine, follow, printed
 
 PLACE = "/mnt"
 """Where the files of an installation are; a directory that every Debian has."""
@@ -29,9 +29,6 @@ _PASSING = (PLACE, "/tmp", "/var/cache/apt", "/var/lib/apt/lists")  # noqa: S108
 
 LIFETIME = 3600
 """Seconds after which a container whose build was killed ends by itself, and the engine removes it."""
-
-TAIL = 15
-"""Lines that an error shows: a screen's third, and enough for a Python traceback's end."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +91,12 @@ def install(
                 channel = stack.enter_context(follow.closing(api.exec_start(made, socket=True)))
             frames = engine.streamed(name, follow.frames(channel))
             output = follow.items(frames, interruption, lambda: remove(api, container))
-            tail = _told((data for _, data in output), progress)
+            said = printed.Printed(progress)
+            said.follow(data for _, data in output)
         with engine.translated(name):
             code = api.exec_inspect(made)["ExitCode"]
         if code != 0:
-            raise _failed(name, code, tail)
+            raise _failed(name, code, said.last)
 
     if wanted.before:
         with _container(api, wanted) as container:
@@ -178,32 +176,13 @@ def _remove_network(api: Any, network: str) -> None:
             return
 
 
-def _told(chunks: Iterator[bytes], progress: Callable[[str], None]) -> list[str]:
-    """Tell each line; the last ones."""
-    tail: list[str] = []
-    for line in _lines(chunks):
-        tail = [*tail[1 - TAIL :], line]
-        progress(line)
-    return tail
-
-
-def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
-    rest = b""
-    for chunk in chunks:
-        *whole, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
-        yield from filter(None, (line.decode(errors="replace").rstrip() for line in whole))
-    if rest.strip():
-        yield rest.decode(errors="replace").rstrip()
-
-
-def _failed(name: str, code: int, tail: list[str]) -> InstallationFailed:
-    said = "".join(f"\n    {line}" for line in tail)
+def _failed(name: str, code: int, tail: Sequence[str]) -> InstallationFailed:
     full = any("no space left on device" in line.lower() for line in tail)
     hint = (
         "Check that containers reach the package mirrors (apt's sources, pip's index settings), "
         "then run this again: what was downloaded is kept."
     )
-    message = f"{name} exited {code}; its last lines:{said}"
+    message = f"{name} exited {code}; its last lines:{printed.indented(tail)}"
     return InstallationFailed(message, hint=engine.FREE_SPACE if full else hint)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_platform import errors, programs
-from airflow_platform.tools.containers import archives, engine, follow, installs
+from airflow_platform.tools.containers import archives, engine, follow, installs, printed
 
 _THING = "container of the trial"
 
@@ -74,21 +74,23 @@ def run(
 def _followed(
     api: Any, container: str, output: Iterator[tuple[bool, bytes]], progress: Callable[[str], None]
 ) -> str:
-    said: list[bytes] = []
-    tail: list[str] = []
-    for is_error, data in output:
-        if not is_error:
-            said.append(data)
-            continue
-        for line in data.decode(errors="replace").splitlines():
-            tail = [*tail[1 - installs.TAIL :], line]
-            progress(line)
+    answer: list[bytes] = []
+
+    def told() -> Iterator[bytes]:
+        for is_error, data in output:
+            if is_error:
+                yield data
+            else:
+                answer.append(data)
+
+    said = printed.Printed(progress)
+    said.follow(told())
     with engine.translated(_THING):
         code = int(api.wait(container, timeout=60)["StatusCode"])
     if code != 0:
-        lines = "".join(f"\n    {line}" for line in tail)
         raise NotAccepted(
-            f"The image was not accepted: what it was tried with exited {code}; its last lines:{lines}",
+            f"The image was not accepted: what it was tried with exited {code}; its last lines:"
+            f"{printed.indented(said.last)}",
             hint="The lock does not hold together; pin what the lines name, then run `scripts/nox -s lock`.",
         )
-    return b"".join(said).decode()
+    return b"".join(answer).decode()
