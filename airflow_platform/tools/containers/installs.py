@@ -30,6 +30,9 @@ _PASSING = (PLACE, "/tmp", "/var/cache/apt", "/var/lib/apt/lists")  # noqa: S108
 LIFETIME = 3600
 """Seconds after which a container whose build was killed ends by itself, and the engine removes it."""
 
+TIMEOUT = 3000.0
+"""Seconds for one command, less than its container lives: from nothing and over a slow line it takes some minutes."""
+
 
 @dataclass(frozen=True)
 class Installation:
@@ -54,10 +57,12 @@ class Installation:
     before: tuple[str, ...] = ()
     """A command that is run before, in a container of its own with the same files, environment and cache, and of
     which nothing is kept but what it leaves in the cache."""
+    timeout: float = TIMEOUT
+    """Seconds for each of the two."""
 
 
 class InstallationFailed(errors.StepError):
-    """The command ended with a code other than 0; carries its last lines."""
+    """The command ended with a code other than 0, or not in time; carries its last lines."""
 
 
 def install(
@@ -76,7 +81,7 @@ def install(
         progress: Called with each line that it prints.
 
     Raises:
-        InstallationFailed: The command said no.
+        InstallationFailed: The command said no, or did not end in time.
         EngineError: The engine did.
         Interrupted: A signal came; nothing is kept.
     """
@@ -90,13 +95,18 @@ def install(
                 )["Id"]
                 channel = stack.enter_context(follow.closing(api.exec_start(made, socket=True)))
             frames = engine.streamed(name, follow.frames(channel))
-            output = follow.items(frames, interruption, lambda: remove(api, container))
+            output = follow.items(
+                frames, interruption, lambda: remove(api, container), timeout=wanted.timeout
+            )
             said = printed.Printed(progress)
-            said.follow(data for _, data in output)
+            try:
+                said.follow(data for _, data in output)
+            except follow.Late:
+                raise _failed(name, f"did not end within {wanted.timeout:g} s", said.last) from None
         with engine.translated(name):
             code = api.exec_inspect(made)["ExitCode"]
         if code != 0:
-            raise _failed(name, code, said.last)
+            raise _failed(name, f"exited {code}", said.last)
 
     if wanted.before:
         with _container(api, wanted) as container:
@@ -176,13 +186,13 @@ def _remove_network(api: Any, network: str) -> None:
             return
 
 
-def _failed(name: str, code: int, tail: Sequence[str]) -> InstallationFailed:
+def _failed(name: str, how: str, tail: Sequence[str]) -> InstallationFailed:
     full = any("no space left on device" in line.lower() for line in tail)
     hint = (
         "Check that containers reach the package mirrors (apt's sources, pip's index settings), "
         "then run this again: what was downloaded is kept."
     )
-    message = f"{name} exited {code}; its last lines:{printed.indented(tail)}"
+    message = f"{name} {how}; its last lines:{printed.indented(tail)}"
     return InstallationFailed(message, hint=engine.FREE_SPACE if full else hint)
 
 

@@ -10,6 +10,9 @@ from typing import Any
 from airflow_platform import errors, programs
 from airflow_platform.tools.containers import archives, engine, follow, installs, printed
 
+TIMEOUT = 900.0
+"""Seconds for a program: importing all of Airflow's providers takes half a minute, without compiled files some more."""
+
 _THING = "container of the trial"
 
 
@@ -24,10 +27,12 @@ class Trial:
     """By their path below `installs.PLACE`."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Of the container."""
+    timeout: float = TIMEOUT
+    """Seconds until it must have ended."""
 
 
 class NotAccepted(errors.StepError):
-    """The program said no: the image must not be used."""
+    """The program said no, or did not end in time: the image must not be used."""
 
 
 def run(
@@ -42,7 +47,7 @@ def run(
         progress: Called with each line of its standard error.
 
     Raises:
-        NotAccepted: It ended with a code other than 0; carries its last lines.
+        NotAccepted: It ended with a code other than 0, or not in time; carries its last lines.
         EngineError: The engine said no.
         Interrupted: A signal came.
     """
@@ -64,16 +69,25 @@ def run(
                 channel = stack.enter_context(follow.closing(api.attach_socket(made, asked)))
                 api.start(made)
             frames = engine.streamed(_THING, follow.frames(channel))
-            output = follow.items(frames, interruption, lambda: installs.remove(api, made))
-            return _followed(api, made, output, progress)
+            output = follow.items(
+                frames, interruption, lambda: installs.remove(api, made), timeout=trial.timeout
+            )
+            said = printed.Printed(progress)
+            try:
+                return _followed(api, made, output, said)
+            except follow.Late:
+                raise NotAccepted(
+                    f"The image was not accepted: what it was tried with did not end within {trial.timeout:g} s; its last "
+                    f"lines:{printed.indented(said.last)}",
+                    hint="A module waits while it is imported, perhaps for a network, which a trial has not. Take back what "
+                    "was last added or raised in images/airflow, then run `scripts/nox -s lock`.",
+                ) from None
     finally:
         with contextlib.suppress(Exception):  # An engine that went away: the next build removes it.
             installs.remove(api, made)
 
 
-def _followed(
-    api: Any, container: str, output: Iterator[tuple[bool, bytes]], progress: Callable[[str], None]
-) -> str:
+def _followed(api: Any, container: str, output: Iterator[tuple[bool, bytes]], said: printed.Printed) -> str:
     answer: list[bytes] = []
 
     def told() -> Iterator[bytes]:
@@ -83,7 +97,6 @@ def _followed(
             else:
                 answer.append(data)
 
-    said = printed.Printed(progress)
     said.follow(told())
     with engine.translated(_THING):
         code = int(api.wait(container, timeout=60)["StatusCode"])
