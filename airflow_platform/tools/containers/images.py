@@ -24,11 +24,11 @@ Progress = Callable[[str], None]
 
 _STEP = re.compile(r"Step \d+/\d+ : .*")
 
-_NOBODY_ANSWERED = (
-    "no such host", "connection refused", "i/o timeout", "timeout exceeded", "network is unreachable", "no route to host",
-    "x509", "temporary failure in name resolution", "server misbehaving", "eof", "tls handshake", "connection reset",
-    "proxyconnect",
-)  # fmt: skip
+_NOBODY_ANSWERED = re.compile(
+    r"no such host|connection refused|i/o timeout|timeout exceeded|network is unreachable|no route to host|\bx509\b"
+    r"|temporary failure in name resolution|server misbehaving|\beof\b|tls handshake|connection reset|proxyconnect",
+    re.IGNORECASE,
+)
 """What an engine says of a registry that it did not reach, as against one that says no."""
 
 
@@ -129,9 +129,8 @@ class Images:
             RegistryMissing: No registry answers.
             EngineError: The registry answered, and said no.
         """
-        versioned = ":" in reference.rpartition("/")[2] or "@" in reference
-        name = reference if versioned else f"{reference}:latest"
-        with _reached():
+        name = reference if _repository(reference) != reference else f"{reference}:latest"
+        with _reached(reference):
             with engine.translated(reference):
                 events = self._api.pull(name, stream=True, decode=True, platform=f"linux/{platform}")
             for event in self._followed(reference, events):
@@ -146,7 +145,7 @@ class Images:
             RegistryMissing: No registry answers.
             EngineError: The registry answered, and said no.
         """
-        with _reached(), engine.translated(reference):
+        with _reached(reference), engine.translated(reference):
             self._api.inspect_distribution(reference)
 
     def remove_left(self, label: str) -> None:
@@ -177,13 +176,23 @@ class Images:
 
 
 @contextlib.contextmanager
-def _reached() -> Iterator[None]:
+def _reached(reference: str) -> Iterator[None]:
     try:
         yield
     except engine.EngineError as error:
-        if any(sign in error.message.lower() for sign in _NOBODY_ANSWERED):
+        said = error.message.replace(reference, "").replace(
+            _repository(reference), ""
+        )  # Names may hold any word.
+        if _NOBODY_ANSWERED.search(said):
             raise RegistryMissing(f"No registry answers for {error.message}") from error
         raise
+
+
+def _repository(reference: str) -> str:
+    """A reference without its tag and digest."""
+    name = reference.partition("@")[0]
+    host, slash, last = name.rpartition("/")
+    return f"{host}{slash}{last.partition(':')[0]}"
 
 
 def _built(events: Iterator[Mapping[str, Any]], progress: Progress) -> str:
