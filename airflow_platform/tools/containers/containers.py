@@ -223,7 +223,10 @@ class Containers:
 
     def _put(self, container: str, spec: Container) -> None:
         if spec.files and not self._api.put_archive(container, "/", archive(spec.files, spec.owner)):
-            raise errors.StepError(f"container {spec.name}: its files were not taken.")
+            raise errors.StepError(
+                f"container {spec.name}: its files were not taken.",
+                hint="Run this again; if they are not taken again, the engine's log says why.",
+            )
 
     def _described(self, name: str) -> Found | None:
         import docker.errors  # noqa: PLC0415
@@ -249,7 +252,11 @@ def api_log_config() -> Any:
 
 def late(name: str, timeout: float) -> engine.EngineError:
     """The error for a program that did not end."""
-    return engine.EngineError(f"container {name}: its program did not end within {timeout:g} s.", status=None)
+    return engine.EngineError(
+        f"container {name}: its program did not end within {timeout:g} s.",
+        status=None,
+        hint="Run this again on a machine that is less busy; if it is late again, what it waits for may be down.",
+    )
 
 
 @contextlib.contextmanager

@@ -263,6 +263,13 @@ def _remedy(said: str) -> str:
         return FREE_SPACE
     if "port is already allocated" in said or "address already in use" in said:
         return "Stop the program that has the port."
+    if "non-overlapping IPv4 address pool" in said:
+        return (
+            "Remove networks that nobody uses (`docker network prune`), or give the engine more addresses: "
+            "`default-address-pools` in its daemon.json."
+        )
+    if "no such image" in said.lower():
+        return "It was removed meanwhile. Run `scripts/inv build`, then this again."
     return ""
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import docker.errors
 import pytest
 import requests
 
-from airflow_platform import programs, secrets
-from airflow_platform.tools.containers import engine, images, installs, opened, pushes
+from airflow_platform import errors, programs, secrets
+from airflow_platform.tools.containers import containers, engine, images, installs, opened, pushes, spec
 from airflow_platform.tools.registry.session import Credentials
 
 BROKEN = [
@@ -91,3 +92,32 @@ def test_progress_of_a_push_that_nobody_reads_any_more_is_no_fault_of_the_engine
             credentials=Credentials("AWS", secrets.Secret("token")),
             on_progress=unheard,
         )
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        (
+            "could not find an available, non-overlapping IPv4 address pool among the defaults",
+            "network prune",
+        ),
+        ("No such image: sha256:1", "scripts/inv build"),
+        ("write /x: no space left on device", "docker system df"),
+        ("Bind for 127.0.0.1:1 failed: port is already allocated", "Stop the program"),
+    ],
+)
+def test_what_the_engine_refuses_has_a_remedy(said, remedy):
+    with pytest.raises(engine.EngineError) as raised, engine.translated("x"):
+        raise docker.errors.APIError("500 Server Error", explanation=said)
+    assert remedy in raised.value.hint
+
+
+def test_files_that_are_not_taken_and_a_program_that_is_late_have_one_too():
+    api = SimpleNamespace(put_archive=lambda *words: False)
+    file = spec.File(secrets.Secret("x"))
+    with pytest.raises(errors.StepError) as raised:
+        containers.Containers(SimpleNamespace(api=api))._put(
+            "x", spec.Container("x", "i", files={"/x": file})
+        )
+    assert raised.value.hint
+    assert containers.late("x", 1).hint
