@@ -9,6 +9,7 @@ be. It is a note, never the truth: a tag is a digest of all that the image is ma
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -59,6 +60,15 @@ class Built:
 
     def to_json(self) -> str:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+
+
+def command(host: str | None) -> str:
+    """What a person types to have the images in an engine: `inv build` itself takes no address.
+
+    Args:
+        host: The engine, as an environment's file has it; None for the one that `inv build` uses anyway.
+    """
+    return f"DOCKER_HOST={shlex.quote(host)} scripts/inv build" if host else "scripts/inv build"
 
 
 def read(path: Path = RECORD) -> Built | None:

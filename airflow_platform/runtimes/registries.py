@@ -71,7 +71,9 @@ def push_steps(spec: specs.Environment, runner: programs.Programs) -> Iterator[t
     with _opened(address(spec), runner) as registry:
         connect = pushes.way_to(spec.docker.host)
         yield (
-            pushed_images.RegistryForPush(registry, wanted=wanted, images=found, connect=connect),
+            pushed_images.RegistryForPush(
+                registry, wanted=wanted, images=found, connect=connect, host=spec.docker.host
+            ),
             *(
                 pushed_images.PushedImage(found[name], registry, connect=connect, after=_before(name, wanted))
                 for name in wanted

@@ -12,8 +12,6 @@ from airflow_platform.engine import step
 from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
 from airflow_platform.tools.containers import engine
 
-BUILD = "Run `scripts/inv build`. Where no registry answers, it makes their base of Debian packages."
-
 
 class ContainerImages(EnvironmentStep):
     """Outputs: `images` (ids by name), `revision` and `known` (of the metadata database)."""
@@ -56,7 +54,7 @@ class ContainerImages(EnvironmentStep):
 
     def plan(self, context: EnvironmentContext, observed: built.Built | None) -> step.Change | step.NoChange:
         if observed is None:
-            raise errors.StepError(f"{self._record} is gone.", hint=BUILD)
+            raise errors.StepError(f"{self._record} is gone.", hint=_remedy(self._host))
         return step.NoChange(f"Airflow {observed.airflow} is built", self._outputs(observed))
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
@@ -80,22 +78,23 @@ def faults(host: str | None, record: Path, names: Sequence[str]) -> Iterable[err
     """
     recorded = built.read(record)
     if recorded is None:
-        yield errors.Fault("images", f"None were built yet: there is no {record}.", BUILD)
+        yield errors.Fault("images", f"None were built yet: there is no {record}.", _remedy(host))
         return
     lacking = [name for name in names if name not in recorded.images]
     wanted = {each.id: each for name, each in recorded.images.items() if name in names}
     there = engine.images(host, tuple(wanted))
     lacking += [each.name for id_, each in wanted.items() if id_ not in there]
     if lacking:
-        yield errors.Fault(f"images {', '.join(lacking)}", "The engine does not have them.", BUILD)
-    yield from _of_other_machines(wanted.values(), engine.architecture(host))
-
-
-def _of_other_machines(images: Iterable[built.Image], architecture: str) -> Iterable[errors.Fault]:
-    for each in images:
+        yield errors.Fault(f"images {', '.join(lacking)}", "The engine does not have them.", _remedy(host))
+    architecture = engine.architecture(host)
+    for each in wanted.values():
         if each.architecture != architecture:
             yield errors.Fault(
                 f"image {each.reference}",
                 f"It is for {each.architecture}, and the engine runs {architecture}.",
-                BUILD,
+                _remedy(host),
             )
+
+
+def _remedy(host: str | None) -> str:
+    return f"Run `{built.command(host)}`. Where no registry answers, it makes their base of Debian packages."

@@ -291,7 +291,7 @@ class DatabaseAccess(EnvironmentStep):
         if recorded is None or manifest.SERVER not in recorded.images:
             raise errors.StepError(
                 f"The database server is stopped, and {self._record} does not name its image.",
-                hint="Run `scripts/inv build`, then this again.",
+                hint=f"Run `{built.command(context.environment.docker.host)}`, then this again.",
             )
         self._container.make_password()
         wanted = self._container.wanted(context, recorded.images[manifest.SERVER].id)

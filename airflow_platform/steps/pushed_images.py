@@ -54,6 +54,7 @@ class RegistryForPush(EnvironmentStep):
         wanted: Sequence[str],
         images: Mapping[str, built.Image],
         connect: pushes.Connect,
+        host: str | None = None,
     ) -> None:
         """Make the step.
 
@@ -62,11 +63,13 @@ class RegistryForPush(EnvironmentStep):
             wanted: The images that it should have, by name.
             images: Those that were built, by name.
             connect: The way to the engine; gone only where something is missing.
+            host: That engine, as the environment's file has it.
         """
         self._registry = registry
         self._wanted = wanted
         self._images = {name: images[name] for name in wanted if name in images}
         self._connect = connect
+        self._build = built.command(host)
         self._surveyed: Surveyed | None = None
 
     def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
@@ -74,7 +77,7 @@ class RegistryForPush(EnvironmentStep):
             yield errors.Fault(
                 f"images {', '.join(unbuilt)}",
                 f"They are not in the record of what was built, {built.RECORD}.",
-                "Run `inv build`.",
+                f"Run `{self._build}`.",
             )
             return
         tags = {name: image.tag for name, image in self._images.items()}
@@ -117,7 +120,7 @@ class RegistryForPush(EnvironmentStep):
             with self._connect() as client:
                 ids = {self._images[name].id: self._images[name].reference for name in names}
                 for reference, cause in pushes.missing(client, ids).items():
-                    yield errors.Fault(reference, f"{cause}.", "Run `inv build`, which makes it anew.")
+                    yield errors.Fault(reference, f"{cause}.", f"Run `{self._build}`, which makes it anew.")
         except engine.EngineMissing as error:
             yield from error.faults()
 

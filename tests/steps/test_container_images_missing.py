@@ -30,6 +30,12 @@ def test_where_images_are_missing_what_keeps_them_from_being_built_is_told_too(s
     assert base == NO_BASE
 
 
+def test_an_engine_that_the_environment_names_is_named_to_the_build_too(step):
+    step._host = "unix:///run/second engine.sock"
+    missing, _ = calling.Calls().faults(step)
+    assert "`DOCKER_HOST='unix:///run/second engine.sock' scripts/inv build`" in missing.remedy
+
+
 def test_where_they_are_there_nobody_asks_for_the_base(step, tmp_path):
     image = built.Image("broker", "airflow-platform/broker:7-ab", "sha256:aa", "amd64", 1)
     record = built.Built({"broker": image}, "c0ffee", "3.3.2", "d2f4", ("d2f4",))

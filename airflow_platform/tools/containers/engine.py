@@ -269,7 +269,7 @@ def _remedy(said: str) -> str:
             "`default-address-pools` in its daemon.json."
         )
     if "no such image" in said.lower():
-        return "It was removed meanwhile. Run `scripts/inv build`, then this again."
+        return "It was removed meanwhile. Run this again: what is missing is looked for first, and how it is had."
     return ""
 
 

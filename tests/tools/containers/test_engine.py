@@ -101,7 +101,7 @@ def test_progress_of_a_push_that_nobody_reads_any_more_is_no_fault_of_the_engine
             "could not find an available, non-overlapping IPv4 address pool among the defaults",
             "network prune",
         ),
-        ("No such image: sha256:1", "scripts/inv build"),
+        ("No such image: sha256:1", "Run this again"),
         ("write /x: no space left on device", "docker system df"),
         ("Bind for 127.0.0.1:1 failed: port is already allocated", "Stop the program"),
     ],
