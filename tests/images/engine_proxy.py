@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Mapping
@@ -10,25 +11,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-ENGINE = "/var/run/docker.sock"
+from airflow_platform.tools.containers import engine
 
 
 class Proxy:
     """Passes on what is said, byte by byte, until the engine has said `cut_after`; then nobody answers any more."""
 
     def __init__(
-        self, path: Path, *, cut_after: bytes = b"", instead: Mapping[bytes, bytes] | None = None
+        self, path: Path, *, cut_after: bytes = b"", instead: Mapping[str, bytes] | None = None
     ) -> None:
         """Listen.
 
         Args:
             path: The socket.
             cut_after: What the engine says last.
-            instead: Bodies that answer requests which begin so, instead of the engine.
+            instead: Bodies that answer requests with such a first line, as regular expressions, instead of the engine.
         """
         self.host = f"unix://{path}"
         self._cut_after = cut_after
-        self._instead = dict(instead or {})
+        self._instead = {re.compile(request.encode()): body for request, body in (instead or {}).items()}
+        self._engine = engine.address(None)
+        assert self._engine.startswith("unix://"), (
+            "these tests come between the toolkit and a socket of this machine"
+        )
         self._cut = threading.Event()
         self._open: list[socket.socket] = []
         self._path = path
@@ -61,12 +66,12 @@ class Proxy:
     def _serve(self, near: socket.socket) -> None:
         far = socket.socket(socket.AF_UNIX)
         self._open += [near, far]
-        far.connect(ENGINE)
+        far.connect(self._engine.removeprefix("unix://"))
         threading.Thread(target=self._pass_on, args=(far, near, self._cut_after), daemon=True).start()
         with contextlib.suppress(OSError):
             while data := near.recv(65536):
                 for request, body in self._instead.items():
-                    if data.startswith(request):
+                    if request.match(data):
                         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
                         near.sendall(head + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
                         near.shutdown(socket.SHUT_RDWR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import http.server
 import io
@@ -166,10 +167,11 @@ def everything(client, image):
     with tarfile.open(fileobj=saved) as archive:
         for member in filter(tarfile.TarInfo.isfile, archive):
             content = archive.extractfile(member).read()
-            texts.append(content)
-            if member.name.endswith("layer.tar"):
-                with tarfile.open(fileobj=io.BytesIO(content)) as layer:
-                    found |= {entry.name for entry in layer if not entry.isdir()}
+            texts.append(gzip.decompress(content) if content.startswith(test_layers.GZIP) else content)
+        (manifest,) = json.load(archive.extractfile("manifest.json"))
+        for name in manifest["Layers"]:
+            with tarfile.open(fileobj=archive.extractfile(name)) as layer:
+                found |= {entry.name for entry in layer if not entry.isdir()}
     return texts, found
 
 

@@ -21,6 +21,7 @@ LEFTOVERS = re.compile(
     r"|(?:^|/)\.cache/|^root/\.(?!bashrc$|profile$)|(?:^|/)(?:\.netrc|pip\.conf|uv\.toml|auth\.conf)$"
     r"|^etc/apt/apt\.conf\.d/99mmdebstrap$|^var/log/apt/.|^usr/sbin/policy-rc\.d$"
 )
+GZIP = b"\x1f\x8b"
 PUBLIC = {"http://deb.debian.org/debian", "http://deb.debian.org/debian-security"}
 
 
@@ -44,23 +45,32 @@ def saved(images, client):
     found = Saved()
     with client.api.get(client.api._url("/images/get"), params={"names": references}, stream=True) as answer:
         answer.raise_for_status()
-        documents = {}
+        documents, links = {}, set()
         with tarfile.open(fileobj=answer.raw, mode="r|") as archive:
             for member in archive:
-                if member.name.endswith("layer.tar") and member.isfile():
-                    read_layer(found, member.name, archive.extractfile(member))
-                elif member.name.endswith(".json") and member.isfile():
-                    documents[member.name] = json.load(archive.extractfile(member))
-    for each in documents["manifest.json"]:
+                if not member.isfile():
+                    links.add(member.name)
+                elif is_layer(file := archive.extractfile(member)):
+                    read_layer(found, member.name, file)
+                else:
+                    documents[member.name] = file.read()
+    for each in json.loads(documents["manifest.json"]):
+        assert set(each["Layers"]) <= {*found.files, *links}, "all layers were read"
         (reference,) = each["RepoTags"]
-        found.settings[reference] = documents[each["Config"]]
+        found.settings[reference] = json.loads(documents[each["Config"]])
         found.layers[reference] = found.settings[reference]["rootfs"]["diff_ids"]
     assert set(found.settings) == set(references)
     return found
 
 
+def is_layer(file):
+    """Whether it is an archive, as its beginning says: what it is called depends on the engine's age."""
+    head = file.peek(512)[:512]
+    return head[257:262] == b"ustar" or head.startswith(GZIP) or (len(head) == 512 and not head.strip(b"\0"))
+
+
 def read_layer(found, name, file):
-    with tarfile.open(fileobj=file, mode="r|") as layer:
+    with tarfile.open(fileobj=file, mode="r|*") as layer:
         found.files[name] = set()
         for entry in layer:
             path = entry.name.removeprefix("./")
