@@ -1,8 +1,9 @@
 """The steps of a build with one small image, on the real engine; run as a program, for tests that kill it.
 
-    python -m tests.images.small_build NAME FOLDER PARENT [dies]
+    python -m tests.images.small_build NAME FOLDER PARENT STATE [dies]
 
-One that dies kills itself when the engine has made the image, before anything else is asked of it. A folder with a Dockerfile is built; one with an `install.sh` is installed.
+Prints how the image's step ended. Locks and journal are in the directory STATE, as those of `inv build` are on a
+machine. One that dies kills itself when the engine has made the image, before anything else is asked of it. A folder with a Dockerfile is built; one with an `install.sh` is installed.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from airflow_platform import programs
 from airflow_platform.config import image_recipes, image_settings
-from airflow_platform.engine import step
+from airflow_platform.engine import step, store
 from airflow_platform.engine.report import Report
 from airflow_platform.runtimes import images as runtime
 from airflow_platform.steps import build_leftovers, images
@@ -61,9 +63,9 @@ def steps(
     network: str = "",
 ) -> tuple[step.Step, ...]:
     """What brings it to be there."""
-    store = shelf.Shelf(host)
+    engine = shelf.Shelf(host)
     shared = images.Shared(
-        shelf=store,
+        shelf=engine,
         recipes={wanted.name: wanted},
         settings=settings or image_settings.ImageSettings(),
         checkout=wanted.name,
@@ -73,7 +75,7 @@ def steps(
         network=network,
     )
     return (
-        build_leftovers.BuildLeftovers(store, checkout=wanted.name),
+        build_leftovers.BuildLeftovers(engine, checkout=wanted.name),
         Base(parent),
         images.ImageStep(wanted, shared),
     )
@@ -99,8 +101,14 @@ def die_when_all_is_done() -> None:
 
 
 if __name__ == "__main__":
-    name, folder, parent, *dies = sys.argv[1:]
+    name, folder, parent, state, *dies = sys.argv[1:]
     if dies:
         die_when_all_is_done()
-    made = run(recipe(name, Path(folder)), json.loads(parent))
+    runner = programs.Programs()
+    local = store.LocalStore(
+        Path(state), "images", lock_timeout=60, programs=runner, on_note=lambda line: None
+    )
+    wanted = steps(recipe(name, Path(folder)), json.loads(parent))
+    made = runs.run_steps(*wanted, tenants=(), store=local, with_programs=runner)
+    print(made.steps[-1].status.value)
     sys.exit(made.exit_code)
