@@ -10,7 +10,8 @@ import pytest
 from airflow_platform import errors
 from airflow_platform.engine import step, store
 from airflow_platform.steps import dag_repository
-from tests.steps import calling
+from airflow_platform.tools import dag_branch, git_remote
+from tests.steps import calling, dag_project
 from tests.steps import programs as stand_ins
 
 AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@localhost", "-c", "commit.gpgsign=false")
@@ -211,6 +212,70 @@ def test_going_down_it_is_kept_while_a_tenant_is_there(place, repository, one, c
     first, second = down.twice(one)
     assert (first.changed, second.text) == (True, "it is not there")
     assert not place.repository.exists()
+
+
+@pytest.fixture
+def synced(tmp_path):
+    """A project whose first version is on the branch that all environments follow."""
+    project = dag_project.Project(tmp_path)
+    version = project.commit({"hello.py": "x = 1"})
+    branch = project.branch()
+    branch.refresh(project.runner)
+    branch.advance(project.runner, project.wanted(version), onto=None)
+    return project
+
+
+def following(place, project):
+    return dag_repository.DagRepository(
+        place, checkout=project.checkout, branch=lambda runner: project.branch()
+    )
+
+
+def test_once_something_was_synced_the_branch_is_served(place, synced, calls):
+    synced.commit({"hello.py": "x = 2"})
+    first, _ = calls.twice(following(place, synced))
+    head = synced.branch().head(synced.runner)
+    assert first.outputs["commit"] == head.commit == served(place)
+    assert "HEAD has other DAGs: `inv dags-sync` brings them everywhere" in first.text
+
+
+@pytest.mark.parametrize("error", [git_remote.NotReachable, errors.RefusedError, errors.BusyError])
+def test_a_branch_that_cannot_be_asked_is_served_as_last_known(place, synced, calls, monkeypatch, error):
+    def away(self, runner, *, timeout=None):
+        assert timeout is not None
+        assert timeout < 60, "others wait for so long for the same repository"
+        raise error("Nobody answers.")
+
+    monkeypatch.setattr(dag_branch.DagBranch, "refresh", away)
+    first, _ = calls.twice(following(place, synced))
+    assert first.outputs["commit"] == synced.branch().head(synced.runner).commit
+    assert "as last known: Nobody answers." in first.text
+
+
+def test_a_branch_of_which_nothing_is_known_must_be_asked(place, synced, calls, monkeypatch):
+    def away(self, runner, *, timeout=None):
+        raise git_remote.NotReachable("Nobody answers.")
+
+    elsewhere = dag_repository.DagRepository(
+        place, checkout=synced.checkout, branch=lambda runner: synced.branch("another machine")
+    )
+    git(synced.directory, "init", "--quiet", "--bare", str(synced.branch("another machine").repository))
+    monkeypatch.setattr(dag_branch.DagBranch, "refresh", away)
+    with pytest.raises(git_remote.NotReachable):
+        calls.run(elsewhere)
+
+
+def test_a_head_without_dags_is_refused_with_the_way_back(place, synced, calls):
+    copy = synced.branch().repository
+    made = git(copy, "commit-tree", git(copy, "hash-object", "-t", "tree", "-w", "/dev/null"), "-m", "Empty")
+    git(synced.directory / "branch.git", "fetch", "--quiet", str(copy), made)
+    head = synced.branch().head(synced.runner).commit
+    tree = git(copy, "rev-parse", f"{made}^{{tree}}")
+    made = git(synced.directory / "branch.git", "commit-tree", tree, "-p", head, "-m", "Empty")
+    git(synced.directory / "branch.git", "update-ref", "refs/heads/dags-live", made)
+    with pytest.raises(errors.StepError, match="which has no folder dags/") as caught:
+        calls.run(following(place, synced))
+    assert f"--over={made[:12]}" in caught.value.hint
 
 
 def _directory(place):
