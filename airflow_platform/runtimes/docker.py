@@ -49,6 +49,10 @@ LINK_TIMEOUT = 10.0
 """Seconds to read a link in a container; a tenth of one on a quiet machine."""
 
 
+STATES = {"running": "running", "restarting": "waiting"}
+"""What the engine calls a component's state, in the contract's words; one that is paused or ended does not run."""
+
+
 class DockerRuntime:
     """Tenants as containers."""
 
@@ -132,7 +136,10 @@ class DockerRuntime:
     def components(self, tenant: str) -> tuple[runtime.Component, ...]:
         return tuple(
             runtime.Component(
-                each.labels.get(manifests.COMPONENT, each.name), each.state, each.restarts, each.last_exit
+                each.labels.get(manifests.COMPONENT, each.name),
+                STATES.get(each.state, "stopped"),
+                each.restarts,
+                each.last_exit,
             )
             for each in self._found(tenant)
         )

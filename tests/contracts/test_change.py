@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from installations import TENANTS
+import signal
+import subprocess
+import tempfile
+
+from installations import TENANTS, wait_until
 
 
 def test_a_file_that_is_not_committed_is_named_and_not_served(installed):
@@ -58,6 +62,38 @@ def test_restart_restarts_the_named_component(installed):
     assert ran.code == 0, ran.stderr
     assert installed.restarted("finance", before["finance"]) == {"triggerer"}
     assert installed.identities("analytics") == before["analytics"]
+
+
+def test_restart_without_a_name_restarts_them_all_and_nothing_of_others(installed):
+    before, everything = installed.started(), installed.components
+    ran = installed.run("tenant-restart", "--tenant=finance")
+    assert ran.code == 0, ran.stderr
+    assert installed.restarted("finance", before["finance"]) == everything
+    assert installed.identities("analytics") == before["analytics"]
+    assert installed.up().changed() == set()
+
+
+def test_logs_are_followed_across_a_restart(installed):
+    argv, environment = installed.command(
+        "tenant-logs", f"--env={installed.name}", "--tenant=finance", "--component=triggerer", "--follow"
+    )
+    with tempfile.TemporaryFile("w+") as output:
+        follower = subprocess.Popen(
+            argv, env=environment, cwd="/", stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            ran = installed.run("tenant-restart", "--tenant=finance", "--component=triggerer")
+            assert ran.code == 0, ran.stderr
+
+            def told() -> bool:
+                output.seek(0)
+                return "Starting the triggerer" in output.read()
+
+            wait_until(told, "what the new triggerer says is shown")
+        finally:
+            follower.send_signal(signal.SIGINT)
+            code = follower.wait(30)
+    assert code in (0, 130)
 
 
 def test_a_restart_of_what_there_is_not_is_refused(installed):

@@ -147,7 +147,7 @@ def test_containers_of_other_environments_and_checkouts_are_none_of_ours(one, wo
 def test_components_are_told_as_they_are(one, world, place):
     name = start(world, place, "scheduler")
     world.set_state(name, "restarting", last_exit="exited 1", restarts=4)
-    assert one.components("analytics") == (runtime.Component("scheduler", "restarting", 4, "exited 1"),)
+    assert one.components("analytics") == (runtime.Component("scheduler", "waiting", 4, "exited 1"),)
 
 
 @pytest.mark.parametrize(
