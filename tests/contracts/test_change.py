@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import tempfile
 
 from installations import TENANTS, wait_until
 
@@ -74,18 +73,18 @@ def test_restart_without_a_name_restarts_them_all_and_nothing_of_others(installe
     assert installed.up().changed() == set()
 
 
-def test_logs_are_followed_across_a_restart(installed):
+def test_logs_are_followed_across_a_restart(installed, tmp_path):
     argv, environment = installed.command(
         "tenant-logs", f"--env={installed.name}", "--tenant=finance", "--component=triggerer", "--follow"
     )
-    with tempfile.TemporaryFile("w+") as output:
+    output = tmp_path / "output"
+    with output.open("w") as file:
         follower = subprocess.Popen(
-            argv, env=environment, cwd="/", stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            argv, env=environment, cwd="/", stdout=file, stderr=subprocess.STDOUT, start_new_session=True
         )
 
         def told() -> bool:
-            output.seek(0)
-            return "Starting the triggerer" in output.read()
+            return "Starting the triggerer" in output.read_text()
 
         try:
             # Nothing tells when it has begun to look: it may come too late for the first.
