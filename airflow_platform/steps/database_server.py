@@ -229,7 +229,8 @@ class Way:
 class DatabaseAccess(EnvironmentStep):
     """On the way down, before anything of the tenants is deleted: a server that was stopped is started.
 
-    So is one that has another password than our file, which may have been lost. Only a server that runs can drop what a tenant has in it. On the way up there is nothing to do.
+    So is one that has another password than our file, which may have been lost. Only a server that runs can
+    drop what a tenant has in it. On the way up there is nothing to do.
     """
 
     name = "database-access"
