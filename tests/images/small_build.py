@@ -3,7 +3,8 @@
     python -m tests.images.small_build NAME FOLDER PARENT STATE [dies]
 
 Prints how the image's step ended. Locks and journal are in the directory STATE, as those of `inv build` are on a
-machine. One that dies kills itself when the engine has made the image, before anything else is asked of it. A folder with a Dockerfile is built; one with an `install.sh` is installed.
+machine. One that dies kills itself when the engine has made the image, before anything else is asked of it. A
+folder with a Dockerfile is built; one with an `install.sh` is installed.
 """
 
 from __future__ import annotations
