@@ -33,13 +33,13 @@ class LocalPlace:
     def repository(self) -> Path | None:
         return places.EnvironmentPlace(paths.state(self.environment)).repository
 
-    def down(self) -> str:
+    def down(self) -> bool:
         try:
-            return "" if self.runs_in.is_running(self.tenant) else "it is down"
+            return not self.runs_in.is_running(self.tenant)
         except errors.PreflightError:
             # What it runs in is missing here: nothing runs in that where nobody ever brought it up.
             if self.repository and not (self.repository / "HEAD").is_file():
-                return "it is down"
+                return True
             raise
 
     def commit(self) -> str:

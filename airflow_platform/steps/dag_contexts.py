@@ -42,8 +42,8 @@ class Place(Protocol):
     def repository(self) -> Path | None:
         """The bare repository of its environment that its tenants track; None where they track the branch itself."""
 
-    def down(self) -> str:
-        """Why it serves nothing, for people; "" when it is up."""
+    def down(self) -> bool:
+        """Whether it serves nothing, because it was not brought up, or was taken down."""
 
     def commit(self) -> str:
         """The commit that its dag-processor serves; "" for none yet."""

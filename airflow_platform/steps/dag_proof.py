@@ -46,9 +46,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class Observed:
-    """What a tenant serves, and what it would see of the wanted version; `down` says why it serves nothing."""
+    """What a tenant serves, and what it would see of the wanted version; nothing of one that is down."""
 
-    down: str = ""
     silent: str = ""
     """Why a tenant that is up does not answer now."""
     served: dag_serving.Served | None = None
@@ -104,8 +103,8 @@ class Proof(PlaceStep):
 
     def observe(self, context: PlaceContext) -> Observed:
         place = context.tenant
-        if down := place.down():
-            return Observed(down)
+        if place.down():
+            return Observed()
         try:
             with place.connected() as client:
                 served = _bundle(place, client).look()
@@ -120,7 +119,7 @@ class Proof(PlaceStep):
         if observed.silent:
             return step.Change(f"serve version {version} (now unknown: {observed.silent})")
         if now is None:
-            return step.NoChange(f"{observed.down}; it catches up when it comes up", {"state": "down"})
+            return step.NoChange("it is down; it catches up when it comes up", {"state": "down"})
         if observed.tree != self._tree:
             difference = self._difference(context, observed, now)
             self._on_difference(context.tenant.name, difference)

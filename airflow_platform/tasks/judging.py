@@ -16,7 +16,7 @@ SYNC = "`inv dags-sync` brings one version everywhere."
 def judged(look: Look, rows: Sequence[Row]) -> Report:
     """The answer, with what is not equal as its faults."""
     faults = list(_skew(look, rows))
-    unreadable = [each for each in rows if each.state.startswith("cannot be read")]
+    unreadable = [each for each in rows if each.state == "unreadable"]
     code = errors.ExitCode.DIFFERENCES if faults else errors.ExitCode.DONE
     if not faults and (unreadable or not any(row.readable for row in rows)):
         code = errors.ExitCode.FAILED
@@ -29,7 +29,7 @@ def judged(look: Look, rows: Sequence[Row]) -> Report:
     faults += [
         errors.Fault(
             f"{each.environment}/{each.tenant}",
-            each.state[:1].upper() + each.state[1:],
+            f"It cannot be read: {each.why}",
             f"inv tenant-status --env={each.environment}",
         )
         for each in unreadable

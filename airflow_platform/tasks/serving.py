@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from airflow_platform import errors, programs
 from airflow_platform.manifests import airflow as manifest
@@ -22,14 +23,18 @@ AT_ONCE = 32
 """Tenants that are asked at the same time; each waits for its own api-server."""
 
 
+State = Literal["served", "down", "unreadable"]
+
+
 @dataclass(frozen=True)
 class Row:
     """What one tenant serves."""
 
     environment: str
     tenant: str
-    state: str
-    """`served`, `down`, or why it cannot be read."""
+    state: State
+    why: str = ""
+    """Why it cannot be read; "" where it can."""
     version: str = ""
     """The tree that its dag-processor serves."""
     commit: str = ""
@@ -61,6 +66,7 @@ class Row:
             "environment": self.environment,
             "tenant": self.tenant,
             "state": self.state,
+            "why": self.why,
             "version": self.version,
             "commit": self.commit,
             "source": self.source,
@@ -130,15 +136,15 @@ class Look:
 
     def _row(self, place: dag_places.LocalPlace) -> Row:
         try:
-            if down := place.down():
-                return Row(place.environment, place.tenant, down.removeprefix("it is "))
+            if place.down():
+                return Row(place.environment, place.tenant, "down")
             with place.connected() as client:
                 served = dag_serving.Bundle(client, manifest.BUNDLE, place.commit, place.links).look()
             return self._read(place, served)
         except errors.Interrupted:
             raise
         except errors.PlatformError as error:
-            return Row(place.environment, place.tenant, f"cannot be read: {error.message}")
+            return Row(place.environment, place.tenant, "unreadable", error.message)
 
     def _read(self, place: dag_places.LocalPlace, served: dag_serving.Served) -> Row:
         sources = [path for path in (place.repository, self.branch and self.branch.repository) if path]

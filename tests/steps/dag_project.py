@@ -91,7 +91,7 @@ class Place:
     repository: Path | None = None
     environment: str = "sandbox"
     tenant: str = "analytics"
-    is_down: str = ""
+    is_down: bool = False
     bundle: str = ""
     turns: int = 0
     linked: dict[str, str] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class Place:
     def name(self) -> str:
         return f"{self.environment}/{self.tenant}"
 
-    def down(self) -> str:
+    def down(self) -> bool:
         return self.is_down
 
     def commit(self) -> str:

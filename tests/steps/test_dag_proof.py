@@ -91,7 +91,7 @@ def test_a_commit_with_the_same_dags_needs_no_parse_and_is_left_all_the_same(sce
 
 def test_a_tenant_that_is_down_holds_nobody_up(scene):
     scene.brought({"orders.py": "x = 2"})
-    scene.place.is_down = "it is down"
+    scene.place.is_down = True
     ran = scene.calls.run(scene.proof())
     assert ran.outputs == {"state": "down"}
     assert ran.text == "it is down; it catches up when it comes up"
