@@ -30,8 +30,8 @@ _LEFT_ALONE = (
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """In CI, leave a report of each run of pytest where CI looks for them."""
-    if "CI" in os.environ and not config.option.xmlpath:
+    """In CI, leave a report of each run of pytest where CI looks for them; not of one that a test has started."""
+    if "CI" in os.environ and "PYTEST_CURRENT_TEST" not in os.environ and not config.option.xmlpath:
         name = f"{os.environ.get('NOX_CURRENT_SESSION', 'pytest')}-{os.getpid()}.xml"
         config.option.xmlpath = str(config.rootpath / "build" / "reports" / name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -65,8 +66,9 @@ class Delivered:
 
 
 @pytest.fixture(scope="module", params=DELIVERIES)
-def delivered(request, installed) -> Delivered:
+def delivered(request, installed) -> Iterator[Delivered]:
     """Tenants that get their DAGs so, and no environment but theirs."""
+    declared = installed.spec.read_text()
     others = [path.name for path in (installed.checkout / "environments").glob("*.toml")]
     others.remove(installed.spec.name)
     for name in others:
@@ -77,7 +79,8 @@ def delivered(request, installed) -> Delivered:
         line = f'runtime = "{installed.runtime}"\n'
         installed.change(line, f'{line}dags = {{ delivery = "git-sync", refresh_interval = 1 }}\n')
     installed.up()
-    return Delivered(installed)
+    yield Delivered(installed)
+    installed.spec.write_text(declared)
 
 
 def test_a_version_is_brought_to_every_tenant_and_its_tasks_run_it(delivered):
