@@ -111,8 +111,10 @@ def _name(context: TenantContext) -> str:
 
 
 def _volumes(context: TenantContext) -> tuple[str, ...]:
+    """Those that it has, or on the way down all that it may have had: the environment may say otherwise by now."""
     where = (context.environment.name, context.tenant.name)
-    synced = context.environment.dags.delivery == airflow.GIT_SYNC
+    going = context.goal is step.Goal.ABSENT
+    synced = going or context.environment.dags.delivery == airflow.GIT_SYNC
     return (
         manifest.logs_volume(*where),
         manifest.snowflake_volume(*where),
