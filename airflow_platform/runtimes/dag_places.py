@@ -23,7 +23,6 @@ class LocalPlace:
     tenant: str
     runs_in: runtime.Runtime
     runner: programs.Programs
-    declared: bool = True
 
     @property
     def name(self) -> str:
@@ -91,13 +90,9 @@ def left_running(
     for environment in environments:
         if environment.runtime in choosing.RUNTIMES:
             runs_in = choosing.of(environment)
-            others = {*runs_in.tenants_found()} - {each.name for each in environment.tenants}
             with contextlib.suppress(errors.PreflightError):  # Where what they run in is missing, none runs.
-                found += [
-                    LocalPlace(environment.name, name, runs_in, runner, declared=False)
-                    for name in sorted(others)
-                    if runs_in.is_running(name)
-                ]
+                names = runtime.left_running(environment, runs_in)
+                found += [LocalPlace(environment.name, name, runs_in, runner) for name in names]
     return tuple(found)
 
 

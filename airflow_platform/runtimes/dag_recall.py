@@ -16,6 +16,7 @@ from pathlib import Path
 
 from airflow_platform.config import load, paths
 from airflow_platform.rules.findings import Checked
+from airflow_platform.runtimes import dag_against
 from airflow_platform.runtimes.dag_against import Against
 from airflow_platform.tools import git, parsing_worker, results
 
@@ -68,17 +69,16 @@ def ids(key_: str) -> Mapping[str, str] | None:
     return found
 
 
-def declared(environments: Sequence[str], load_: Callable[[], Against]) -> Against:
-    """What is declared for these environments, or for all when none is named.
+def declared(environments: Sequence[str]) -> Against:
+    """What is declared for the environments of these names, or for all when none is named.
 
-    Args:
-        environments: Their names.
-        load_: Loads it, where the files have changed.
+    Raises:
+        ConfigurationError: The files have changed, and one does not say what it must.
     """
     key_ = declaration(environments)
     if (known := kept().get("against", key_)) is not None:
         return Against.from_json(known)
-    found = load_()
+    found = dag_against.declared(environments)
     kept().put("against", key_, found.to_json())
     return found
 

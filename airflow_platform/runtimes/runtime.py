@@ -118,3 +118,14 @@ class Runtime(Protocol):
 
     def isolation(self) -> str:
         """What keeps tenants apart here, in one sentence for people."""
+
+
+def undeclared(spec: specs.Environment, runtime: Runtime) -> list[str]:
+    """Tenants that exist and are declared nowhere."""
+    declared = {tenant.name for tenant in spec.tenants}
+    return [name for name in runtime.tenants_found() if name not in declared]
+
+
+def left_running(spec: specs.Environment, runtime: Runtime) -> list[str]:
+    """Tenants that run and are declared nowhere."""
+    return [name for name in undeclared(spec, runtime) if runtime.is_running(name)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -28,13 +29,18 @@ def others_at_work(context: EnvironmentContext, place: places.EnvironmentPlace) 
     )
 
 
-def inhabitants(context: EnvironmentContext, place: places.EnvironmentPlace) -> tuple[str, ...]:
-    """On the way down: other tenants that have a directory, or may be about to get one.
+def inhabitants(
+    context: EnvironmentContext, place: places.EnvironmentPlace, there: Iterable[str]
+) -> tuple[str, ...]:
+    """On the way down: other tenants that have something of what they share, or may be about to get it.
 
-    Those that go with this run have none by then; with `--plan` they still have.
+    Args:
+        context: Those that go with this run have nothing by then; with `--plan` they still have.
+        place: Where the environment's files are.
+        there: The tenants that are seen to have it.
     """
     going = {each.name for each in context.tenants}
-    return tuple(sorted(others_at_work(context, place).union(place.found()) - going))
+    return tuple(sorted(others_at_work(context, place).union(there) - going))
 
 
 def owner(place: places.TenantPlace) -> int | None:

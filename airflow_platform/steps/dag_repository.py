@@ -91,7 +91,7 @@ class DagRepository(EnvironmentStep):
     def observe(self, context: EnvironmentContext) -> Observed:
         runner = context.programs
         if context.goal is step.Goal.ABSENT:
-            users = inhabitants(context, self._place)
+            users = inhabitants(context, self._place, self._place.found())
             return Observed(None, "", (), self._place.repository.exists(), users)
         wanted = self._wanted(runner)
         served = git.branch(runner, self._place.repository, airflow.BRANCH)

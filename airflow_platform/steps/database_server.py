@@ -16,7 +16,6 @@ from airflow_platform.steps.contexts import (
     EnvironmentContext,
     EnvironmentStep,
     inhabitants,
-    others_at_work,
 )
 from airflow_platform.steps.database_container import PASSWORD, DatabaseContainer, name_of, network_of
 from airflow_platform.steps.ownership import ThingT
@@ -56,7 +55,8 @@ class DatabaseVolume(EnvironmentStep):
         with self._open() as engine:
             named = engine.volumes.named(name_of(context))
         found, stranger = ownership.own(self._owner, context.goal, "volume", named)
-        users = inhabitants(context, self._place) if context.goal is step.Goal.ABSENT else ()
+        going = context.goal is step.Goal.ABSENT
+        users = inhabitants(context, self._place, self._place.found()) if going else ()
         return Data(
             volume=found is not None,
             password=self._place.server_password.is_file(),
@@ -153,17 +153,19 @@ class DatabaseServer(EnvironmentStep):
             )
 
     def observe(self, context: EnvironmentContext) -> Observed:
+        going = context.goal is step.Goal.ABSENT
         with self._open() as engine:
             network, theirs = self._own(context, "network", engine.networks.named(network_of(context)))
             found, stranger = self._own(context, "container", engine.containers.named(name_of(context)))
             closed = self._container.closed(context, engine, found)
-            others = engine.containers.found(self._owner.labels)
-        wanted = None if context.goal is step.Goal.ABSENT else self._wanted(context)
+            others = engine.containers.found(self._owner.labels) if going else ()
+        users = {tenant for each in others if (tenant := each.labels.get(manifest.TENANT))}
+        wanted = None if going else self._wanted(context)
         return Observed(
             wanted=wanted,
             found=found,
             network=network is not None,
-            inhabitants=self._inhabitants(context, others),
+            inhabitants=inhabitants(context, self._place, users) if going else (),
             closed=closed,
             missing=self._container.missing(found) if wanted else "",
             stranger="; ".join(filter(None, (stranger, theirs))),
@@ -199,12 +201,6 @@ class DatabaseServer(EnvironmentStep):
             found = engine.containers.named(name)
         assert found is not None
         return self._container.outputs(found)
-
-    def _inhabitants(self, context: EnvironmentContext, containers: Sequence[Found]) -> tuple[str, ...]:
-        """Other tenants that have containers, and those that another run works on: it may be about to make some."""
-        going = {each.name for each in context.tenants} if context.goal is step.Goal.ABSENT else set()
-        found = {tenant for each in containers if (tenant := each.labels.get(manifest.TENANT))}
-        return tuple(sorted((found - going) | others_at_work(context, self._place)))
 
     def _own(self, context: EnvironmentContext, kind: str, thing: ThingT | None) -> tuple[ThingT | None, str]:
         return ownership.own(self._owner, context.goal, kind, thing)

@@ -91,7 +91,7 @@ def status(call: running.Call) -> int:
         return running.finish(call, report)
     rows = [_row(runtime, tenant, report.steps) for tenant in report.tenants]
     unhealthy = any(row[1] != "healthy" for row in rows)
-    left = [] if call.tenants else running.left_running(spec, runtime)
+    left = [] if call.tenants else contract.left_running(spec, runtime)
     rows += [(name, "running, not declared", "", _count(runtime, name), "", "not declared") for name in left]
     code = 1 if unhealthy else 3 if report.exit_code or left else 0
     headings = ("tenant", "status", "url", "components", "dag commit", "differs")
@@ -184,13 +184,13 @@ def leaving(call: running.Call, confirmed: Sequence[str]) -> tuple[specs.Tenant,
     """
     spec = call.spec()
     runtime = runtimes.of(spec)
-    undeclared = running.undeclared(spec, runtime)
+    undeclared = contract.undeclared(spec, runtime)
     if spec.protected and not call.plan:
         _require_confirmation(spec, call.tenants, confirmed)
     named = [name for name in call.tenants if name not in undeclared]
     declared = load.select(spec, named) if named or not call.tenants else ()
     others = [name for name in undeclared if name in call.tenants]
-    others = others if call.tenants else running.left_running(spec, runtime)
+    others = others if call.tenants else contract.left_running(spec, runtime)
     return (*declared, *(specs.undeclared(name) for name in others))
 
 

@@ -14,7 +14,7 @@ from airflow_platform.engine import run, step, store
 from airflow_platform.engine.report import OneAtATime, Report, TenantReport
 from airflow_platform.reporting import choosing as reporters
 from airflow_platform.rules.findings import Checked
-from airflow_platform.runtimes import dag_against, dag_checks, dag_places, dag_recall, following
+from airflow_platform.runtimes import dag_checks, dag_places, dag_recall, following
 from airflow_platform.steps import dag_branch as branch_step
 from airflow_platform.steps import dag_check, dag_delivery, dag_proof
 from airflow_platform.steps.dag_contexts import Place, Project
@@ -135,7 +135,7 @@ class Scene:
         """For the tenants of all environments: the branch moves for all, whoever is waited for."""
         return dag_checks.check(
             git.Commit(wanted.source, wanted.tree),
-            dag_recall.declared((), dag_against.declared),
+            dag_recall.declared(()),
             runner=context.programs,
             progress=context.progress,
             checkout=version.repository,

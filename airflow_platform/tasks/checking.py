@@ -42,7 +42,7 @@ def check(call: Call) -> int:
     with signals.handled(runner.interruption):
         commit = revisions.resolved(runner, call.ref)
         uncommitted = git.uncommitted(runner, paths.CHECKOUT, FOLDER)
-        against = dag_recall.declared(call.environments, lambda: _loaded(call.environments))
+        against = dag_recall.declared(call.environments)
         checked = dag_recall.known_or(commit, against, lambda: _anew(call, commit, against, runner))
     unwritten = _write(call, checked)
     code = errors.ExitCode.FAILED if checked.count("error") or unwritten else errors.ExitCode.DONE
@@ -54,13 +54,6 @@ def check(call: Call) -> int:
     if unwritten is not None:
         raise unwritten
     return int(code)
-
-
-def _loaded(names: Sequence[str]) -> Against:
-    """What is declared, from the files."""
-    from airflow_platform.runtimes import dag_against
-
-    return dag_against.declared(names)
 
 
 def _anew(call: Call, commit: git.Commit, against: Against, runner: programs.Programs) -> dag_recall.Result:

@@ -24,7 +24,7 @@ def judged(look: Look, rows: Sequence[Row]) -> Report:
         refused = isinstance(look.unsure, errors.RefusedError)
         code = errors.ExitCode.REFUSED if refused else errors.ExitCode.DIFFERENCES
     if look.unsure:
-        name = f"branch {look.branch.name if look.branch else ''}"
+        name = f"branch {look.branch_name}"
         faults.append(errors.Fault(name, look.unsure.message, look.unsure.hint))
     faults += [
         errors.Fault(
@@ -37,7 +37,7 @@ def judged(look: Look, rows: Sequence[Row]) -> Report:
     words = {0: "equal", 1: "not proved", 3: "differs", 6: "not proved"}
     data = {
         "branch": None if look.head is None else {
-            "name": look.branch.name if look.branch else "", "commit": look.head.commit,
+            "name": look.branch_name, "commit": look.head.commit,
             "version": look.head.tree, "source": look.head.source, "who": look.head.who, "when": look.head.when,
         },
         "tenants": [row.to_json() for row in rows],
@@ -59,7 +59,7 @@ def _skew(look: Look, rows: Sequence[Row]) -> list[errors.Fault]:
         found += [errors.Fault(name, f"It cannot import {each}.", mend) for each in row.failures]
     if look.head and look.wanted and look.head.tree != look.wanted:
         cause = f"It is at version {look.head.tree[:12]}, not {look.wanted[:12]} ({what})."
-        name = f"branch {look.branch.name if look.branch else ''}"
+        name = f"branch {look.branch_name}"
         found.append(errors.Fault(name, cause, f"inv dags-sync --ref={look.revision}"))
     return found
 
@@ -98,7 +98,7 @@ def _reference(look: Look, up: Sequence[Row]) -> tuple[str, str]:
     if look.wanted:
         return look.wanted, f"--ref={look.revision}"
     if look.head:
-        return look.head.tree, f"head of {look.branch.name if look.branch else ''}"
+        return look.head.tree, f"head of {look.branch_name}"
     common = Counter(row.version for row in up).most_common(1)
     return (common[0][0], "what most serve") if common else ("", "")
 

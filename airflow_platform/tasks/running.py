@@ -55,7 +55,7 @@ def up(call: Call, *, restart: tuple[str, ...] = ()) -> int:
     order = _order(call, spec, runtime, load.select(spec, call.tenants), step.Goal.PRESENT)
     steps = runtime.steps(contract.Options(restart=restart))
     report = run.execute(dataclasses.replace(order, steps=steps, reached="healthy"))
-    left = left_running(spec, runtime) if call.plan and not call.tenants else []
+    left = contract.left_running(spec, runtime) if call.plan and not call.tenants else []
     if left:
         report = dataclasses.replace(report, data={"running_undeclared": left})
     notes = [runtime.isolation()] if report.exit_code == 0 else []
@@ -97,17 +97,6 @@ def _pending_besides_restart(report: Report) -> list[errors.Fault]:
         and each.name not in RESTARTED
         and not each.reason.startswith("known after")
     ]
-
-
-def undeclared(spec: specs.Environment, runtime: contract.Runtime) -> list[str]:
-    """Tenants that exist and are declared nowhere."""
-    declared = {tenant.name for tenant in spec.tenants}
-    return [name for name in runtime.tenants_found() if name not in declared]
-
-
-def left_running(spec: specs.Environment, runtime: contract.Runtime) -> list[str]:
-    """Tenants that run and are declared nowhere."""
-    return [name for name in undeclared(spec, runtime) if runtime.is_running(name)]
 
 
 def down(call: Call, *, tenants: Sequence[specs.Tenant], delete_data: bool) -> int:

@@ -110,6 +110,11 @@ class Look:
         self._commits: dict[str, dag_branch.Synced] = {}
         self._ids = functools.cache(dag_ids.of)
 
+    @property
+    def branch_name(self) -> str:
+        """The branch's; "" where nothing can have been synced."""
+        return self.branch.name if self.branch else ""
+
     def _learn_head(self) -> None:
         """Where the branch is; a server that is away is no reason to say nothing about tenants."""
         if self.branch is None:

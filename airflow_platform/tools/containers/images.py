@@ -180,9 +180,8 @@ def _reached(reference: str) -> Iterator[None]:
     try:
         yield
     except engine.EngineError as error:
-        said = error.message.replace(reference, "").replace(
-            _repository(reference), ""
-        )  # Names may hold any word.
+        # Names may hold any word.
+        said = error.message.replace(reference, "").replace(_repository(reference), "")
         if _NOBODY_ANSWERED.search(said):
             raise RegistryMissing(f"No registry answers for {error.message}") from error
         raise
