@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,10 +28,41 @@ from airflow_platform.tools import airflow
 UP_TIMEOUT = 600
 """Seconds for a tenant-up on a cold cache and a busy machine."""
 
+KILLED = -signal.SIGKILL
+"""What `run_until` returns of a command that was killed."""
+
+MOST = 100
+"""Runs of one command that is killed each time; none has as many steps."""
+
 PREFIX = "airflow-platform-contracts-"
 """Of the directories of all installations, by which those of killed sessions are found."""
 
 TENANTS = ("analytics", "finance")
+
+
+DAG = """
+import datetime
+import os
+from airflow.sdk import dag, task
+{extra}
+
+@dag(
+    schedule=None,
+    start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    default_args={{"owner": "tests", "retries": 1}},
+    tags=["tenant:all"],
+)
+def {name}():
+    @task
+    def version() -> str:
+        return "{version}"
+
+    version()
+
+
+{name}()
+"""
+"""A DAG file that keeps all rules, with a version of its own."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +188,58 @@ class Installation(abc.ABC):
             argv, env=environment, cwd="/", capture_output=True, text=True, timeout=timeout, check=False
         )
         return Ran(done.returncode, done.stdout, done.stderr)
+
+    def run_until(
+        self, argv: list[str], *, kill_after: float | None = None, timeout: float = UP_TIMEOUT
+    ) -> tuple[int, str]:
+        """Run a command line, and kill it when it has not ended after so many seconds; without them it must end.
+
+        Returns:
+            0, or `KILLED`; and what people were told.
+        """
+        _, environment = self.command()
+        # No pipe: what a killed command has started may hold it for a while.
+        with tempfile.TemporaryFile("w+") as output:
+            child = subprocess.Popen(
+                argv, env=environment, cwd="/", stdout=output, stderr=output, start_new_session=True
+            )
+            deadline = time.monotonic() + (timeout if kill_after is None else kill_after)
+            while child.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            late = child.poll() is None
+            if late:
+                os.kill(child.pid, signal.SIGKILL)
+            code = child.wait(timeout=30)
+            output.seek(0)
+            said = output.read()
+        assert not late or kill_after is not None, f"{argv} did not end:\n{said}"
+        assert code in (0, KILLED), f"{argv} ended with {code}:\n{said}"
+        return code, " ".join(said.split())
+
+    def kill_in_each_step(
+        self, ended: Path, *words: str, most: int = MOST, timeout: float = UP_TIMEOUT
+    ) -> set[str]:
+        """Run `inv` with these words again and again, killed in the middle of another step each time, until it ends.
+
+        Args:
+            ended: Where the moments are kept; not there yet.
+            words: What follows `inv`.
+            most: Times that it is run.
+            timeout: Seconds for each.
+
+        Returns:
+            The names of the steps in which it was killed, before their effect and after it.
+        """
+        ended.touch()
+        argv = [sys.executable, str(Path(__file__).with_name("dying.py")), str(ended), *words]
+        in_the_middle_of = ""
+        for _ in range(most):
+            code, said = self.run_until(argv, timeout=timeout)
+            assert f"was ended in the middle of {in_the_middle_of} " in said or not in_the_middle_of
+            if code == 0:
+                return {line.partition(" ")[0].rpartition("/")[2] for line in ended.read_text().splitlines()}
+            in_the_middle_of = ended.read_text().splitlines()[-1].partition(" ")[0]
+        raise AssertionError("it never ends")
 
     def run(self, task: str, *words: str) -> Ran:
         """Run a task on this environment."""

@@ -7,30 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from installations import TENANTS, Installation, git, wait_until
+from installations import DAG, TENANTS, Installation, git, wait_until
 
 DELIVERIES = ("git-bundle", "git-sync")
-
-DAG = """
-import datetime
-from airflow.sdk import dag, task
-
-@dag(
-    schedule=None,
-    start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
-    default_args={{"owner": "tests", "retries": 1}},
-    tags=["tenant:all"],
-)
-def synced():
-    @task
-    def version() -> str:
-        return "{version}"
-
-    version()
-
-
-synced()
-"""
 
 
 @dataclasses.dataclass
@@ -42,7 +21,7 @@ class Delivered:
     def commit(self, version: str) -> str:
         """Commit the DAG; returns the tree of all DAGs."""
         checkout = self.installed.checkout
-        (checkout / "dags" / "synced.py").write_text(DAG.format(version=version))
+        (checkout / "dags" / "synced.py").write_text(DAG.format(name="synced", version=version, extra=""))
         git(checkout, "add", "dags")
         git(checkout, "commit", "--quiet", "--message", f"Version {version}")
         return git(checkout, "rev-parse", "HEAD:dags").strip()

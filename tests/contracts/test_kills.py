@@ -5,18 +5,11 @@ The kills follow each other without a way back in between: what one has left is 
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
-from installations import TENANTS, Installation
+from installations import KILLED, TENANTS, Installation
 
 UP, DOWN, DELETE = ("tenant-up",), ("tenant-down",), ("tenant-down", "--delete-data")
 
@@ -25,14 +18,6 @@ WORK = (UP, DELETE, UP, DOWN)
 
 TRIES = 4
 """How often an earlier moment is drawn when the command ended before it was killed."""
-
-MOST = 100
-"""Kills of one command; none has as many steps."""
-
-KILLED = -signal.SIGKILL
-
-TIMEOUT = 600.0
-"""Seconds for one command line."""
 
 
 @pytest.mark.parametrize(
@@ -45,19 +30,9 @@ def test_a_command_that_is_killed_in_each_of_its_steps(installed, command, befor
     ran = installed.run(*before)
     assert ran.code == 0, ran.stderr
     planned = _planned(installed, command)
-    ended = tmp_path / "ended"
-    ended.touch()
-    argv, _ = installed.command(command[0], f"--env={installed.name}", *command[1:])
-    argv = [sys.executable, str(Path(__file__).with_name("dying.py")), str(ended), *argv[3:]]
-    code, in_the_middle_of = KILLED, ""
-    for _ in range(MOST):
-        code, said = _run(installed, argv)
-        assert f"was ended in the middle of {in_the_middle_of} " in said or not in_the_middle_of
-        if code == 0:
-            break
-        in_the_middle_of = ended.read_text().splitlines()[-1].partition(" ")[0]
-    assert code == 0, "it never ends"
-    killed = {line.partition(" ")[0].rpartition("/")[2] for line in ended.read_text().splitlines()}
+    killed = installed.kill_in_each_step(
+        tmp_path / "ended", command[0], f"--env={installed.name}", *command[1:]
+    )
     # And perhaps in one more: a server that was started to drop what is in it has to be stopped again.
     assert killed >= {name for name, reason in planned.items() if not reason.startswith("known after ")}
     _converges(installed, command, TENANTS, "killed in each step")
@@ -100,7 +75,7 @@ def _kill_in_the_middle(installed: Installation, command: tuple[str, ...], chanc
     for _ in range(TRIES):
         _give_work(installed, task)
         after = chance.uniform(0.2, latest)
-        code, _ = _run(installed, argv, kill_after=after)
+        code, _ = installed.run_until(argv, kill_after=after)
         if code == KILLED:
             return after
         latest = after
@@ -114,24 +89,3 @@ def _give_work(installed: Installation, task: str) -> None:
         installed.down("--tenant=finance")
     if task == "tenant-down" and not is_up:
         installed.up("--tenant=finance")
-
-
-def _run(installed: Installation, argv: list[str], *, kill_after: float | None = None) -> tuple[int, str]:
-    """Run a command, and kill it when it has not ended after so many seconds; its exit code and its words."""
-    _, environment = installed.command()
-    with tempfile.TemporaryFile("w+") as output:
-        child = subprocess.Popen(
-            argv, env=environment, cwd="/", stdout=output, stderr=output, start_new_session=True
-        )
-        deadline = time.monotonic() + (TIMEOUT if kill_after is None else kill_after)
-        while child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        late = child.poll() is None
-        if late:
-            os.kill(child.pid, signal.SIGKILL)
-        code = child.wait(timeout=30)
-        output.seek(0)
-        said = output.read()
-    assert not late or kill_after is not None, f"{argv} did not end:\n{said}"
-    assert code in (0, KILLED), f"{argv} ended with {code}:\n{said}"
-    return code, " ".join(said.split())

@@ -5,18 +5,15 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from installations import Installation, Ran, git, wait_until
+from installations import DAG, Installation, Ran, git, wait_until
 
 from airflow_platform.config import places
-
-CONTRACTS = Path(__file__).parents[1] / "contracts"
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(600)]
 
@@ -32,29 +29,6 @@ variables = { orders_schema = "MARTS" }
 pools = [{ name = "snowflake", slots = 2 }]
 """
 """An environment whose tenant gets its DAGs by git-sync."""
-
-DAG = """
-import datetime
-import os
-from airflow.sdk import dag, task
-{extra}
-
-@dag(
-    schedule=None,
-    start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
-    default_args={{"owner": "tests", "retries": 1}},
-    tags=["tenant:all"],
-)
-def {name}():
-    @task
-    def version() -> str:
-        return "{version}"
-
-    version()
-
-
-{name}()
-"""
 
 ONLY_IN_FINANCE = """
 if os.environ.get("AIRFLOW__API__INSTANCE_NAME") == "finance":
@@ -279,7 +253,11 @@ def test_a_dag_that_gets_another_name_in_its_file_is_there_and_the_old_one_gone(
 
 def test_a_sync_that_is_killed_in_each_of_its_steps_is_taken_up_by_the_next(project, tmp_path):
     commit = project.commit("killed")
-    assert _killed_in(project, tmp_path, "dags-sync") == {"dag-branch", "delivery", "serving"}
+    assert killed_in(project, tmp_path, "dags-sync") == {
+        "dag-branch",
+        "delivery",
+        "serving",
+    }
     code, tenants = project.status(f"--ref={commit}")
     assert code == 0, tenants
     entry = project.ledger()[-1]
@@ -292,7 +270,11 @@ def test_a_rollback_that_is_killed_in_each_of_its_steps_goes_on_where_it_went(pr
     project.sync()
     project.commit("bad")
     project.sync()
-    assert _killed_in(project, tmp_path, "dags-rollback") == {"dag-branch", "delivery", "serving"}
+    assert killed_in(project, tmp_path, "dags-rollback") == {
+        "dag-branch",
+        "delivery",
+        "serving",
+    }
     code, tenants = project.status(f"--ref={good}")
     assert code == 0, tenants
     entry = project.ledger()[-1]
@@ -303,21 +285,9 @@ def test_a_rollback_that_is_killed_in_each_of_its_steps_goes_on_where_it_went(pr
     )
 
 
-def _killed_in(project: Project, directory: Path, task: str) -> set[str]:
-    """Begin a task again and again, each time killed at another moment, until it ends; the steps in their middle."""
-    ended = directory / "ended"
-    ended.touch()
-    _, environment = project.sandbox.command()
-    argv = [sys.executable, str(CONTRACTS / "dying.py"), str(ended), task]
-    code, told = -signal.SIGKILL, ""
-    while code == -signal.SIGKILL:
-        ran = subprocess.run(
-            argv, env=environment, cwd="/", capture_output=True, text=True, timeout=120, check=False
-        )
-        code, told = ran.returncode, ran.stderr
-        assert len(ended.read_text().splitlines()) < 20
-    assert code == 0, told
-    return {line.partition(" ")[0].rpartition("/")[2] for line in ended.read_text().splitlines()}
+def killed_in(project: Project, directory: Path, task: str) -> set[str]:
+    """The steps in which a task was killed until it had done its work."""
+    return project.sandbox.kill_in_each_step(directory / "ended", task, most=20, timeout=120)
 
 
 def test_two_machines_that_sync_at_once_both_get_there(project, tmp_path):

@@ -69,8 +69,8 @@ class Nothing(step.EnvironmentStep[Any, Any]):
         return step.NoChange("nothing is left")
 
 
-def run(reference, tmp_path, *, platform="", anew=False):
-    base = base_image.BaseImage(
+def base_of(reference, tmp_path, *, platform="", anew=False):
+    return base_image.BaseImage(
         shelf.Shelf(None),
         reference=reference,
         platform=platform,
@@ -78,7 +78,10 @@ def run(reference, tmp_path, *, platform="", anew=False):
         checkout="test",
         anew=anew,
     )
-    return runs.run_steps(Nothing(), base, tenants=())
+
+
+def run(reference, tmp_path, **options):
+    return runs.run_steps(Nothing(), base_of(reference, tmp_path, **options), tenants=())
 
 
 def test_a_base_is_pulled_from_its_registry_once(registry, client, parent, tmp_path):
@@ -150,14 +153,7 @@ def unreachable(monkeypatch):
 def test_a_base_made_of_packages_is_a_slim_debian_that_tells_nothing_of_this_machine(
     unreachable, client, containers, tmp_path, parent
 ):
-    made = base_image.BaseImage(
-        shelf.Shelf(None),
-        reference="debian:bookworm-slim",
-        platform="",
-        cache=tmp_path,
-        checkout="test",
-        anew=False,
-    )._made(parent["architecture"])
+    made = base_of("debian:bookworm-slim", tmp_path)._made(parent["architecture"])
     try:
         began = time.monotonic()
         first = run("debian:bookworm-slim", tmp_path)
@@ -184,13 +180,6 @@ def test_a_base_made_of_packages_is_a_slim_debian_that_tells_nothing_of_this_mac
             client.api.remove_image(made, force=True)
 
 
-def test_the_made_base_is_never_under_debian_s_name(parent):
-    base = base_image.BaseImage(
-        shelf.Shelf(None),
-        reference="debian:bookworm-slim",
-        platform="",
-        cache=None,
-        checkout="test",
-        anew=False,
-    )
-    assert base._made(parent["architecture"]).startswith(f"{image_recipes.REPOSITORY}/debian:bookworm-")
+def test_the_made_base_is_never_under_debian_s_name(parent, tmp_path):
+    made = base_of("debian:bookworm-slim", tmp_path)._made(parent["architecture"])
+    assert made.startswith(f"{image_recipes.REPOSITORY}/debian:bookworm-")

@@ -110,9 +110,9 @@ def test_a_build_that_is_cut_short_leaves_no_name_and_the_next_one_is_whole(
 ):
     slow = SLOW_DOCKERFILE if how == "Dockerfile" else SLOW_INSTALL
     if how == "install.sh":
-        (folder / "Dockerfile").unlink()
-    (folder / how).write_text(slow)
-    (folder / how).chmod(0o755)
+        installing(folder, slow)
+    else:
+        (folder / how).write_text(slow)
     child = started(name, folder, parent)
     conftest.wait_until(lambda: working(client, how, name), "the build began")
     child.send_signal(number)
@@ -132,9 +132,7 @@ def test_a_build_that_is_killed_when_all_is_done_leaves_nothing_without_a_name(
     name, folder, parent, client, how
 ):
     if how == "install.sh":
-        (folder / "Dockerfile").unlink()
-        (folder / how).write_text("#!/bin/sh\n")
-        (folder / how).chmod(0o755)
+        installing(folder, "#!/bin/sh\n")
     child = started(name, folder, parent, "dies")
     child.communicate(timeout=60)
     assert child.returncode == -signal.SIGKILL
@@ -142,6 +140,13 @@ def test_a_build_that_is_killed_when_all_is_done_leaves_nothing_without_a_name(
     (folder / "text").write_text("second")
     assert outcome(small_build.run(small_build.recipe(name, folder), parent))[0] == "changed"
     assert left(client, name) == ([], [])
+
+
+def installing(folder, script):
+    """Have an image made by a script in a container instead of by a Dockerfile."""
+    (folder / "Dockerfile").unlink()
+    (folder / "install.sh").write_text(script)
+    (folder / "install.sh").chmod(0o755)
 
 
 def started(name, folder, parent, *words):
@@ -190,9 +195,7 @@ def test_an_engine_whose_disk_is_full_is_told(name, folder, parent, client, tmp_
 
 
 def test_a_disk_that_fills_up_while_packages_are_installed_is_told(name, folder, parent, client):
-    (folder / "Dockerfile").unlink()
-    (folder / "install.sh").write_text("#!/bin/sh\ndd if=/dev/zero of=/srv/x bs=1M count=8\n")
-    (folder / "install.sh").chmod(0o755)
+    installing(folder, "#!/bin/sh\ndd if=/dev/zero of=/srv/x bs=1M count=8\n")
     options = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}
     volume = client.volumes.create(name, driver_opts=options, labels=conftest.LABELS)
     try:
@@ -221,9 +224,7 @@ def test_a_step_of_a_dockerfile_that_fails_is_named(name, folder, parent, client
 
 
 def test_an_installation_that_fails_shows_its_last_lines(name, folder, parent, client):
-    (folder / "Dockerfile").unlink()
-    (folder / "install.sh").write_text("#!/bin/sh\necho no such package >&2\nexit 3\n")
-    (folder / "install.sh").chmod(0o755)
+    installing(folder, "#!/bin/sh\necho no such package >&2\nexit 3\n")
     report = small_build.run(small_build.recipe(name, folder), parent)
     assert "install.sh exited 3; its last lines:\n    no such package" in report.faults[0].cause
     conftest.wait_until(lambda: left(client, name) == ([], []), "nothing is left")
@@ -234,9 +235,7 @@ def test_of_two_builds_of_the_same_at_once_one_makes_it_and_the_other_finds_it(
     name, folder, parent, client, how
 ):
     if how == "install.sh":
-        (folder / "Dockerfile").unlink()
-        (folder / how).write_text("#!/bin/sh\nsleep 1\n")
-        (folder / how).chmod(0o755)
+        installing(folder, "#!/bin/sh\nsleep 1\n")
     children = [started(name, folder, parent) for _ in range(2)]
     ended = [(child.communicate(timeout=120)[0].strip(), child.returncode) for child in children]
     assert sorted(ended) == [("changed", 0), ("unchanged", 0)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import http_server
+
 from airflow_platform import programs
 from airflow_platform.tools import dag_branch, git, git_remote
+
+TOKEN, READER = "glpat-" + "w" * 20, "glpat-" + "r" * 20
+"""Access tokens that may write, and that may not."""
 
 IDENTITY = ("-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "commit.gpgsign=false")
 
@@ -73,6 +79,14 @@ def served(tmp_path: Path) -> Path:
     run_git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(root / "project.git"))
     run_git(root / "project.git", "config", "http.receivepack", "true")
     return root
+
+
+@pytest.fixture
+def server(served: Path) -> Iterator[http_server.State]:
+    """That directory over HTTP, for whoever has a token."""
+    with http_server.serving(served) as state:
+        state.tokens |= {TOKEN: http_server.WRITE, READER: http_server.READ}
+        yield state
 
 
 def branch(

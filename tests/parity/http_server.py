@@ -38,6 +38,8 @@ class State:
     """What the server knows; tests change it."""
 
     root: Path
+    url: str = ""
+    """The server's own address."""
     tokens: dict[str, str] = field(default_factory=dict)
     """The rights that a token gives: `read` or `write`."""
     faults: list[Fault] = field(default_factory=list)
@@ -155,15 +157,16 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(root: Path) -> Iterator[tuple[State, str]]:
-    """A server for the repositories below a directory, and its address."""
+def serving(root: Path) -> Iterator[State]:
+    """A server for the repositories below a directory."""
     state = State(root)
     handler = type("Handler", (Handler,), {"state": state})
     with Server(("127.0.0.1", 0), handler) as server:
+        state.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            yield state, f"http://127.0.0.1:{server.server_address[1]}"
+            yield state
         finally:
             server.shutdown()
             thread.join()

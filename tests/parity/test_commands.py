@@ -6,7 +6,7 @@ import json
 
 import http_server
 import pytest
-from conftest import head_of, run_git
+from conftest import READER, TOKEN, head_of, run_git
 
 from airflow_platform.config import paths, project
 from tests.tasks import conftest as of_tasks
@@ -14,21 +14,12 @@ from tests.tasks import dag_scene
 
 command, environments = of_tasks.command, of_tasks.environments
 
-WRITER, READER = "glpat-" + "w" * 20, "glpat-" + "r" * 20
 UP = ("sandbox/analytics", "sandbox/finance", "boxes/analytics")
 
 
 @pytest.fixture
-def server(served):
-    with http_server.serving(served) as (state, url):
-        state.tokens |= {WRITER: http_server.WRITE, READER: http_server.READ}
-        state.url = url
-        yield state
-
-
-@pytest.fixture
 def scene(tmp_path, monkeypatch, environments, server):
-    monkeypatch.setenv("DAGS_TOKEN", WRITER)
+    monkeypatch.setenv("DAGS_TOKEN", TOKEN)
     monkeypatch.setenv("GITLAB_USER_NAME", "Ann Example")
     monkeypatch.setenv("GITLAB_USER_EMAIL", "ann@example.com")
     place = tmp_path / "scene"

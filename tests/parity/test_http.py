@@ -6,20 +6,10 @@ import socket
 
 import http_server
 import pytest
-from conftest import branch, head_of, run_git
+from conftest import READER, TOKEN, branch, head_of, run_git
 
 from airflow_platform import errors, secrets
 from airflow_platform.tools import dag_branch, git_remote
-
-TOKEN, READER = "glpat-" + "w" * 20, "glpat-" + "r" * 20
-
-
-@pytest.fixture
-def server(served):
-    with http_server.serving(served) as (state, url):
-        state.tokens |= {TOKEN: http_server.WRITE, READER: http_server.READ}
-        state.url = url
-        yield state
 
 
 def remote(server, token=TOKEN):
