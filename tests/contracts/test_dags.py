@@ -17,11 +17,14 @@ class Delivered:
     """The installation with DAGs that are synced."""
 
     installed: Installation
+    delivery: str
 
     def commit(self, version: str) -> str:
         """Commit the DAG; returns the tree of all DAGs."""
         checkout = self.installed.checkout
-        (checkout / "dags" / "synced.py").write_text(DAG.format(name="synced", version=version, extra=""))
+        (checkout / "dags" / "synced.py").write_text(
+            DAG.format(name="synced", version=f"{version} by {self.delivery}", extra="")
+        )
         git(checkout, "add", "dags")
         git(checkout, "commit", "--quiet", "--message", f"Version {version}")
         return git(checkout, "rev-parse", "HEAD:dags").strip()
@@ -58,7 +61,7 @@ def delivered(request, installed) -> Iterator[Delivered]:
         line = f'runtime = "{installed.runtime}"\n'
         installed.change(line, f'{line}dags = {{ delivery = "git-sync", refresh_interval = 1 }}\n')
     installed.up()
-    yield Delivered(installed)
+    yield Delivered(installed, request.param)
     installed.spec.write_text(declared)
 
 
