@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Mapping
 
 from airflow_platform import errors
-from airflow_platform.runtimes import dag_recall
+from airflow_platform.runtimes import dag_against, dag_recall
 
 _LOADING = threading.Lock()
 """Many ask at once, and the first of them loads for all."""
@@ -19,7 +20,13 @@ def of(tree: str) -> Mapping[str, str] | None:
     """
     try:
         with _LOADING:
-            against = dag_recall.declared(())
+            against = _against(dag_recall.declaration(()))
     except errors.ConfigurationError:  # Of whichever environment: it is told where that one is worked on.
         return None
     return dag_recall.ids(dag_recall.key(tree, against))
+
+
+@functools.lru_cache(maxsize=1)
+def _against(_declaration: str) -> dag_against.Against:
+    """What is declared for all environments, once for each state of it; to ask for ids leaves nothing in the cache."""
+    return dag_against.declared()
