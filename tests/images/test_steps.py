@@ -29,8 +29,10 @@ def parent(parent, client, name):
     with archives.packed({"Dockerfile": dockerfile}) as context:
         list(client.api.build(fileobj=context, custom_context=True, rm=True, tag=reference))
     yield {**parent, "id": client.images.get(reference).id}
-    while found := client.api.images(filters={"label": f"{MARK}={name}"}):
-        client.api.remove_image(found[0]["Id"], force=True)  # The last one that was made.
+    while found := client.api.images(all=True, filters={"label": f"{MARK}={name}"}):
+        parents = {each["ParentId"] for each in found}
+        last = next(each["Id"] for each in found if each["Id"] not in parents)
+        client.api.remove_image(last, force=True)
 
 
 @pytest.fixture
