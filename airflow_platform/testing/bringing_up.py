@@ -14,7 +14,6 @@ import datetime
 import json
 import logging
 import random
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_platform import errors, programs, secrets
-from airflow_platform.config import references
+from airflow_platform.config import paths, references
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import containers as manifests
 from airflow_platform.manifests import objects
@@ -31,7 +30,7 @@ from airflow_platform.steps import handed, keys
 from airflow_platform.testing import adapted
 from airflow_platform.testing.local_airflow import LocalAirflow
 from airflow_platform.testing.ordered import SERVICES, Order, Wanted
-from airflow_platform.tools import airflow, airflow_objects, certificates, git, ports
+from airflow_platform.tools import airflow, airflow_objects, certificates, git, passing, ports
 from airflow_platform.tools.containers import engine, opened, printed, wellness
 from airflow_platform.tools.containers.spec import Container
 
@@ -67,7 +66,7 @@ def start(
     Raises:
         StepError: Something did not start: says what, with its last lines.
     """
-    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="airflow-test-")))
+    directory = stack.enter_context(passing.directory(paths.cache() / "tests"))
     wanted = Wanted(order, session, _files(directory, order), _snapshot(directory, order.dags))
     return _Bringing(stack, wanted, opened.of(client)).up()
 

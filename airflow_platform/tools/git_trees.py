@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_platform import errors, programs
-from airflow_platform.parsing import place as locks
-from airflow_platform.parsing import scratch
-from airflow_platform.tools import files, git
+from airflow_platform import programs
+from airflow_platform.tools import files, git, passing
 
 TREE = "tree"
 """The kind of an entry that is a folder."""
-
 
 LINK = "120000"
 """The mode of an entry that is a symbolic link."""
@@ -62,10 +58,7 @@ def on_disk(
     Yields:
         The folder, without links in its path.
     """
-    files.make_directory(parent, mode=0o711)
-    _sweep(parent)
-    place, held = _taken(parent)
-    try:
+    with passing.directory(parent) as place:
         with files.state_errors(place):
             place.chmod(0o755)
             (place / name).mkdir(mode=0o755)
@@ -77,36 +70,3 @@ def on_disk(
         prefix = f"--prefix={place / name}{os.sep}"
         git.call(runner, place, *ours, "checkout-index", "--all", "--quiet", prefix, env=index)
         yield place / name
-    finally:
-        _delete(place)
-        os.close(held)
-
-
-def _taken(parent: Path) -> tuple[Path, int]:
-    """A new directory, and its lock, which says to others that it is in use."""
-    while True:
-        try:
-            place = Path(tempfile.mkdtemp(dir=parent)).resolve()
-            held = locks.take(place)
-        except FileNotFoundError:
-            continue  # Somebody swept it away before it was locked.
-        except OSError as error:
-            raise errors.StateError.of(parent, error) from error
-        if held is not None:
-            return place, held
-
-
-def _sweep(parent: Path) -> None:
-    """Delete what killed runs have left: the kernel has freed their locks."""
-    for name in scratch.names(parent):
-        with contextlib.suppress(OSError):
-            held = locks.take(parent / name)
-            if held is not None:
-                _delete(parent / name)
-                os.close(held)
-
-
-def _delete(place: Path) -> None:
-    """Delete a directory whose lock we have. Its name goes first: the next lock would be made while it goes."""
-    with contextlib.suppress(OSError):  # Somebody else may have moved it.
-        scratch.discard(scratch.condemned(place))

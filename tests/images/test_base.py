@@ -6,7 +6,6 @@ import contextlib
 import shutil
 import socket
 import subprocess
-import time
 from typing import Any
 
 import docker.errors
@@ -151,19 +150,16 @@ def unreachable(monkeypatch):
 
 
 def test_a_base_made_of_packages_is_a_slim_debian_that_tells_nothing_of_this_machine(
-    unreachable, client, containers, tmp_path, parent
+    unreachable, client, containers, tmp_path, parent, monkeypatch
 ):
     made = base_of("debian:bookworm-slim", tmp_path)._made(parent["architecture"])
     try:
-        began = time.monotonic()
         first = run("debian:bookworm-slim", tmp_path)
-        took = time.monotonic() - began
         assert first.steps[-1].status.value == "changed", first.faults
         assert run("debian:bookworm-slim", tmp_path).steps[-1].status.value == "unchanged"
         client.api.remove_image(made)
-        began = time.monotonic()
+        monkeypatch.delattr(debian, "bootstrap")  # The files are kept.
         again = run("debian:bookworm-slim", tmp_path)
-        assert time.monotonic() - began < took / 2, "the files were kept"
         assert again.steps[-1].outputs["content"] == first.steps[-1].outputs["content"]
         show = "cat /etc/debian_version /etc/apt/sources.list.d/*; ls /etc/apt /etc/apt/apt.conf.d /usr/share/doc/*"
         container = containers.start(made, "sh", "-c", f"{show} || true", network="none")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_platform.config import paths
 from airflow_platform.testing import leftovers
 from airflow_platform.tools.containers import marked
 
@@ -28,6 +29,11 @@ def mounted(client, session):
     """Volumes that containers of a session use, also those without a label."""
     listed = client.api.containers(all=True, filters={"label": f"{leftovers.SESSION}={session}"})
     return {mount["Name"] for each in listed for mount in each["Mounts"] if mount["Type"] == "volume"}
+
+
+def directories():
+    """What runs have on disk."""
+    return {each.name for each in (paths.cache() / "tests").iterdir()}
 
 
 class Child:
@@ -80,6 +86,7 @@ def child(tmp_path, client):
 
 
 def test_a_killed_run_is_swept_by_the_next_one_which_leaves_nothing_itself(airflow, child, client):
+    files = directories()
     killed = child("killed")
     dead = killed.session()
     killed.wait_for_containers(dead, 3)  # Its lifeline, and what starts first: the middle of coming up.
@@ -90,11 +97,14 @@ def test_a_killed_run_is_swept_by_the_next_one_which_leaves_nothing_itself(airfl
     assert any("network" in each for each in left)
     assert any("volume" in each for each in left)
     assert any("metadata-database" in each for each in left)
+    files = directories() - files
+    assert files
 
     following = child("next")
     session = following.session()
     assert of(client, dead) == [], "it sweeps before it begins"
     following.wait_for_containers(session, 6)
+    assert files & directories() == set()
     volumes |= mounted(client, session)
     assert len(volumes) >= 3 + 2  # Three have names; the lifelines have one each that the image asks for.
     assert following.process.wait(timeout=240) == 0, following.printed
