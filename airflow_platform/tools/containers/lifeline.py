@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_platform.tools.containers import engine
+from airflow_platform.tools.containers import engine, marked
 
 if TYPE_CHECKING:
     import docker
@@ -72,5 +72,5 @@ def _close(line: Any) -> None:
 
 
 def _remove(api: Any, container: str) -> None:
-    with contextlib.suppress(engine.EngineError), engine.translated(f"container {container}"):
-        api.remove_container(container, force=True, v=True)
+    with contextlib.suppress(engine.EngineError):
+        marked.remove_container(api, container)

@@ -19,6 +19,9 @@ CONTAINER, NETWORK, VOLUME = "container", "network", "volume"
 AT_ONCE = 8
 """Containers that are removed at the same time."""
 
+GONE = 30
+"""Seconds until the engine must have removed a container; it takes 0.1."""
+
 
 @dataclass(frozen=True)
 class Marked:
@@ -70,7 +73,7 @@ def remove(client: docker.DockerClient, things: Sequence[Marked]) -> None:
     api: Any = client.api
     containers = (each.name for each in things if each.kind == CONTAINER)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda name: _remove_container(api, name), containers))
+        list(pool.map(lambda name: remove_container(api, name), containers))
     for each in things:
         if each.kind == NETWORK:
             with _gone_or_going(), engine.translated(str(each)):
@@ -85,9 +88,20 @@ def _of(kind: str, name: str, label: str, labels: dict[str, str], state: str = "
     return Marked(kind, name, labels[label], frozenset(labels.items()), state)
 
 
-def _remove_container(api: Any, name: str) -> None:
+def remove_container(api: Any, name: str) -> None:
+    """Remove a container without asking its program, until it is gone: the engine may have begun by itself.
+
+    Args:
+        api: Of the engine.
+        name: Its name or id.
+
+    Raises:
+        EngineError: It was not gone after `GONE`.
+    """
     with _gone_or_going(), engine.translated(f"container {name}"):
         api.remove_container(name, force=True, v=True)
+    with _gone_or_going(), engine.translated(f"container {name}"):
+        api.wait(name, timeout=GONE, condition="removed")
 
 
 @contextlib.contextmanager
