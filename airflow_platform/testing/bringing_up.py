@@ -30,7 +30,7 @@ from airflow_platform.steps import handed, keys
 from airflow_platform.testing import adapted
 from airflow_platform.testing.local_airflow import LocalAirflow
 from airflow_platform.testing.ordered import SERVICES, Order, Wanted
-from airflow_platform.tools import airflow, airflow_objects, certificates, git, passing, ports
+from airflow_platform.tools import airflow, airflow_objects, cache, certificates, git, ports, temporary
 from airflow_platform.tools.containers import engine, opened, printed, wellness
 from airflow_platform.tools.containers.spec import Container
 
@@ -66,7 +66,7 @@ def start(
     Raises:
         StepError: Something did not start: says what, with its last lines.
     """
-    directory = stack.enter_context(passing.directory(paths.cache() / "tests"))
+    directory = stack.enter_context(temporary.directory(paths.cache() / cache.TESTS))
     wanted = Wanted(order, session, _files(directory, order), _snapshot(directory, order.dags))
     return _Bringing(stack, wanted, opened.of(client)).up()
 

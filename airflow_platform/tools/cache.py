@@ -8,10 +8,13 @@ from pathlib import Path
 
 from airflow_platform import errors
 from airflow_platform.parsing import scratch
-from airflow_platform.tools import processes
+from airflow_platform.tools import processes, temporary
 
 PRUNED = ("airflow-packages", "snowflake-packages", "downloads", "checks", "images", "debian", "dag-checks")
 """What lies in the cache besides the doors' own uv, which the very command that prunes may need."""
+
+TESTS = "tests"
+"""What also lies there: the directories of test runs. Those of killed ones are deleted."""
 
 _SHOWN = 3
 """Processes that a refusal names: enough to see whose they are."""
@@ -47,6 +50,7 @@ def prune(cache: Path) -> Pruned:
             hint="Take their tenants down with `inv tenant-down`, or wait for them; then run this again.",
         )
     before = free_space(cache)
+    temporary.sweep(cache / TESTS)
     for name in names:
         try:
             scratch.remove(cache / name)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_platform import programs
-from airflow_platform.tools import files, git, passing
+from airflow_platform.tools import files, git, temporary
 
 TREE = "tree"
 """The kind of an entry that is a folder."""
@@ -58,7 +58,7 @@ def on_disk(
     Yields:
         The folder, without links in its path.
     """
-    with passing.directory(parent) as place:
+    with temporary.directory(parent) as place:
         with files.state_errors(place):
             place.chmod(0o755)
             (place / name).mkdir(mode=0o755)

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_platform.config import paths
 from airflow_platform.testing import leftovers
+from airflow_platform.tools import cache
 from airflow_platform.tools.containers import marked
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,7 @@ def mounted(client, session):
 
 def directories():
     """What runs have on disk."""
-    return {each.name for each in (paths.cache() / "tests").iterdir()}
+    return {each.name for each in (paths.cache() / cache.TESTS).iterdir()}
 
 
 class Child:

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.parsing import scratch
-from airflow_platform.tools import cache, processes
+from airflow_platform.tools import cache, processes, temporary
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="without /proc nobody knows what runs")
 
@@ -63,6 +63,13 @@ def test_what_runs_from_the_rest_of_the_cache_is_no_reason(directory):
             assert cache.prune(directory).names == cache.PRUNED
         finally:
             child.kill()
+
+
+def test_of_test_runs_those_that_were_killed_lose_their_directories(directory):
+    with temporary.directory(directory / cache.TESTS) as living:
+        (directory / cache.TESTS / "tmpkilled").mkdir()
+        cache.prune(directory)
+        assert list((directory / cache.TESTS).iterdir()) == [living]
 
 
 def test_what_cannot_be_deleted_is_told(directory, monkeypatch):

@@ -1,4 +1,4 @@
-"""Directories that are there while somebody works in them: what a killed run left goes with the next one."""
+"""Temporary directories that are also gone after a kill: the next one made there takes away what was left."""
 
 from __future__ import annotations
 
@@ -28,13 +28,23 @@ def directory(parent: Path) -> Iterator[Path]:
         StateError: It cannot be made.
     """
     files.make_directory(parent, mode=0o711)
-    _sweep(parent)
+    sweep(parent)
     made, held = _taken(parent)
     try:
         yield made
     finally:
         _delete(made)
         os.close(held)
+
+
+def sweep(parent: Path) -> None:
+    """Delete what killed runs have left there: the kernel has freed their locks."""
+    for name in scratch.names(parent):
+        with contextlib.suppress(OSError):
+            held = locks.take(parent / name)
+            if held is not None:
+                _delete(parent / name)
+                os.close(held)
 
 
 def _taken(parent: Path) -> tuple[Path, int]:
@@ -49,16 +59,6 @@ def _taken(parent: Path) -> tuple[Path, int]:
             raise errors.StateError.of(parent, error) from error
         if held is not None:
             return made, held
-
-
-def _sweep(parent: Path) -> None:
-    """Delete what killed runs have left: the kernel has freed their locks."""
-    for name in scratch.names(parent):
-        with contextlib.suppress(OSError):
-            held = locks.take(parent / name)
-            if held is not None:
-                _delete(parent / name)
-                os.close(held)
 
 
 def _delete(made: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.tools import passing
+from airflow_platform.tools import temporary
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def killed(parent):
 
 
 def test_it_is_ours_alone_and_then_gone(parent):
-    with passing.directory(parent) as made:
+    with temporary.directory(parent) as made:
         assert made.stat().st_mode & 0o777 == 0o700
         assert parent.stat().st_mode & 0o777 == 0o711
         (made / "a").write_text("")
@@ -28,16 +28,16 @@ def test_it_is_ours_alone_and_then_gone(parent):
 
 
 def test_what_a_killed_run_has_left_is_gone_and_what_another_uses_is_not(parent, killed):
-    with passing.directory(parent) as first:
+    with temporary.directory(parent) as first:
         assert [path.resolve() for path in parent.iterdir()] == [first]
         (first / "a").write_text("text")
-        with passing.directory(parent) as second:
+        with temporary.directory(parent) as second:
             assert (second != first, (first / "a").read_text()) == (True, "text")
     assert list(parent.iterdir()) == []
 
 
 def test_one_that_was_swept_away_before_it_was_locked_is_made_again(parent, monkeypatch):
-    real, taken = passing.locks.take, []
+    real, taken = temporary.locks.take, []
 
     def take(directory):
         taken.append(directory)
@@ -45,33 +45,33 @@ def test_one_that_was_swept_away_before_it_was_locked_is_made_again(parent, monk
             directory.rmdir()
         return real(directory)
 
-    monkeypatch.setattr(passing.locks, "take", take)
-    with passing.directory(parent) as made:
+    monkeypatch.setattr(temporary.locks, "take", take)
+    with temporary.directory(parent) as made:
         assert made.is_dir()
     assert len(taken) == 2
 
 
 def test_nobody_can_lock_one_that_is_being_deleted(parent, killed, monkeypatch):
-    real, owned = passing.scratch.discard, [killed]
+    real, owned = temporary.scratch.discard, [killed]
 
     def discard(tree, **how):
         with pytest.raises(FileNotFoundError):
-            passing.locks.take(owned.pop())
+            temporary.locks.take(owned.pop())
         return real(tree, **how)
 
-    monkeypatch.setattr(passing.scratch, "discard", discard)
-    with passing.directory(parent) as made:
+    monkeypatch.setattr(temporary.scratch, "discard", discard)
+    with temporary.directory(parent) as made:
         owned.append(made)
     assert (owned, list(parent.iterdir())) == ([], [])
 
 
 def test_what_a_killed_run_was_deleting_goes_too(parent, killed):
-    passing.scratch.condemned(killed)
-    with passing.directory(parent) as made:
+    temporary.scratch.condemned(killed)
+    with temporary.directory(parent) as made:
         assert list(parent.iterdir()) == [made]
 
 
 def test_a_parent_that_cannot_be_made_is_named(parent):
     parent.write_text("")
-    with pytest.raises(errors.StateError, match=str(parent)), passing.directory(parent):
+    with pytest.raises(errors.StateError, match=str(parent)), temporary.directory(parent):
         pass
