@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airflow_platform.config import paths, versions
+from airflow_platform.config import package_recipes, paths, versions
 
 REPOSITORY = "airflow-platform"
 """The first part of every image's name in the local engine."""
@@ -85,15 +85,7 @@ def recipes() -> tuple[Recipe, ...]:
     airflow = _FOLDER / "airflow"
     return (
         _system("airflow-system", "airflow", "airflow:50000:root:0:/home/airflow"),
-        _python(
-            "airflow-packages",
-            "airflow",
-            {
-                "site-packages/airflow_platform.pth": airflow / "startup.pth",
-                "site-packages/airflow_platform_bundle.py": airflow / "airflow_platform_bundle.py",
-                "site-packages/airflow_platform_git_sync.py": _FOLDER / "git-sync" / "git_sync.py",
-            },
-        ),
+        _python("airflow-packages", "airflow", package_recipes.AIRFLOW.additions),
         Recipe(
             name="airflow-base",
             parent="airflow-packages",

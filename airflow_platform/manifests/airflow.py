@@ -22,9 +22,6 @@ GIT_CONNECTION = "dags_repository"
 GIT_SYNC = "git-sync"
 """The component that brings DAGs, where an environment chooses that."""
 
-GIT_SYNC_MODULE = "airflow_platform_git_sync"
-"""The stand-in for it, among Airflow's packages."""
-
 LINK = "current"
 """The name of its link to the commit that is served."""
 

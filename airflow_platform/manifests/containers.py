@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from airflow_platform import secrets
-from airflow_platform.config import specs
+from airflow_platform.config import package_recipes, specs
 from airflow_platform.manifests import airflow
 from airflow_platform.tools.containers.spec import Container, File
 
@@ -224,7 +224,7 @@ class TenantContainers:
         arguments = airflow.git_sync(self.environment.dags, REPOSITORY, SYNCED)
         return replace(
             self._base(airflow.GIT_SYNC, image=GIT_SYNC_IMAGE),
-            command=("python", "-m", airflow.GIT_SYNC_MODULE, *arguments),
+            command=("python", "-m", package_recipes.GIT_SYNC_MODULE, *arguments),
             environment={"GIT_CONFIG_GLOBAL": f"{SECRETS}/gitconfig"},
             files={f"{SECRETS}/gitconfig": File(secrets.Secret(GIT_CONFIG))},
             owner=AIRFLOW_USER,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from airflow_platform.config import places, specs
+from airflow_platform.config import package_recipes, places, specs
 from airflow_platform.manifests import airflow
 from airflow_platform.supervisor.spec import Component, Spec
 
@@ -149,7 +149,7 @@ def _component(name: str, tenant: specs.Tenant, dags: specs.Dags, at: Machine) -
 
 def _git_sync(dags: specs.Dags, at: Machine) -> Component:
     """What brings each commit to a directory of its own, where the environment chooses that."""
-    program = (str(at.programs / "python"), "-m", airflow.GIT_SYNC_MODULE)
+    program = (str(at.programs / "python"), "-m", package_recipes.GIT_SYNC_MODULE)
     return Component(
         name=airflow.GIT_SYNC,
         argv=(*program, *airflow.git_sync(dags, str(at.repository), str(at.place.git_sync))),

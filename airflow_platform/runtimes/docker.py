@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from airflow_platform import errors, programs, secrets
 from airflow_platform.config import built, paths, places, specs, versions
+from airflow_platform.dag_checks import known_ids
 from airflow_platform.engine import plugins, signals, step, store
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import containers as manifests
-from airflow_platform.runtimes import dag_ids, following, images, installed, reaching, runtime
+from airflow_platform.runtimes import following, images, installed, reaching, runtime
 from airflow_platform.steps import (
     container_images,
     containers,
@@ -96,7 +97,7 @@ class DockerRuntime:
             migration.Migration(place, engine, self._server),
             containers.Containers(place, engine),
             settings.Settings(place),
-            served_dags.ServedDags(self.dag_commit, refreshed=self.dags_refreshed, dags=dag_ids.of),
+            served_dags.ServedDags(self.dag_commit, refreshed=self.dags_refreshed, dags=known_ids.of),
             smoke.Smoke(place),
         )
         asked = (restart.Restart(place, components=options.restart),) if options.restart else ()

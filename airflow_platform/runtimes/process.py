@@ -11,11 +11,12 @@ from pathlib import Path
 
 from airflow_platform import errors, programs
 from airflow_platform.config import paths, places, specs, versions
+from airflow_platform.config.package_recipes import AIRFLOW, FAKESNOW
+from airflow_platform.dag_checks import known_ids
 from airflow_platform.engine import plugins, step, store
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import processes as manifests
-from airflow_platform.runtimes import dag_ids, following, installed, reaching, runtime
-from airflow_platform.runtimes.recipes import AIRFLOW
+from airflow_platform.runtimes import following, installed, reaching, runtime
 from airflow_platform.steps import (
     components,
     dag_repository,
@@ -41,14 +42,6 @@ from airflow_platform.tools import (
     processes,
     supervisor,
     users,
-)
-
-_IMAGES = paths.CHECKOUT / "images"
-
-FAKESNOW = packages.Recipe(
-    lock=_IMAGES / "fakesnow" / "requirements.lock",
-    verify="import fakesnow.server, snowflake.connector",
-    additions={manifests.SERVER: _IMAGES / "fakesnow" / "server.py"},
 )
 
 
@@ -78,7 +71,7 @@ class ProcessRuntime:
             tenant_database.GitConfiguration(place),
             components.Components(place),
             settings.Settings(place),
-            served_dags.ServedDags(self.dag_commit, refreshed=self.dags_refreshed, dags=dag_ids.of),
+            served_dags.ServedDags(self.dag_commit, refreshed=self.dags_refreshed, dags=known_ids.of),
             smoke.Smoke(place),
         )
         asked = (restart.Restart(place, components=options.restart),) if options.restart else ()

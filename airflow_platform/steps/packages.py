@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from airflow_platform import errors
 from airflow_platform.config import requirements
+from airflow_platform.config.package_recipes import Recipe
 from airflow_platform.engine import locks, step
 from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
 from airflow_platform.tools import files, interpreters, package_index, users, uv
@@ -36,26 +36,6 @@ class Observed:
     complete: bool
     packages: int
     """How many the lock names."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What makes a virtual environment; all of it is part of the cache entry's digest."""
-
-    lock: Path
-    """The hashed requirements."""
-    verify: str
-    """Python code that must run in the finished environment. A lock can resolve and yet not import."""
-    additions: Mapping[str, Path] = field(default_factory=dict)
-    """Files of this checkout to put into it, by their place there; `site-packages/` stands for its own.
-    Tenants' users may be unable to read the checkout, but not the cache."""
-
-    def digest(self, tag: str) -> str:
-        """Changes with everything."""
-        digest = hashlib.sha256(f"{tag}\n{self.verify}\n".encode() + self.lock.read_bytes())
-        for place, source in sorted(self.additions.items()):
-            digest.update(place.encode() + b"\0" + source.read_bytes())
-        return digest.hexdigest()[:16]
 
 
 class Packages(EnvironmentStep):

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from airflow_platform import errors, programs
 from airflow_platform.config import paths
+from airflow_platform.dag_checks import commits, recall
 from airflow_platform.engine import run, step, store
 from airflow_platform.engine.report import OneAtATime, Report, TenantReport
 from airflow_platform.reporting import choosing as reporters
 from airflow_platform.rules.findings import Checked
-from airflow_platform.runtimes import dag_checks, dag_places, dag_recall, following
+from airflow_platform.runtimes import dag_places, following
 from airflow_platform.steps import dag_branch as branch_step
 from airflow_platform.steps import dag_check, dag_delivery, dag_proof
 from airflow_platform.steps.dag_contexts import Place, Project
@@ -133,9 +134,9 @@ class Scene:
         self, context: step.Context[Project], version: dag_changes.Version, wanted: dag_branch.Wanted
     ) -> Checked:
         """For the tenants of all environments: the branch moves for all, whoever is waited for."""
-        return dag_checks.check(
+        return commits.check(
             git.Commit(wanted.source, wanted.tree),
-            dag_recall.declared(()),
+            recall.declared(()),
             runner=context.programs,
             progress=context.progress,
             checkout=version.repository,

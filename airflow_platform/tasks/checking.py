@@ -11,12 +11,12 @@ from pathlib import Path
 
 from airflow_platform import errors, programs
 from airflow_platform.config import load, paths
+from airflow_platform.dag_checks import recall, revisions
+from airflow_platform.dag_checks.standards import Against
 from airflow_platform.engine import signals
 from airflow_platform.reporting import findings as shown
 from airflow_platform.reporting import output
 from airflow_platform.rules.findings import FOLDER, Checked
-from airflow_platform.runtimes import dag_recall, revisions
-from airflow_platform.runtimes.dag_against import Against
 from airflow_platform.tools import files, git
 
 TASK = "dags-check"
@@ -42,8 +42,8 @@ def check(call: Call) -> int:
     with signals.handled(runner.interruption):
         commit = revisions.resolved(runner, call.ref)
         uncommitted = git.uncommitted(runner, paths.CHECKOUT, FOLDER)
-        against = dag_recall.declared(call.environments)
-        checked = dag_recall.known_or(commit, against, lambda: _anew(call, commit, against, runner))
+        against = recall.declared(call.environments)
+        checked = recall.known_or(commit, against, lambda: _anew(call, commit, against, runner))
     unwritten = _write(call, checked)
     code = errors.ExitCode.FAILED if checked.count("error") or unwritten else errors.ExitCode.DONE
     if call.json:
@@ -56,13 +56,13 @@ def check(call: Call) -> int:
     return int(code)
 
 
-def _anew(call: Call, commit: git.Commit, against: Against, runner: programs.Programs) -> dag_recall.Result:
+def _anew(call: Call, commit: git.Commit, against: Against, runner: programs.Programs) -> recall.Result:
     """Check what is not known."""
+    from airflow_platform.dag_checks import imports
     from airflow_platform.reporting import choosing as reporters
-    from airflow_platform.runtimes import dag_imports
 
     progress = reporters.choose(sys.stderr, os.environ, json=call.json).note
-    return dag_imports.find_out(commit, against, checkout=paths.CHECKOUT, runner=runner, progress=progress)
+    return imports.find_out(commit, against, checkout=paths.CHECKOUT, runner=runner, progress=progress)
 
 
 def _require_known(names: Sequence[str]) -> None:

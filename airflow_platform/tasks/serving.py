@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from airflow_platform import errors, programs
+from airflow_platform.dag_checks import known_ids, revisions
 from airflow_platform.manifests import airflow as manifest
-from airflow_platform.runtimes import dag_ids, dag_places, following, revisions
+from airflow_platform.runtimes import dag_places, following
 from airflow_platform.tools import dag_branch, dag_changes, dag_serving, git_remote
 
 REMOTE_TIMEOUT = 10.0
@@ -108,7 +109,7 @@ class Look:
         """Why what is known of the branch is no measure."""
         self.known = dag_changes.Known(self.runner)
         self._commits: dict[str, dag_branch.Synced] = {}
-        self._ids = functools.cache(dag_ids.of)
+        self._ids = functools.cache(known_ids.of)
 
     @property
     def branch_name(self) -> str:

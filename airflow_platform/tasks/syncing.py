@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 from airflow_platform import errors
 from airflow_platform.config import paths
+from airflow_platform.dag_checks import revisions
 from airflow_platform.engine.report import Report
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.reporting import document, summary
-from airflow_platform.runtimes import following, revisions
+from airflow_platform.runtimes import following
 from airflow_platform.tasks import ledger, recording
 from airflow_platform.tasks.bringing import Call, Scene
 from airflow_platform.tools import dag_branch, git

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from airflow_platform import programs
-from airflow_platform.config import dag_rules, specs
+from airflow_platform.config import dag_rules, package_recipes, specs
+from airflow_platform.dag_checks import commits, standards
 from airflow_platform.rules.findings import Checked
-from airflow_platform.runtimes import dag_against, dag_checks, recipes
 from airflow_platform.steps import packages
 from airflow_platform.testing import specs as made
 from airflow_platform.tools import git
@@ -64,7 +64,7 @@ def dag(name: str) -> str:
 def make_cache(directory: Path) -> Path:
     """A cache that has the locked packages, by a link to where they are."""
     directory.chmod(0o755)
-    step = packages.AirflowPackages(recipes.AIRFLOW, cache=directory, ready=None)
+    step = packages.AirflowPackages(package_recipes.AIRFLOW, cache=directory, ready=None)
     entry = step.observe(calling.Calls(environment=SANDBOX).context(step.scope)).directory
     entry.mkdir(parents=True)
     (entry / "venv").symlink_to(PACKAGES)
@@ -127,9 +127,9 @@ class Repository:
     ) -> Checked:
         """Commit files and check the commit."""
         commit = self.write(files or {})
-        return dag_checks.check(
+        return commits.check(
             commit,
-            dag_against.of(
+            standards.of(
                 environments or (SANDBOX,), dag_rules.Rules(**rules), ["analytics", "finance", "elsewhere"]
             ),
             runner=runner or programs.Programs(),

@@ -125,10 +125,10 @@ def in_another_process(repository):
         "from tests.parsing.conftest import Repository\n"
         "from airflow_platform import programs; from airflow_platform.tools import git\n"
         "from airflow_platform.config import dag_rules\n"
-        "from airflow_platform.runtimes import dag_against, dag_checks; from tests.parsing.conftest import SANDBOX\n"
-        "against = dag_against.of([SANDBOX], dag_rules.Rules(), ['analytics'])\n"
+        "from airflow_platform.dag_checks import commits, standards; from tests.parsing.conftest import SANDBOX\n"
+        "against = standards.of([SANDBOX], dag_rules.Rules(), ['analytics'])\n"
         "place = Path(sys.argv[1]); runner = programs.Programs()\n"
-        "checked = dag_checks.check(git.resolve(runner, place, 'HEAD', 'dags'), against, runner=runner,"
+        "checked = commits.check(git.resolve(runner, place, 'HEAD', 'dags'), against, runner=runner,"
         " progress=lambda text: None, checkout=place)\n"
         "print(','.join(sorted(checked.ids)), len(checked.findings))\n"
     )

@@ -11,11 +11,11 @@ from typing import Any
 
 from airflow_platform import programs
 from airflow_platform.config import paths
+from airflow_platform.dag_checks import recall, sources, workers
+from airflow_platform.dag_checks.standards import Against
 from airflow_platform.parsing import protocol
 from airflow_platform.rules import catalogue, facts, lasting, subject
 from airflow_platform.rules.findings import FOLDER, Checked, Finding, ParsedDag, ParsedFile
-from airflow_platform.runtimes import dag_recall, dag_texts, dag_workers
-from airflow_platform.runtimes.dag_against import Against
 from airflow_platform.tools import git, git_trees, parsing_worker, results
 
 
@@ -26,17 +26,17 @@ def find_out(
     checkout: Path,
     runner: programs.Programs,
     progress: Callable[[str], None],
-) -> dag_recall.Result:
+) -> recall.Result:
     """Import what is not known, and apply the rules."""
-    place = dag_workers.place(runner, progress)
+    place = workers.place(runner, progress)
     worker = parsing_worker.Worker(place, runner)
-    kept = dag_recall.kept()
+    kept = recall.kept()
     try:
         worker.start()  # A cold one imports Airflow while Git works.
         entries = git_trees.entries(runner, checkout, commit.tree)
         trees = paths.dag_checks() / "trees"
         with git_trees.on_disk(runner, checkout, commit.tree, trees, FOLDER) as root:
-            texts = dag_texts.read(commit.tree, entries, root, kept)
+            texts = sources.read(commit.tree, entries, root, kept)
             imports = _Imports(against, texts, kept, worker, place)
             found, anew = imports.of(root, progress)
     finally:
@@ -45,7 +45,7 @@ def find_out(
     findings = _judged(against, texts, files)
     parsed = tuple(_parsed(each) for each in files if each.path != _ALL)
     checked = Checked(commit.sha, commit.tree, parsed, findings, anew)
-    return dag_recall.Result(checked, texts.closed and all(map(imports.lasts, found)))
+    return recall.Result(checked, texts.closed and all(map(imports.lasts, found)))
 
 
 _ALL = "."
@@ -58,7 +58,7 @@ class _Imports:
     def __init__(
         self,
         against: Against,
-        texts: dag_texts.Texts,
+        texts: sources.Texts,
         kept: results.Results,
         worker: parsing_worker.Worker,
         place: parsing_worker.Place,
@@ -134,7 +134,7 @@ class _Imports:
             return facts.Imported(path, ended=what, ended_at=facts.Place(path, 1))
 
 
-def _judged(against: Against, texts: dag_texts.Texts, files: tuple[subject.File, ...]) -> tuple[Finding, ...]:
+def _judged(against: Against, texts: sources.Texts, files: tuple[subject.File, ...]) -> tuple[Finding, ...]:
     return catalogue.findings(
         subject.Subject(
             files=files,
@@ -148,12 +148,12 @@ def _judged(against: Against, texts: dag_texts.Texts, files: tuple[subject.File,
     )
 
 
-def _needs(imported: facts.Imported, texts: dag_texts.Texts) -> tuple[str, ...]:
+def _needs(imported: facts.Imported, texts: sources.Texts) -> tuple[str, ...]:
     read = texts.tree.files.intersection(map(texts.tree.real, imported.reads))
     return tuple(sorted({*texts.needs(imported.path), *read} - {imported.path}))
 
 
-def _perhaps(imported: facts.Imported, texts: dag_texts.Texts) -> tuple[str, ...]:
+def _perhaps(imported: facts.Imported, texts: sources.Texts) -> tuple[str, ...]:
     return tuple(sorted({*texts.needs(imported.path)}.difference(texts.loads(imported.path))))
 
 

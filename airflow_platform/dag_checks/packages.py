@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from airflow_platform import errors, programs
-from airflow_platform.config import paths
+from airflow_platform.config import package_recipes, paths
 from airflow_platform.engine import step
-from airflow_platform.runtimes import recipes
-from airflow_platform.steps import packages
+from airflow_platform.steps.packages import AirflowPackages
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ def installed(runner: programs.Programs, progress: Callable[[str], None]) -> Pat
     Raises:
         PreflightError: It cannot be made; carries every fault.
     """
-    step_ = packages.AirflowPackages(recipes.AIRFLOW, cache=paths.cache(), ready=None)
+    step_ = AirflowPackages(package_recipes.AIRFLOW, cache=paths.cache(), ready=None)
     context: Any = step.EnvironmentContext[_AllEnvironments, Any](
         environment=_AllEnvironments(),
         goal=step.Goal.PRESENT,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from airflow_platform import errors, programs
 from airflow_platform.config import paths
+from airflow_platform.dag_checks import recall
 from airflow_platform.manifests import parsing as manifest
 from airflow_platform.parsing import protocol
-from airflow_platform.runtimes import dag_recall
 from airflow_platform.tools import parsing_worker, results, users
 
 IDLE = "AIRFLOW_PLATFORM_WARM"
@@ -29,12 +29,12 @@ def place(runner: programs.Programs, progress: Callable[[str], None]) -> parsing
     Raises:
         PreflightError: They cannot be installed; carries every fault.
     """
-    kept, key = dag_recall.kept(), results.key(str(paths.cache()), dag_recall.surroundings())
+    kept, key = recall.kept(), results.key(str(paths.cache()), recall.surroundings())
     known = kept.get("packages", key)
     if known is None or not _is_whole(Path(known)):
-        from airflow_platform.runtimes import dag_packages  # noqa: PLC0415 - rarely needed, and heavy.
+        from airflow_platform.dag_checks import packages  # noqa: PLC0415 - rarely needed, and heavy.
 
-        known = str(dag_packages.installed(runner, progress))
+        known = str(packages.installed(runner, progress))
         kept.put("packages", key, known)
     found = _place(Path(known), progress)
     parsing_worker.sweep(found.directory.parent, found.scratch.parent, without=found.directory.name)

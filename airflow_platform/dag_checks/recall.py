@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_platform.config import load, paths
+from airflow_platform.config import load, package_recipes, paths
+from airflow_platform.dag_checks import standards
+from airflow_platform.dag_checks.standards import Against
 from airflow_platform.rules.findings import Checked
-from airflow_platform.runtimes import dag_against
-from airflow_platform.runtimes.dag_against import Against
 from airflow_platform.tools import git, parsing_worker, results
 
 _PACKAGE = Path(__file__).parents[1]
-_DECIDING = ("rules/*.py", "runtimes/dag_*.py", "config/*.py", "manifests/*.py")
+_DECIDING = ("rules/*.py", "dag_checks/*.py", "config/*.py", "manifests/*.py")
 """The code that decides about findings, besides what imports."""
 
 
@@ -78,7 +78,7 @@ def declared(environments: Sequence[str]) -> Against:
     key_ = declaration(environments)
     if (known := kept().get("against", key_)) is not None:
         return Against.from_json(known)
-    found = dag_against.declared(environments)
+    found = standards.declared(environments)
     kept().put("against", key_, found.to_json())
     return found
 
@@ -92,15 +92,19 @@ def declaration(environments: Sequence[str]) -> str:
 @functools.cache
 def surroundings() -> list[object]:
     """What decides besides DAGs and environments: code, limits, packages, and for which Python they are."""
-    images = paths.CHECKOUT / "images"
     files = [
-        *(path for pattern in _DECIDING for path in sorted(_PACKAGE.glob(pattern))),
-        images / "airflow" / "requirements.lock",
-        *(path for folder in ("airflow", "git-sync") for path in sorted((images / folder).glob("*.p*"))),
+        *deciding(),
+        package_recipes.AIRFLOW.lock,
+        *package_recipes.AIRFLOW.additions.values(),
         paths.CHECKOUT / "dags.toml",
     ]
     python = [sys.version, getattr(sys, "_base_executable", sys.executable), os.environ.get("PATH", "")]
     return [parsing_worker.code_digest(), [digest(path) for path in files], python]
+
+
+def deciding() -> list[Path]:
+    """The files with that code."""
+    return [path for pattern in _DECIDING for path in sorted(_PACKAGE.glob(pattern))]
 
 
 def digest(path: Path) -> str:

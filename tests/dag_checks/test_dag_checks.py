@@ -13,8 +13,8 @@ import pytest
 
 from airflow_platform import errors, programs
 from airflow_platform.config import dag_rules, load, paths
+from airflow_platform.dag_checks import commits, known_ids, packages, standards, workers
 from airflow_platform.rules import limits
-from airflow_platform.runtimes import dag_against, dag_checks, dag_ids, dag_packages, dag_workers
 from airflow_platform.testing import specs
 from airflow_platform.tools import git, parsing_worker, users
 
@@ -75,7 +75,7 @@ def worker(monkeypatch, tmp_path):
         python = Path("/venv/bin/python")
         return parsing_worker.Place(tmp_path / "w", tmp_path / "s", python, Worker.settings, (None,), 0)
 
-    monkeypatch.setattr(dag_workers, "place", place)
+    monkeypatch.setattr(workers, "place", place)
     return Worker
 
 
@@ -99,11 +99,11 @@ def commit(place, **files):
 
 
 def check(place, *environments, rules=None, everybody=("analytics", "finance")):
-    return held(place, dag_against.of(environments or (SANDBOX,), rules or dag_rules.Rules(), everybody))
+    return held(place, standards.of(environments or (SANDBOX,), rules or dag_rules.Rules(), everybody))
 
 
 def held(place, against):
-    return dag_checks.check(
+    return commits.check(
         commit(place), against, runner=programs.Programs(), progress=lambda text: None, checkout=place
     )
 
@@ -226,7 +226,7 @@ def test_declared_tenants_are_those_of_all_files(worker, repository, tmp_path, m
     )
     worker.told["one.py"] = {**NOTHING, "dags": [dag("one", "one.py", tags=["tenant:elsewhere"])]}
     commit(repository, one="dag")
-    assert held(repository, dag_against.declared()).findings == ()
+    assert held(repository, standards.declared()).findings == ()
     assert [each.rule for each in check(repository).findings] == ["tenant-tag"]
 
 
@@ -380,7 +380,7 @@ def declared(tmp_path, monkeypatch):
     (tmp_path / "environments" / "dev.toml").write_text(
         'runtime = "process"\n[[tenants]]\nname = "one"\nsnowflake = { database = "D", warehouse = "W", role = "R" }\n'
     )
-    return lambda place: held(place, dag_against.declared())
+    return lambda place: held(place, standards.declared())
 
 
 @pytest.mark.parametrize("what", ["a slow import", "a link away"])
@@ -394,7 +394,7 @@ def test_ids_of_a_version_without_errors_are_known_though_it_is_looked_at_again(
     commit(repository, one="dag", two="dag # 2")
     checked = declared(repository)
     assert checked.count("error") == 0
-    assert dag_ids.of(checked.tree) == {"one": "one.py", "two": "two.py"}
+    assert known_ids.of(checked.tree) == {"one": "one.py", "two": "two.py"}
     assert declared(repository).anew == (what == "a slow import")
 
 
@@ -403,7 +403,7 @@ def test_ids_of_a_version_with_errors_are_not_known(worker, repository, declared
     commit(repository, one="dag")
     checked = declared(repository)
     assert checked.count("error") == 1
-    assert dag_ids.of(checked.tree) is None
+    assert known_ids.of(checked.tree) is None
 
 
 def test_what_is_declared_is_loaded_once_for_all_who_ask_for_ids(worker, repository, declared, monkeypatch):
@@ -419,11 +419,11 @@ def test_what_is_declared_is_loaded_once_for_all_who_ask_for_ids(worker, reposit
 
     monkeypatch.setattr(load, "all_environments", all_environments)
     with ThreadPoolExecutor(32) as pool:
-        found = list(pool.map(dag_ids.of, [checked.tree] * 32))
+        found = list(pool.map(known_ids.of, [checked.tree] * 32))
     assert found == [{"one": "one.py"}] * 32
     assert len(loaded) == 1
     dev.write_text("nothing = 1")
-    assert dag_ids.of(checked.tree) is None
+    assert known_ids.of(checked.tree) is None
 
 
 def test_a_limit_that_becomes_lower_has_a_file_measured_again(worker, repository):
@@ -493,11 +493,11 @@ class TestPlace:
             self.asked.append(1)
             return entry / "venv"
 
-        monkeypatch.setattr(dag_packages, "installed", install)
+        monkeypatch.setattr(packages, "installed", install)
         self.entry = entry
 
     def place(self, told=None):
-        return dag_workers.place(programs.Programs(), ([] if told is None else told).append)
+        return workers.place(programs.Programs(), ([] if told is None else told).append)
 
     def test_it_has_airflows_python_and_a_clean_environment(self, monkeypatch):
         monkeypatch.setenv("DEPLOY_TOKEN", "canary")
@@ -568,8 +568,8 @@ def test_limits_are_all_that_the_projects_rules_say():
 
 def test_what_is_held_against_survives_being_kept():
     tenant = specs.tenant("one", variables={"x": "1"}, pools=({"name": "p", "slots": 1},))
-    against = dag_against.of([specs.environment("dev", tenant, "two")], dag_rules.Rules(), ["two", "one"])
-    assert dag_against.Against.from_json(json.loads(json.dumps(against.to_json()))) == against
+    against = standards.of([specs.environment("dev", tenant, "two")], dag_rules.Rules(), ["two", "one"])
+    assert standards.Against.from_json(json.loads(json.dumps(against.to_json()))) == against
     assert [(str(each), sorted(each.pools)) for each in against.tenants] == [
         ("dev/one", ["default_pool", "p"]),
         ("dev/two", ["default_pool"]),
@@ -578,7 +578,7 @@ def test_what_is_held_against_survives_being_kept():
 
 def test_a_known_result_needs_neither_specs_nor_an_http_client():
     program = (
-        "import sys; from airflow_platform.tasks import checking; from airflow_platform.runtimes import dag_imports;"
+        "import sys; from airflow_platform.tasks import checking; from airflow_platform.dag_checks import imports;"
         "print(sorted({'pydantic', 'urllib3', 'cryptography', 'rich'} & sys.modules.keys()))"
     )
     done = subprocess.run(
@@ -595,5 +595,5 @@ def test_a_known_result_needs_neither_specs_nor_an_http_client():
 def test_packages_that_cannot_be_installed_are_exit_4(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(errors.PreflightError) as raised:
-        dag_packages.installed(programs.Programs(), lambda text: None)
+        packages.installed(programs.Programs(), lambda text: None)
     assert raised.value.exit_code == 4

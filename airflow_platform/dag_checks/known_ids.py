@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 
 from airflow_platform import errors
-from airflow_platform.runtimes import dag_against, dag_recall
+from airflow_platform.dag_checks import recall, standards
 
 _LOADING = threading.Lock()
 """Many ask at once, and the first of them loads for all."""
@@ -20,13 +20,13 @@ def of(tree: str) -> Mapping[str, str] | None:
     """
     try:
         with _LOADING:
-            against = _against(dag_recall.declaration(()))
+            against = _against(recall.declaration(()))
     except errors.ConfigurationError:  # Of whichever environment: it is told where that one is worked on.
         return None
-    return dag_recall.ids(dag_recall.key(tree, against))
+    return recall.ids(recall.key(tree, against))
 
 
 @functools.lru_cache(maxsize=1)
-def _against(_declaration: str) -> dag_against.Against:
+def _against(_declaration: str) -> standards.Against:
     """What is declared for all environments, once for each state of it; to ask for ids leaves nothing in the cache."""
-    return dag_against.declared()
+    return standards.declared()

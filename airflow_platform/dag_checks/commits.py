@@ -7,9 +7,9 @@ from pathlib import Path
 
 from airflow_platform import programs
 from airflow_platform.config import paths
+from airflow_platform.dag_checks import imports, recall
+from airflow_platform.dag_checks.standards import Against
 from airflow_platform.rules.findings import Checked
-from airflow_platform.runtimes import dag_imports, dag_recall
-from airflow_platform.runtimes.dag_against import Against
 from airflow_platform.tools import git
 
 
@@ -35,8 +35,8 @@ def check(
         ProgramError: The program that imports DAG files does not work; never the fault of a DAG file.
         Interrupted: A signal came.
     """
-    return dag_recall.known_or(
+    return recall.known_or(
         commit,
         against,
-        lambda: dag_imports.find_out(commit, against, checkout=checkout, runner=runner, progress=progress),
+        lambda: imports.find_out(commit, against, checkout=checkout, runner=runner, progress=progress),
     )
