@@ -29,7 +29,7 @@ CHECKOUT = Path(__file__).parents[1]
 sys.path.insert(0, str(CHECKOUT))
 
 from airflow_platform import secrets  # noqa: E402
-from airflow_platform.manifests import processes as manifests  # noqa: E402
+from airflow_platform.components import API_SERVER, FAKESNOW  # noqa: E402
 from airflow_platform.supervisor.spec import Spec  # noqa: E402
 from airflow_platform.tools import airflow, processes, supervisor  # noqa: E402
 
@@ -90,7 +90,7 @@ class Bench:
     @contextlib.contextmanager
     def standalone(self, home: Path, port: int) -> Iterator[float]:
         """`airflow standalone` with the tenant's settings in a home of its own; seconds until healthy."""
-        component = next(c for c in self.spec().components if c.name == manifests.AIRFLOW_COMPONENTS[0])
+        component = next(c for c in self.spec().components if c.name == API_SERVER)
         replaced = {
             "HOME": str(home),
             "SPT_NOENV": "1",
@@ -127,7 +127,7 @@ class Bench:
         """MB of proportional set size, of Airflow and of fakesnow."""
         status = supervisor.status(self.place / "run")
         assert status is not None
-        snowflake = next(c.pid for c in status.components if c.name == manifests.SNOWFLAKE)
+        snowflake = next(c.pid for c in status.components if c.name == FAKESNOW)
         sizes = {each.pid: _pss(each.pid) for each in processes.owned(str(self.place))}
         return {"Airflow": sum(sizes.values()) - sizes[snowflake], "fakesnow": sizes[snowflake]}
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from airflow_platform import components
 from airflow_platform.config import package_recipes, paths, versions
 
 REPOSITORY = "airflow-platform"
@@ -87,14 +88,14 @@ def recipes() -> tuple[Recipe, ...]:
         _system("airflow-system", "airflow", "airflow:50000:root:0:/home/airflow"),
         _python("airflow-packages", "airflow", package_recipes.AIRFLOW.additions),
         Recipe(
-            name="airflow-base",
+            name=components.BASE_IMAGE,
             parent="airflow-packages",
             title="Apache Airflow with its providers",
             version=wanted.airflow,
             files=_files(airflow, "Dockerfile", "entrypoint", "clean-logs", "healthcheck.py", "verify.py"),
             verify="verify.py",
         ),
-        *(_component(name, wanted.airflow) for name in COMPONENTS),
+        *(_component(name, wanted.airflow) for name in components.IMAGES),
         _python("fakesnow-packages", "fakesnow", {}),
         _service(
             "fakesnow",
@@ -112,10 +113,6 @@ def recipes() -> tuple[Recipe, ...]:
         _system("broker-system", "broker", "redis:999:redis:999:/var/lib/redis"),
         _service("broker", "7", "broker-system", "Redis for Celery", "entrypoint", "healthcheck"),
     )
-
-
-COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
-"""Airflow's, each an image that adds its command and its health check to `airflow-base`."""
 
 
 def published() -> tuple[str, ...]:
@@ -161,7 +158,7 @@ def _python(name: str, folder: str, additions: Mapping[str, Path]) -> Recipe:
 
 
 def _component(name: str, version: str) -> Recipe:
-    return _service(name, version, "airflow-base", f"Apache Airflow's {name}")
+    return _service(name, version, components.BASE_IMAGE, f"Apache Airflow's {name}")
 
 
 def _service(name: str, version: str, parent: str, title: str, *files: str) -> Recipe:

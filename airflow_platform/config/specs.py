@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from airflow_platform import components
+
 NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
 """Names become parts of the Kubernetes namespace `<environment>-<tenant>`."""
 
@@ -182,13 +184,6 @@ class Process(Spec):
     """Seconds until a tenant must be healthy: ten times a quiet machine's 10-16 s, because several start at once."""
 
 
-Container = Literal[
-    "api-server", "scheduler", "dag-processor", "triggerer", "worker", "broker", "fakesnow",
-    "metadata-database", "git-sync",
-]  # fmt: skip
-"""What runs in a container of its own."""
-
-
 class Limits(Spec):
     """What one container may use at most."""
 
@@ -216,7 +211,7 @@ class Docker(Spec):
     """Connections that the database server has for all tenants together. A number of its own, not so many a
     tenant, because another number restarts the server under all of them. 500 are enough for eight tenants and
     cost 18 MB of memory more than 140."""
-    limits: dict[Container, Limits] = {}
+    limits: dict[components.Name, Limits] = {}
     """What each container may use at most, by its name; those that are left out have the defaults of the
     documentation."""
     start_timeout: Annotated[int, pydantic.Field(ge=10, le=3600)] = 300
@@ -254,9 +249,7 @@ class Registry(Spec):
         str, pydantic.StringConstraints(pattern=r"^[a-z0-9]+([._/-][a-z0-9]+)*$", max_length=200)
     ] = "airflow-platform"
     """What all names of repositories begin with: airflow-platform/scheduler."""
-    images: tuple[Name, ...] = (
-        "airflow-base", "api-server", "scheduler", "dag-processor", "triggerer", "worker",
-    )  # fmt: skip
+    images: tuple[Name, ...] = (components.BASE_IMAGE, *components.IMAGES)
     """The images that are pushed and promoted: by default Airflow's. metadata-database, broker and
     fakesnow stand in locally for what AWS and Snowflake provide; name them where they are to run there."""
 

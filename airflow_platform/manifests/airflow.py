@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from airflow_platform.components import DAG_PROCESSOR, GIT_SYNC, SCHEDULER, WORKER
 from airflow_platform.config import specs
 
 BRANCH = "served"
@@ -18,9 +19,6 @@ BUNDLE = "dags"
 
 GIT_CONNECTION = "dags_repository"
 """The bundle's connection: without one, GitDagBundle logs a traceback at every start."""
-
-GIT_SYNC = "git-sync"
-"""The component that brings DAGs, where an environment chooses that."""
 
 LINK = "current"
 """The name of its link to the commit that is served."""
@@ -37,13 +35,13 @@ ADMIN = "admin"
 
 
 _READERS = {
-    "AIRFLOW__CORE__PARALLELISM": ("scheduler",),
-    "AIRFLOW__CELERY__WORKER_CONCURRENCY": ("worker",),
-    "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": ("dag-processor",),
-    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": ("dag-processor",),
-    "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": ("dag-processor",),
+    "AIRFLOW__CORE__PARALLELISM": (SCHEDULER,),
+    "AIRFLOW__CELERY__WORKER_CONCURRENCY": (WORKER,),
+    "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": (DAG_PROCESSOR,),
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": (DAG_PROCESSOR,),
+    "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": (DAG_PROCESSOR,),
     # The scheduler has other uses for it, which are none to have every few seconds.
-    "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": ("dag-processor",),
+    "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": (DAG_PROCESSOR,),
 }
 """Settings that only some components read: a change of one restarts no others."""
 
@@ -155,7 +153,7 @@ def git_sync(dags: specs.Dags, repository: str, root: str) -> tuple[str, ...]:
 
 
 def _bundle(dags: specs.Dags, at: Installation) -> dict[str, object]:
-    if dags.delivery == "git-sync":
+    if dags.delivery == GIT_SYNC:
         return {
             "name": BUNDLE,
             "classpath": "airflow_platform_bundle.GitSyncDagBundle",

@@ -8,6 +8,22 @@ from pathlib import Path
 from urllib.parse import quote
 
 from airflow_platform import secrets
+from airflow_platform.components import (
+    AIRFLOW,
+    API_SERVER,
+    ARGUMENTS,
+    BASE_IMAGE,
+    BROKER,
+    DAG_PROCESSOR,
+    FAKESNOW,
+    GIT_SYNC,
+    METADATA_DATABASE,
+    SCHEDULER,
+    STOP_TIMEOUT,
+    STOP_TIMEOUTS,
+    TRIGGERER,
+    WORKER,
+)
 from airflow_platform.config import package_recipes, specs
 from airflow_platform.manifests import airflow
 from airflow_platform.tools.containers.spec import Container, File
@@ -18,18 +34,13 @@ OWNER = "airflow-platform.owner"
 TENANT = "airflow-platform.tenant"
 COMPONENT = "airflow-platform.component"
 
-AIRFLOW_COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
-"""Every container that makes an Airflow, in the order in which people know them."""
-
-WORKER, BROKER, SNOWFLAKE, SERVER = "worker", "broker", "fakesnow", "metadata-database"
-
 MIGRATION = "migration"
 """The container that migrates the metadata database, and ends."""
 
 AIRFLOW_USER = 50000
 """The user id of Airflow's images: the official image's."""
 
-SERVICE_USERS = {BROKER: 999, SERVER: 999, SNOWFLAKE: 50000}
+SERVICE_USERS = {BROKER: 999, METADATA_DATABASE: 999, FAKESNOW: 50000}
 """The user ids of the other images; images/README.md says so."""
 
 API_PORT, SNOWFLAKE_PORT, DATABASE_PORT, BROKER_PORT = 8080, 8443, 5432, 6379
@@ -47,33 +58,12 @@ GIT_CONFIG = f"[safe]\n\tdirectory = {REPOSITORY}\n"
 SYNCED = "/opt/airflow/git-sync"
 """Where an Airflow container finds what git-sync has brought."""
 
-GIT_SYNC_IMAGE = "airflow-base"
+GIT_SYNC_IMAGE = BASE_IMAGE
 """What the stand-in for git-sync runs in: it has Git, and no health check of a component."""
 
-_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
-    "api-server": ("api-server",),
-    # All share one volume of logs, which the api-server reads: no need for servers of logs.
-    "scheduler": ("scheduler", "--skip-serve-logs"),
-    "dag-processor": ("dag-processor",),
-    "triggerer": ("triggerer", "--skip-serve-logs"),
-    WORKER: ("celery", "worker", "--skip-serve-logs"),
-}
-
-_STOP_TIMEOUTS = {
-    "triggerer": 8,
-    "dag-processor": 12,
-    BROKER: 5,
-    airflow.GIT_SYNC: 5,
-    SNOWFLAKE: 10,
-    SERVER: 30,
-}
-"""Seconds from the stop signal to SIGKILL; the others have time for their tasks to end."""
-
-_STOP_TIMEOUT = 25
-
 _MEMORY = {
-    "api-server": 1024, "scheduler": 1024, "dag-processor": 1024, "triggerer": 768, WORKER: 2048,
-    BROKER: 128, SNOWFLAKE: 1024, SERVER: 1024, airflow.GIT_SYNC: 256,
+    API_SERVER: 1024, SCHEDULER: 1024, DAG_PROCESSOR: 1024, TRIGGERER: 768, WORKER: 2048,
+    BROKER: 128, FAKESNOW: 1024, METADATA_DATABASE: 1024, GIT_SYNC: 256,
 }  # fmt: skip
 """MiB a container, where the spec says nothing: twice what was measured after some DAG runs."""
 
@@ -145,10 +135,10 @@ def components(tenant: specs.Tenant, environment: specs.Environment) -> tuple[st
     """The containers that a tenant has, those first that others need."""
     celery = environment.docker.executor == "CeleryExecutor"
     return (
-        *((SNOWFLAKE,) if tenant.snowflake.account is None else ()),
+        *((FAKESNOW,) if tenant.snowflake.account is None else ()),
         *((BROKER,) if celery else ()),
-        *((airflow.GIT_SYNC,) if environment.dags.delivery == airflow.GIT_SYNC else ()),
-        *AIRFLOW_COMPONENTS,
+        *((GIT_SYNC,) if environment.dags.delivery == GIT_SYNC else ()),
+        *AIRFLOW,
         *((WORKER,) if celery else ()),
     )
 
@@ -166,14 +156,14 @@ class TenantContainers:
 
     def all(self) -> tuple[Container, ...]:
         """Those that run for as long as the tenant is up."""
-        special = {SNOWFLAKE: self._fakesnow, BROKER: self._broker, airflow.GIT_SYNC: self._git_sync}
+        special = {FAKESNOW: self._fakesnow, BROKER: self._broker, GIT_SYNC: self._git_sync}
         names = components(self.tenant, self.environment)
         return tuple(special[name]() if name in special else self._airflow(name) for name in names)
 
     def migration(self) -> Container:
         """The one that brings the metadata database to the revision of its Airflow, and ends."""
         return replace(
-            self._base(MIGRATION, image="api-server"),
+            self._base(MIGRATION, image=API_SERVER),
             command=("airflow", "db", "migrate"),
             environment=airflow.environment(self.tenant, self.environment.dags, self._installation()),
             files=self._airflow_files(),
@@ -185,7 +175,7 @@ class TenantContainers:
         settings = airflow.environment_of(name, self.tenant, self.environment.dags, self._installation())
         return replace(
             self._base(name),
-            command=("airflow", *_ARGUMENTS[name]),
+            command=("airflow", *ARGUMENTS[name]),
             environment={**settings, "GIT_CONFIG_GLOBAL": f"{SECRETS}/gitconfig"},
             files=self._airflow_files(),
             owner=AIRFLOW_USER,
@@ -194,7 +184,7 @@ class TenantContainers:
                 "/opt/airflow/logs": logs_volume(self.environment.name, self.tenant.name),
                 **self._synced(),
             },
-            ports={API_PORT: self.at.port} if name == "api-server" else {},
+            ports={API_PORT: self.at.port} if name == API_SERVER else {},
         )
 
     def _fakesnow(self) -> Container:
@@ -209,21 +199,21 @@ class TenantContainers:
             "--schema": self.tenant.snowflake.default_schema,
         }
         return replace(
-            self._base(SNOWFLAKE),
+            self._base(FAKESNOW),
             command=tuple(str(word) for pair in arguments.items() for word in pair),
             files={
                 "/run/fakesnow/server.pem": File(secrets.Secret(self.files.certificate)),
                 "/run/fakesnow/server.key": File(self.files.certificate_key),
                 "/run/fakesnow/password": File(self.files.keys["snowflake_password"]),
             },
-            owner=SERVICE_USERS[SNOWFLAKE],
+            owner=SERVICE_USERS[FAKESNOW],
             volumes={"/var/lib/fakesnow": snowflake_volume(self.environment.name, self.tenant.name)},
         )
 
     def _git_sync(self) -> Container:
         arguments = airflow.git_sync(self.environment.dags, REPOSITORY, SYNCED)
         return replace(
-            self._base(airflow.GIT_SYNC, image=GIT_SYNC_IMAGE),
+            self._base(GIT_SYNC, image=GIT_SYNC_IMAGE),
             command=("python", "-m", package_recipes.GIT_SYNC_MODULE, *arguments),
             environment={"GIT_CONFIG_GLOBAL": f"{SECRETS}/gitconfig"},
             files={f"{SECRETS}/gitconfig": File(secrets.Secret(GIT_CONFIG))},
@@ -234,7 +224,7 @@ class TenantContainers:
 
     def _synced(self) -> dict[str, str]:
         """The volume with what git-sync brings, where it does."""
-        if self.environment.dags.delivery != airflow.GIT_SYNC:
+        if self.environment.dags.delivery != GIT_SYNC:
             return {}
         return {SYNCED: synced_volume(self.environment.name, self.tenant.name)}
 
@@ -255,7 +245,7 @@ class TenantContainers:
             hostname=name,
             memory=_memory(self.environment.docker, _limited_as(name, image)),
             cpus=_cpus(self.environment.docker, _limited_as(name, image)),
-            stop_timeout=_STOP_TIMEOUTS.get(name, _STOP_TIMEOUT),
+            stop_timeout=STOP_TIMEOUTS.get(name, STOP_TIMEOUT),
             labels=labels(self.at.owner, self.tenant.name, name),
             generation=self.generations.get(name, ""),
         )
@@ -291,7 +281,7 @@ class TenantContainers:
         """Of services that ask for a password, which is part of the address."""
         keys = self.files.keys
         login = f"{_quoted(self.at.role)}:{_quoted(keys['database_password'].reveal())}"
-        where = f"{login}@{SERVER}:{DATABASE_PORT}/{self.at.database}"
+        where = f"{login}@{METADATA_DATABASE}:{DATABASE_PORT}/{self.at.database}"
         found = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": secrets.Secret(f"postgresql+psycopg2://{where}")}
         if self.environment.docker.executor == "CeleryExecutor":
             broker = f"redis://:{_quoted(keys['broker_password'].reveal())}@{BROKER}:{BROKER_PORT}/0"
@@ -302,7 +292,7 @@ class TenantContainers:
 
 def server(environment: specs.Environment, *, owner: str, image: str, password: secrets.Secret) -> Container:
     """The database server that the tenants of an environment share; each has a database of its own in it."""
-    name, settings = f"{prefix(environment.name)}.{SERVER}", environment.docker
+    name, settings = f"{prefix(environment.name)}.{METADATA_DATABASE}", environment.docker
     return Container(
         name=name,
         image=image,
@@ -318,16 +308,16 @@ def server(environment: specs.Environment, *, owner: str, image: str, password: 
             "POSTGRES_PASSWORD_FILE": SERVER_PASSWORD,
         },
         files={SERVER_PASSWORD: File(password)},
-        owner=SERVICE_USERS[SERVER],
+        owner=SERVICE_USERS[METADATA_DATABASE],
         volumes={"/var/lib/postgresql/data": name},
         network=prefix(environment.name),
-        hostname=SERVER,
+        hostname=METADATA_DATABASE,
         ports={DATABASE_PORT: 0},
-        memory=_memory(settings, SERVER),
-        cpus=_cpus(settings, SERVER),
+        memory=_memory(settings, METADATA_DATABASE),
+        cpus=_cpus(settings, METADATA_DATABASE),
         shared_memory=256 * MIB,
-        stop_timeout=_STOP_TIMEOUTS[SERVER],
-        labels=labels(owner, component=SERVER),
+        stop_timeout=STOP_TIMEOUTS[METADATA_DATABASE],
+        labels=labels(owner, component=METADATA_DATABASE),
     )
 
 

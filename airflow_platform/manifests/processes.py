@@ -6,37 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from airflow_platform.components import (
+    AIRFLOW,
+    ARGUMENTS,
+    FAKESNOW,
+    GIT_SYNC,
+    SCHEDULER,
+    STOP_TIMEOUT,
+    STOP_TIMEOUTS,
+)
 from airflow_platform.config import package_recipes, places, specs
 from airflow_platform.manifests import airflow
 from airflow_platform.supervisor.spec import Component, Spec
 
-AIRFLOW_COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
-"""Every process that makes an Airflow, the order in which people know them."""
-
-SNOWFLAKE = "fakesnow"
-"""The process that stands for Snowflake."""
-
-SERVER = "server.py"
+FAKESNOW_PROGRAM = "server.py"
 """fakesnow's server program, in its virtual environment."""
 
 IDLE_WORKER = r"^airflow worker -- LocalExecutor: <idle>\s*$"
 """The title of a LocalExecutor worker without a task; one whose scheduler was killed never ends."""
-
-_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
-    "api-server": ("api-server",),
-    # Logs are read by the api-server from the disk: no need for two more servers and ports.
-    "scheduler": ("scheduler", "--skip-serve-logs"),
-    "dag-processor": ("dag-processor",),
-    "triggerer": ("triggerer", "--skip-serve-logs"),
-}
-
-_STOP_TIMEOUTS = {
-    # Its runner answers within a second or never; triggers go on with the next triggerer.
-    "triggerer": 8.0,
-    # It can lose a SIGTERM, and takes the one that is sent again after 4 s.
-    "dag-processor": 12.0,
-}
-"""Seconds from SIGTERM to SIGKILL; the others have the supervisor's default, for tasks to end in."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +83,8 @@ def supervised(
         snowflake: The tenant's fakesnow, unless it uses an account.
         generations: By component: another text restarts it.
     """
-    components = [_component(name, tenant, dags, at) for name in AIRFLOW_COMPONENTS]
-    bringing = [_git_sync(dags, at)] if dags.delivery == airflow.GIT_SYNC else []
+    components = [_component(name, tenant, dags, at) for name in AIRFLOW]
+    bringing = [_git_sync(dags, at)] if dags.delivery == GIT_SYNC else []
     everything = [*([snowflake] if snowflake else []), *bringing, *components]
     return Spec(
         owner=str(at.place.directory),
@@ -120,30 +107,30 @@ def fakesnow(tenant: specs.Tenant, at: Machine, *, port: int, environment: Path)
     }
     words = [str(word) for pair in arguments.items() for word in pair]
     return Component(
-        name=SNOWFLAKE,
-        argv=(str(environment / "bin/python"), str(environment / SERVER), *words),
+        name=FAKESNOW,
+        argv=(str(environment / "bin/python"), str(environment / FAKESNOW_PROGRAM), *words),
         directory=str(place.snowflake),
-        log=str(place.log(SNOWFLAKE)),
+        log=str(place.log(FAKESNOW)),
         environment={
             "PATH": "/usr/bin:/bin",
             "HOME": str(place.snowflake),
             "LANG": "C.UTF-8",
             "USER": "airflow",
         },
-        stop_timeout=10.0,
+        stop_timeout=STOP_TIMEOUTS[FAKESNOW],
     )
 
 
 def _component(name: str, tenant: specs.Tenant, dags: specs.Dags, at: Machine) -> Component:
     return Component(
         name=name,
-        argv=(str(at.programs / "airflow"), *_ARGUMENTS[name]),
+        argv=(str(at.programs / "airflow"), *ARGUMENTS[name]),
         directory=str(at.place.home),
         log=str(at.place.log(name)),
         environment={**_process(at), **airflow.environment_of(name, tenant, dags, at.installation())},
         secret_environment=secret_environment(at.place),
-        idle_title=IDLE_WORKER if name == "scheduler" else "",
-        stop_timeout=_STOP_TIMEOUTS.get(name, 25.0),
+        idle_title=IDLE_WORKER if name == SCHEDULER else "",
+        stop_timeout=STOP_TIMEOUTS.get(name, STOP_TIMEOUT),
     )
 
 
@@ -151,12 +138,12 @@ def _git_sync(dags: specs.Dags, at: Machine) -> Component:
     """What brings each commit to a directory of its own, where the environment chooses that."""
     program = (str(at.programs / "python"), "-m", package_recipes.GIT_SYNC_MODULE)
     return Component(
-        name=airflow.GIT_SYNC,
+        name=GIT_SYNC,
         argv=(*program, *airflow.git_sync(dags, str(at.repository), str(at.place.git_sync))),
         directory=str(at.place.home),
-        log=str(at.place.log(airflow.GIT_SYNC)),
+        log=str(at.place.log(GIT_SYNC)),
         environment=_process(at),
-        stop_timeout=5.0,
+        stop_timeout=STOP_TIMEOUTS[GIT_SYNC],
     )
 
 

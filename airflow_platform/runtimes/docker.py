@@ -11,6 +11,17 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from airflow_platform import errors, programs, secrets
+from airflow_platform.components import (
+    AIRFLOW,
+    API_SERVER,
+    BROKER,
+    DAG_PROCESSOR,
+    FAKESNOW,
+    GIT_SYNC,
+    METADATA_DATABASE,
+    SCHEDULER,
+    WORKER,
+)
 from airflow_platform.config import built, paths, places, specs, versions
 from airflow_platform.dag_checks import known_ids
 from airflow_platform.engine import plugins, signals, step, store
@@ -117,10 +128,10 @@ class DockerRuntime:
     def component_names(self) -> tuple[str, ...]:
         celery = self._environment.docker.executor == "CeleryExecutor"
         return (
-            *manifests.AIRFLOW_COMPONENTS,
-            *((manifests.WORKER, manifests.BROKER) if celery else ()),
-            manifests.SNOWFLAKE,
-            *((manifest.GIT_SYNC,) if self._syncs() else ()),
+            *AIRFLOW,
+            *((WORKER, BROKER) if celery else ()),
+            FAKESNOW,
+            *((GIT_SYNC,) if self._syncs() else ()),
         )
 
     def tenants_found(self) -> tuple[str, ...]:
@@ -165,7 +176,7 @@ class DockerRuntime:
     def _database(self, tenant: str) -> postgresql.Server | None:
         """A tenant's metadata database, as the tenant; None when it cannot be reached by anybody."""
         with self._open() as engine:
-            server = self._own(engine, self._container("", manifests.SERVER))
+            server = self._own(engine, self._container("", METADATA_DATABASE))
         password = self._place.tenant(tenant).database_password
         if server is None or not server.ports or not password.is_file():
             return None
@@ -177,7 +188,7 @@ class DockerRuntime:
         if not self._syncs():
             return {}
         celery = self._environment.docker.executor == "CeleryExecutor"
-        readers = ("dag-processor", manifests.WORKER if celery else "scheduler")
+        readers = (DAG_PROCESSOR, WORKER if celery else SCHEDULER)
         with self._open() as engine:
             names = self._containers(engine, tenant, readers)
             return {reader: self._linked(engine, name) for reader, name in names.items()}
@@ -231,7 +242,7 @@ class DockerRuntime:
                 wait()
 
     def run_airflow(self, tenant: specs.Tenant, arguments: Sequence[str]) -> int:
-        name = self._container(tenant.name, manifests.AIRFLOW_COMPONENTS[0])
+        name = self._container(tenant.name, API_SERVER)
         with self._open() as engine:
             found = self._own(engine, name)
             if found is None or not found.running:
@@ -265,11 +276,11 @@ class DockerRuntime:
         return place.migrated.exists() or place.settings.exists()
 
     def _images(self) -> tuple[str, ...]:
-        images = {manifest.GIT_SYNC: manifests.GIT_SYNC_IMAGE}
-        return (*(images.get(name, name) for name in self.component_names()), manifests.SERVER)
+        images = {GIT_SYNC: manifests.GIT_SYNC_IMAGE}
+        return (*(images.get(name, name) for name in self.component_names()), METADATA_DATABASE)
 
     def _syncs(self) -> bool:
-        return self._environment.dags.delivery == manifest.GIT_SYNC
+        return self._environment.dags.delivery == GIT_SYNC
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[opened.Engine]:
@@ -312,7 +323,7 @@ class DockerRuntime:
         """The same; on the way down as it is found, and None where it has no data either."""
         if context.goal is step.Goal.PRESENT:
             return self._server(context)
-        name = self._container("", manifests.SERVER)
+        name = self._container("", METADATA_DATABASE)
         with self._open() as engine:
             found, volume = self._own(engine, name), engine.volumes.named(name)
         if found and not database_container.DatabaseContainer(self._place).missing(found):

@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from airflow_platform import errors, programs
-from airflow_platform.config import paths, places, specs, versions
-from airflow_platform.config.package_recipes import AIRFLOW, FAKESNOW
+from airflow_platform.components import AIRFLOW, API_SERVER, FAKESNOW, GIT_SYNC
+from airflow_platform.config import package_recipes, paths, places, specs, versions
 from airflow_platform.dag_checks import known_ids
 from airflow_platform.engine import plugins, step, store
 from airflow_platform.manifests import airflow as manifest
@@ -57,9 +57,11 @@ class ProcessRuntime:
     def steps(self, options: runtime.Options) -> Sequence[step.Step]:
         place, settings_ = self._place, self._environment.process
         built_in: tuple[step.Step, ...] = (
-            packages.AirflowPackages(AIRFLOW, cache=paths.cache(), ready=_ready(settings_.packages)),
+            packages.AirflowPackages(
+                package_recipes.AIRFLOW, cache=paths.cache(), ready=_ready(settings_.packages)
+            ),
             packages.SnowflakePackages(
-                FAKESNOW, cache=paths.cache(), ready=_ready(settings_.snowflake_packages)
+                package_recipes.FAKESNOW, cache=paths.cache(), ready=_ready(settings_.snowflake_packages)
             ),
             template.DatabaseTemplate(ready_cache=place.directory / "templates"),
             dag_repository.DagRepository(place, checkout=paths.CHECKOUT, branch=following.branch_if_any),
@@ -89,8 +91,8 @@ class ProcessRuntime:
         )
 
     def component_names(self) -> tuple[str, ...]:
-        bringing = (manifest.GIT_SYNC,) if self._environment.dags.delivery == manifest.GIT_SYNC else ()
-        return (*manifests.AIRFLOW_COMPONENTS, manifests.SNOWFLAKE, *bringing)
+        bringing = (GIT_SYNC,) if self._environment.dags.delivery == GIT_SYNC else ()
+        return (*AIRFLOW, FAKESNOW, *bringing)
 
     def tenants_found(self) -> tuple[str, ...]:
         return tuple(name for name in self._place.found() if specs.is_name(name))
@@ -125,7 +127,7 @@ class ProcessRuntime:
         return airflow_answers.moment(known)
 
     def links(self, tenant: str) -> Mapping[str, str]:
-        if self._environment.dags.delivery != manifest.GIT_SYNC:
+        if self._environment.dags.delivery != GIT_SYNC:
             return {}
         # Processes share one link: what one of them reads, all do.
         try:
@@ -172,7 +174,7 @@ class ProcessRuntime:
                 f"Tenant {tenant.name} was never up.",
                 hint=f"Run: inv tenant-up --env={self._environment.name}",
             )
-        api_server = next(each for each in spec.components if each.name == manifests.AIRFLOW_COMPONENTS[0])
+        api_server = next(each for each in spec.components if each.name == API_SERVER)
         hidden = {key: Path(path).read_text() for key, path in manifests.secret_environment(place).items()}
         environment = {
             **api_server.environment,
@@ -193,14 +195,14 @@ class ProcessRuntime:
             "Airflow": installed.version(
                 "apache-airflow",
                 wanted=wanted.airflow,
-                lock=AIRFLOW.lock,
+                lock=package_recipes.AIRFLOW.lock,
                 entries=cache / packages.AirflowPackages.name,
                 ready=_ready(settings_.packages),
             ),
             "fakesnow": installed.version(
                 "fakesnow",
                 wanted=wanted.fakesnow,
-                lock=FAKESNOW.lock,
+                lock=package_recipes.FAKESNOW.lock,
                 entries=cache / packages.SnowflakePackages.name,
                 ready=_ready(settings_.snowflake_packages),
             ),

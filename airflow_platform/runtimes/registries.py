@@ -10,15 +10,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from airflow_platform import errors, programs
-from airflow_platform.config import built, image_recipes, paths, pushed, specs
+from airflow_platform import components, errors, programs
+from airflow_platform.config import built, paths, pushed, specs
 from airflow_platform.engine import step, store
 from airflow_platform.steps import image_record, promoted_images, pushed_images
 from airflow_platform.tools.containers import pushes
 from airflow_platform.tools.registry.registry import Address, Registry
-
-BASE = "airflow-base"
-"""Pushed before the components, which add next to nothing to its layers."""
 
 
 def address(spec: specs.Environment) -> Address:
@@ -42,7 +39,7 @@ def address(spec: specs.Environment) -> Address:
 def images(spec: specs.Environment) -> tuple[str, ...]:
     """The images that its registry should have, the base first."""
     names = (spec.registry or specs.Registry()).images
-    return tuple(sorted(names, key=lambda name: name != BASE))
+    return tuple(sorted(names, key=lambda name: name != components.BASE_IMAGE))
 
 
 def known_in(spec: specs.Environment) -> dict[str, pushed.Image]:
@@ -103,7 +100,7 @@ def promotion_steps(
         if there != here:
             accepted = () if there.profile else (here.account,)
             original = stack.enter_context(_opened(there, runner, accepted=accepted))
-        names = sorted(wanted, key=lambda name: name != BASE)
+        names = sorted(wanted, key=lambda name: name != components.BASE_IMAGE)
         yield (
             promoted_images.RegistriesForPromotion(
                 original, registry, names=(source.name, target.name), wanted=wanted
@@ -139,7 +136,8 @@ def _opened(where: Address, runner: programs.Programs, *, accepted: Sequence[str
 
 def _before(name: str, names: Sequence[str]) -> tuple[str, ...]:
     """The base, for the components that are made from it and go with it."""
-    return (BASE,) if name in image_recipes.COMPONENTS and BASE in names else ()
+    base = components.BASE_IMAGE  # The others add next to nothing to its layers.
+    return (base,) if name in components.IMAGES and base in names else ()
 
 
 def _record(registry: Registry, name_of: Callable[[str], str], names: Sequence[str]) -> tuple[step.Step, ...]:

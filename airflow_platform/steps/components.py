@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_platform import errors
+from airflow_platform.components import AIRFLOW, FAKESNOW, GIT_SYNC
 from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
@@ -190,7 +191,7 @@ def _generations(context: TenantContext, place: places.TenantPlace) -> dict[str,
     keys = context.outputs("keys")["fingerprint"]
     certificate = context.outputs("certificates")["fingerprint"]
     asked = asked_restarts(place)
-    names = (*manifests.AIRFLOW_COMPONENTS, manifests.SNOWFLAKE, manifest.GIT_SYNC)
+    names = (*AIRFLOW, FAKESNOW, GIT_SYNC)
     return {name: step.digest([keys, certificate, asked.get(name, "")]) for name in names}
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from airflow_platform import errors
+from airflow_platform.components import FAKESNOW
 from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
@@ -156,7 +157,7 @@ class Containers(TenantStep):
 
     def _outputs(self, context: TenantContext, found: Sequence[Found]) -> step.Outputs:
         place = self._place.tenant(context.tenant.name)
-        snowflake = {"host": manifests.SNOWFLAKE, "port": manifests.SNOWFLAKE_PORT}
+        snowflake = {"host": FAKESNOW, "port": manifests.SNOWFLAKE_PORT}
         return {
             "url": _url(context),
             "user": manifest.ADMIN,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets as random
 
 from airflow_platform import errors, secrets
+from airflow_platform.components import METADATA_DATABASE
 from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import containers as manifest
@@ -29,7 +30,7 @@ PASSWORD = "its password"  # noqa: S105 - that it is missing.
 
 def name_of(context: EnvironmentContext) -> str:
     """The name of the container, and of the volume with its data."""
-    return f"{manifest.prefix(context.environment.name)}.{manifest.SERVER}"
+    return f"{manifest.prefix(context.environment.name)}.{METADATA_DATABASE}"
 
 
 def network_of(context: EnvironmentContext) -> str:
@@ -105,7 +106,7 @@ class DatabaseContainer:
         """Let it into all networks that it is missing from."""
         name = name_of(context)
         for network in self.closed(context, engine, engine.containers.named(name)):
-            engine.networks.connect(network, name, manifest.SERVER)
+            engine.networks.connect(network, name, METADATA_DATABASE)
 
     def closed(
         self, context: EnvironmentContext, engine: opened.Engine, found: Found | None

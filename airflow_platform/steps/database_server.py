@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from airflow_platform import errors
+from airflow_platform.components import METADATA_DATABASE
 from airflow_platform.config import built, places
 from airflow_platform.engine import step
 from airflow_platform.manifests import containers as manifest
@@ -88,7 +89,7 @@ class DatabaseVolume(EnvironmentStep):
                 return {}
             self._container.make_password()
             self._engine.remember(engine, engines.address(context.environment.docker.host))
-            engine.volumes.make(name, manifest.labels(self._owner.value, component=manifest.SERVER))
+            engine.volumes.make(name, manifest.labels(self._owner.value, component=METADATA_DATABASE))
         return {}
 
 
@@ -207,7 +208,7 @@ class DatabaseServer(EnvironmentStep):
 
     def _wanted(self, context: EnvironmentContext) -> Container:
         context.outputs("database-volume")  # With `--plan` it is unknown yet, and so is the password.
-        return self._container.wanted(context, context.outputs("images")["images"][manifest.SERVER])
+        return self._container.wanted(context, context.outputs("images")["images"][METADATA_DATABASE])
 
 
 @dataclass(frozen=True)
@@ -285,13 +286,13 @@ class DatabaseAccess(EnvironmentStep):
 
     def _start(self, context: EnvironmentContext, engine: opened.Engine) -> None:
         recorded = built.read(self._record)
-        if recorded is None or manifest.SERVER not in recorded.images:
+        if recorded is None or METADATA_DATABASE not in recorded.images:
             raise errors.StepError(
                 f"The database server is stopped, and {self._record} does not name its image.",
                 hint=f"Run `{built.command(context.environment.docker.host)}`, then this again.",
             )
         self._container.make_password()
-        wanted = self._container.wanted(context, recorded.images[manifest.SERVER].id)
+        wanted = self._container.wanted(context, recorded.images[METADATA_DATABASE].id)
         self._container.start(context, engine, wanted)
 
 

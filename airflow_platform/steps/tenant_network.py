@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from airflow_platform.components import GIT_SYNC, METADATA_DATABASE
 from airflow_platform.config import places
 from airflow_platform.engine import step
-from airflow_platform.manifests import airflow
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.steps import ownership
 from airflow_platform.steps.contexts import TenantContext, TenantStep
@@ -37,7 +37,9 @@ class TenantNetwork(TenantStep):
         name = _name(context)
         with self._open() as engine:
             named = engine.networks.named(name)
-            server = engine.containers.named(f"{manifest.prefix(context.environment.name)}.{manifest.SERVER}")
+            server = engine.containers.named(
+                f"{manifest.prefix(context.environment.name)}.{METADATA_DATABASE}"
+            )
         network, stranger = ownership.own(self._owner, context.goal, "network", named)
         return Observed(network is not None, server is not None and name in server.networks, stranger)
 
@@ -60,7 +62,7 @@ class TenantNetwork(TenantStep):
                 return {}
             if engine.networks.named(name) is None:
                 engine.networks.make(name, manifest.labels(self._owner.value, context.tenant.name))
-            engine.networks.connect(name, context.outputs("database-server")["container"], manifest.SERVER)
+            engine.networks.connect(name, context.outputs("database-server")["container"], METADATA_DATABASE)
         return {}
 
 
@@ -114,7 +116,7 @@ def _volumes(context: TenantContext) -> tuple[str, ...]:
     """Those that it has, or on the way down all that it may have had: the environment may say otherwise by now."""
     where = (context.environment.name, context.tenant.name)
     going = context.goal is step.Goal.ABSENT
-    synced = going or context.environment.dags.delivery == airflow.GIT_SYNC
+    synced = going or context.environment.dags.delivery == GIT_SYNC
     return (
         manifest.logs_volume(*where),
         manifest.snowflake_volume(*where),

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_platform import errors, programs, secrets
+from airflow_platform.components import API_SERVER, FAKESNOW, METADATA_DATABASE
 from airflow_platform.config import paths, references
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import containers as manifests
@@ -99,7 +100,7 @@ class _Bringing:
             dags=self._wanted.order.dags,
             tenant=self._wanted.order.tenant,
             session=self._wanted.session,
-            containers={**names, manifests.SERVER: self._wanted.server().name},
+            containers={**names, METADATA_DATABASE: self._wanted.server().name},
             open_engine=lambda: opened.opened(None),
         )
 
@@ -130,14 +131,14 @@ class _Bringing:
         candidates = random.sample(PORTS, len(PORTS))  # Others that start at the same time choose others.
         for port in ports.choose(candidates, taken=(), count=ATTEMPTS):
             self._wanted = replace(self._wanted, port=port)
-            if self._could_publish(self._wanted.all()["api-server"]):
+            if self._could_publish(self._wanted.all()[API_SERVER]):
                 break
         else:
             raise errors.StepError(
                 f"Of the ports {PORTS.start} to {PORTS.stop - 1} on 127.0.0.1 none could be had.",
                 hint="Stop what uses them.",
             )
-        others = [spec for name, spec in self._wanted.all().items() if name not in (*SERVICES, "api-server")]
+        others = [spec for name, spec in self._wanted.all().items() if name not in (*SERVICES, API_SERVER)]
         _at_once(_starting(self._start, each) for each in others)
 
     def _could_publish(self, spec: Container) -> bool:
@@ -198,7 +199,7 @@ class _Bringing:
         """Connections, variables and pools, as the step `settings` of a tenant puts them."""
         tenant, made = self._wanted.order.tenant, airflow_objects.Objects(client.session)
         password = self._wanted.files.keys["snowflake_password"]
-        local = objects.LocalSnowflake(manifests.SNOWFLAKE, manifests.SNOWFLAKE_PORT, password)
+        local = objects.LocalSnowflake(FAKESNOW, manifests.SNOWFLAKE_PORT, password)
         for connection in objects.connections(tenant, references.resolve, local):
             made.put_connection(connection)
         for variable in objects.variables(tenant, references.resolve):

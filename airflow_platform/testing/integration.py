@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from airflow_platform import errors
+from airflow_platform.components import AIRFLOW, BROKER, FAKESNOW, METADATA_DATABASE, WORKER
 from airflow_platform.config import built, load, specs
-from airflow_platform.manifests import containers as manifests
 from airflow_platform.steps import container_images
 from airflow_platform.testing import leftovers
 from airflow_platform.testing.local_airflow import LocalAirflow, Result, UnexpectedState
@@ -107,7 +107,7 @@ def running_airflow(
         assert recorded is not None
         leftovers.sweep(client)
         ids = {name: recorded.images[name].id for name in names}
-        session = stack.enter_context(leftovers.session(client, ids[manifests.SERVER]))
+        session = stack.enter_context(leftovers.session(client, ids[METADATA_DATABASE]))
         order = Order(
             environment=_environment(session, executor, tenant),
             dags=Path(dags).absolute(),
@@ -121,8 +121,8 @@ def running_airflow(
 
 def _names(executor: Executor) -> tuple[str, ...]:
     """The images that are needed, also those that may be needed by other options."""
-    celery = (manifests.BROKER, manifests.WORKER) if executor == "CeleryExecutor" else ()
-    return (*manifests.AIRFLOW_COMPONENTS, manifests.SNOWFLAKE, manifests.SERVER, *celery)
+    celery = (BROKER, WORKER) if executor == "CeleryExecutor" else ()
+    return (*AIRFLOW, FAKESNOW, METADATA_DATABASE, *celery)
 
 
 def _require_images(record: Path, names: tuple[str, ...]) -> None:

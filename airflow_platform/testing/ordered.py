@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from airflow_platform import secrets
+from airflow_platform.components import BROKER, FAKESNOW, METADATA_DATABASE, SCHEDULER, TRIGGERER
 from airflow_platform.config import specs
 from airflow_platform.manifests import containers as manifests
 from airflow_platform.testing import asking_snowflake, leftovers
@@ -18,7 +19,7 @@ from airflow_platform.tools.containers.spec import Container, File
 ROLE = "airflow"
 """Name of the role and of the database; the database server is this Airflow's alone."""
 
-SERVICES = (manifests.SNOWFLAKE, manifests.BROKER)
+SERVICES = (FAKESNOW, BROKER)
 """A tenant's containers that are no part of Airflow."""
 
 
@@ -68,7 +69,7 @@ class Wanted:
         """Those that run as long as the tests do, by component, without the database server."""
         everything = {each.labels[manifests.COMPONENT]: each for each in self._tenant().all()}
         if not self.order.triggerer:
-            del everything["triggerer"]
+            del everything[TRIGGERER]
         return {name: self._for_tests(name, spec) for name, spec in everything.items()}
 
     def migration(self) -> Container:
@@ -80,7 +81,7 @@ class Wanted:
         spec = manifests.server(
             self.order.environment,
             owner=self._owner(),
-            image=self.order.images[manifests.SERVER],
+            image=self.order.images[METADATA_DATABASE],
             password=self.files.keys["database_password"],
         )
         return replace(
@@ -94,9 +95,9 @@ class Wanted:
 
     def _for_tests(self, name: str, spec: Container) -> Container:
         changed = self._marked(spec)
-        if name == "scheduler":
+        if name == SCHEDULER:
             return replace(changed, environment={**spec.environment, **self.order.scheduler})
-        if name == manifests.SNOWFLAKE:
+        if name == FAKESNOW:
             authorities = File(secrets.Secret(self.files.authorities))
             return replace(changed, files={**spec.files, asking_snowflake.AUTHORITIES: authorities})
         return changed

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow_platform import errors, secrets
+from airflow_platform import components, errors, secrets
 from airflow_platform.tools import airflow_answers as answers
 from airflow_platform.tools import airflow_session as sessions
 from airflow_platform.tools.airflow_session import quoted
@@ -30,9 +30,9 @@ LOG_LINES = 20
 """Last lines of a failed try that an error shows."""
 
 JOB_TYPES = {
-    "scheduler": "SchedulerJob",
-    "dag-processor": "DagProcessorJob",
-    "triggerer": "TriggererJob",
+    components.SCHEDULER: "SchedulerJob",
+    components.DAG_PROCESSOR: "DagProcessorJob",
+    components.TRIGGERER: "TriggererJob",
 }
 """Components that register a job, and its type; the api-server registers none."""
 

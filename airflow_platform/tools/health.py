@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from airflow_platform.components import DAG_PROCESSOR, SCHEDULER, TRIGGERER
 from airflow_platform.tools import airflow, airflow_session, processes
 
 
@@ -56,9 +57,9 @@ def _said(client: airflow.Airflow, components: Sequence[Running], user: int | No
     if stranger := _stranger(client.port, user):
         return f"its own port, which {stranger} has"
     parts = {
-        "scheduler": health.scheduler,
-        "dag-processor": health.dag_processor,
-        "triggerer": health.triggerer,
+        SCHEDULER: health.scheduler,
+        DAG_PROCESSOR: health.dag_processor,
+        TRIGGERER: health.triggerer,
     }
     names = {each.name for each in components}
     late = [name for name, part in parts.items() if name in names and part.status != "healthy"]

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from airflow_platform import components
 from airflow_platform.config import image_recipes, versions
 
 RECIPES = image_recipes.recipes()
@@ -37,7 +38,7 @@ def test_what_a_recipe_names_is_there(recipe):
     assert not recipe.verify or recipe.verify in recipe.files
 
 
-@pytest.mark.parametrize("name", image_recipes.COMPONENTS)
+@pytest.mark.parametrize("name", components.IMAGES)
 def test_a_component_adds_no_files(name):
     assert BY_NAME[name].parent == "airflow-base"
     assert set(BY_NAME[name].files) == {"Dockerfile"}

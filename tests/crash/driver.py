@@ -101,18 +101,16 @@ def run(request):
 
 def move_to(checkout):
     """Have the toolkit believe that it was started from another checkout."""
-    from airflow_platform.config import paths
-    from airflow_platform.runtimes import process
-    from airflow_platform.steps import packages
+    from airflow_platform.config import package_recipes, paths
 
     def moved(path):
         return checkout / path.relative_to(paths.CHECKOUT)
 
-    for name, recipe in list(vars(process).items()):
-        if isinstance(recipe, packages.Recipe):
+    for name, recipe in list(vars(package_recipes).items()):
+        if isinstance(recipe, package_recipes.Recipe):
             additions = {place: moved(source) for place, source in recipe.additions.items()}
             there = dataclasses.replace(recipe, lock=moved(recipe.lock), additions=additions)
-            setattr(process, name, there)
+            setattr(package_recipes, name, there)
     paths.CHECKOUT = checkout
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from airflow_platform.config import load, paths
-from airflow_platform.runtimes import process
+from airflow_platform.config import load, package_recipes, paths
 from airflow_platform.steps import packages
 from airflow_platform.testing.runs import run_steps
 
@@ -21,8 +20,8 @@ VARIABLES = {
 def main() -> int:
     """Print a line `NAME=directory` for each environment."""
     steps = (
-        packages.AirflowPackages(process.AIRFLOW, cache=paths.cache(), ready=None),
-        packages.SnowflakePackages(process.FAKESNOW, cache=paths.cache(), ready=None),
+        packages.AirflowPackages(package_recipes.AIRFLOW, cache=paths.cache(), ready=None),
+        packages.SnowflakePackages(package_recipes.FAKESNOW, cache=paths.cache(), ready=None),
     )
     report = run_steps(*steps, environment=load.environment("sandbox"), tenants=())
     for fault in report.faults:

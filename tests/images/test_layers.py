@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_platform.config import image_recipes
+from airflow_platform import components
 
 BUILD_TOOLS = re.compile(
     r"(^|/)(?:s?bin)/(?:cc|c89|c99|c\+\+|g\+\+|gcc|cpp|clang|ld|as|make|cmake|uv|uvx|pip3?|rustc|cargo|go)(?:-[\d.]+)?$"
@@ -138,7 +138,7 @@ def test_each_image_that_serves_has_a_health_check(saved):
 
 def test_components_add_less_than_a_megabyte_to_the_base(images, saved):
     base = images.images["airflow-base"]
-    for name in image_recipes.COMPONENTS:
+    for name in components.IMAGES:
         each = images.images[name]
         assert each.size - base.size < 1_000_000
         shared = len(saved.layers[base.reference])
@@ -152,5 +152,5 @@ def test_labels_say_where_an_image_comes_from(images, saved):
         assert each.tag.endswith(labels["airflow-platform.inputs"])
         assert re.fullmatch(r"[0-9a-f]{40}", labels["org.opencontainers.image.revision"])
         assert labels["org.opencontainers.image.created"]
-        if each.name in (*image_recipes.COMPONENTS, "airflow-base", "fakesnow"):
+        if each.name in (*components.IMAGES, "airflow-base", "fakesnow"):
             assert re.fullmatch(r"[0-9a-f]{64}", labels["airflow-platform.lock"])

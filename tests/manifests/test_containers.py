@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_platform import secrets
+from airflow_platform import components, secrets
 from airflow_platform.config import specs
 from airflow_platform.manifests import airflow, containers
 from airflow_platform.testing import specs as testing
@@ -19,7 +19,7 @@ FILES = containers.Files(
     certificate="the certificate",
     certificate_key=secrets.Secret("the key of it"),
 )
-NAMES = (*containers.AIRFLOW_COMPONENTS, "worker", "broker", "fakesnow", "metadata-database")
+NAMES = (*components.AIRFLOW, "worker", "broker", "fakesnow", "metadata-database")
 AT = containers.Place(
     owner="/state/dev",
     port=18280,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_platform import components
 from airflow_platform.config import places, specs
 from airflow_platform.manifests import airflow, processes
 from airflow_platform.testing import specs as testing
@@ -99,7 +100,7 @@ def test_a_change_restarts_what_it_touches(change, restarts) -> None:
 
 def test_another_interval_between_looks_for_dags_restarts_airflow_which_has_it_in_the_bundle() -> None:
     after = supervised(dags=specs.Dags(refresh_interval=60))
-    assert changed(supervised(), after) == set(processes.AIRFLOW_COMPONENTS)
+    assert changed(supervised(), after) == set(components.AIRFLOW)
 
 
 def test_another_user_restarts_all() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_platform import errors, programs
+from airflow_platform import components, errors, programs
 from airflow_platform.config import built, image_recipes, pushed
 from airflow_platform.runtimes import registries
 from airflow_platform.testing import specs
@@ -79,7 +79,7 @@ def test_settings_that_mean_nothing_are_refused(registry):
 
 def test_airflows_images_are_pushed_and_what_stands_in_locally_is_not():
     assert registries.images(eks()) == AIRFLOW
-    assert set(AIRFLOW) == {registries.BASE, *image_recipes.COMPONENTS}
+    assert set(AIRFLOW) == {components.BASE_IMAGE, *components.IMAGES}
     assert set(AIRFLOW) < set(image_recipes.published())
     assert (
         registries.images(

@@ -12,15 +12,15 @@ import sys
 import pytest
 
 from airflow_platform import errors
+from airflow_platform.components import AIRFLOW
 from airflow_platform.engine import step as engine
-from airflow_platform.manifests import processes as manifests
 from airflow_platform.steps import components, restart
 from airflow_platform.supervisor.spec import OWNER_VARIABLE, ComponentStatus, Status
 from airflow_platform.testing import specs
 from airflow_platform.tools import processes, supervisor
 from tests.steps import calling
 
-NAMES = ("fakesnow", *manifests.AIRFLOW_COMPONENTS)
+NAMES = ("fakesnow", *AIRFLOW)
 STARTED = 1_000_000_000.0
 """Before the jobs that the api-server tells of."""
 

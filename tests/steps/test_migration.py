@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from airflow_platform import errors, secrets
+from airflow_platform import components, errors, secrets
 from airflow_platform.config import places
 from airflow_platform.manifests import airflow
 from airflow_platform.manifests import containers as manifest
@@ -77,7 +77,7 @@ def calls(dev):
         )
     )
     made.run(tenant_certificates.TenantCertificates(dev))
-    names = (*manifest.AIRFLOW_COMPONENTS, "worker", "broker", "fakesnow")
+    names = (*components.AIRFLOW, "worker", "broker", "fakesnow")
     made.outputs |= {
         "ports": {"airflow": 18280},
         "images": {

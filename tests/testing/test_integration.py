@@ -10,14 +10,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_platform import errors, secrets
+from airflow_platform import components, errors, secrets
 from airflow_platform.manifests import containers as manifests
 from airflow_platform.testing import asking_snowflake, integration, leftovers, ordered, specs
 from airflow_platform.tools import airflow_answers, airflow_session
 from airflow_platform.tools.containers import engine
 
 ROOT = Path(__file__).parents[2]
-NAMES = (*manifests.AIRFLOW_COMPONENTS, "worker", "broker", "fakesnow", "metadata-database")
+NAMES = (*components.AIRFLOW, "worker", "broker", "fakesnow", "metadata-database")
 
 
 def wanted(*, executor="LocalExecutor", triggerer=False, scheduler=None):

@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_platform import programs
+from airflow_platform.components import WORKER
 from airflow_platform.tools import airflow, health
 from airflow_platform.tools.containers import engine
 from airflow_platform.tools.containers.containers import Containers
 from airflow_platform.tools.containers.spec import Found
 
-WORKER = "worker"
-"""The one component that Airflow's api-server does not know the health of."""
-
-PING = ("/healthcheck", "worker")
-"""What the images' own health check runs; the engine's runs it every half minute, which is too late."""
+PING = ("/healthcheck", WORKER)
+"""The worker is the one component that Airflow's api-server does not know the health of. This is what the images' own health check runs; the engine's runs it every half minute, which is too late."""
 
 PING_TIMEOUT = 30.0
 """Seconds for its answer: it gives up by itself after 4, and starts Python before."""
