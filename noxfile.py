@@ -1,4 +1,4 @@
-"""Every check of the repository. `scripts/nox` runs those that need no Docker and no Kubernetes."""
+"""Every check of the repository. `scripts/nox` runs those that Python and git are enough for."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ RULES = (
         "module-missing",
         "error",
         importing.missing,
-        "Add the package to images/airflow/requirements.in and run `nox -s lock`, or put the module under dags/.",
+        "Add the package to images/airflow/requirements.in and run `scripts/nox -s lock`, or put the module under dags/.",
     ),
     Rule(
         "module-broken",

@@ -141,7 +141,7 @@ class Packages(EnvironmentStep):
         environment = {**os.environ, "AIRFLOW_HOME": str(directory / "verify"), "PYTHONPATH": ""}
         context.programs.run(
             [directory / "venv/bin/python", "-c", self._recipe.verify], env=environment, timeout=300,
-            hint=f"The lock {self._recipe.lock} does not hold together; rebuild it with `nox -s lock`.",
+            hint=f"The lock {self._recipe.lock} does not hold together; rebuild it with `scripts/nox -s lock`.",
         )  # fmt: skip
         shutil.rmtree(directory / "verify", ignore_errors=True)
         files.write(directory / "complete", f"{directory}\n", mode=0o644)

@@ -70,7 +70,7 @@ def doctor(call: running.Call) -> int:
 
 def _outdated(name: str) -> errors.Fault:
     return errors.Fault(
-        f"version of {name}", "The lock under images/ pins another than versions.toml.", "Run `nox -s lock`."
+        f"version of {name}", "The lock under images/ pins another than versions.toml.", "Run `scripts/nox -s lock`."
     )
 
 

@@ -134,7 +134,7 @@ def test_what_a_killed_build_left_is_built_anew(step, uv):
     ("fails", "says", "remedy"),
     [
         ("failing", "no such package: airflow", "PIP_INDEX_URL"),
-        ("unimportable", "ImportError: celery", "nox -s lock"),
+        ("unimportable", "ImportError: celery", "scripts/nox -s lock"),
     ],
 )
 def test_a_build_that_fails_is_never_taken_for_complete(step, uv, fails, says, remedy):
