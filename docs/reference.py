@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from airflow_platform import errors
 from airflow_platform.config import project, specs
+from airflow_platform.manifests import containers
 from airflow_platform.tasks import collection
 
 PAGE = Path(__file__).with_name("reference.md")
@@ -92,7 +93,8 @@ def tasks() -> Iterator[str]:
                 " Required." if argument.attr_name in task.required or argument.name in task.required else ""
             )
             value = "=..." if argument.takes_value else ""
-            yield f"| `--{argument.names[0]}{value}` | {argument.help}{needed} |"
+            known = f" By default {argument.default}." if argument.takes_value and argument.default else ""
+            yield f"| `--{argument.names[0]}{value}` | {argument.help}{known}{needed} |"
 
 
 def variables() -> Iterator[str]:
@@ -127,6 +129,16 @@ def _tables(whole: type[pydantic.BaseModel]) -> Iterator[str]:
             if (model, name) != (specs.Environment, "name"):
                 text = one_line(field.description or "")
                 yield f"| `{field.alias or name}` | {kind(field.annotation)} | {default(field)} | {text} |"
+        if model is specs.Limits:
+            yield from _limits()
+
+
+def _limits() -> Iterator[str]:
+    """What containers may use that have no limits of their own."""
+    yield from ("", f"A container that is left out may use {containers.CPUS:g} cores and this memory:", "")
+    yield from ("| container | MiB |", "| --- | --- |")
+    for name, memory in containers.MEMORY.items():
+        yield f"| `{name}` | {memory} |"
 
 
 def models(model: type[pydantic.BaseModel], place: str) -> Iterator[tuple[type[pydantic.BaseModel], str]]:
@@ -181,13 +193,17 @@ PHRASES: dict[Any, Callable[[tuple[Any, ...]], str]] = {
 
 
 def default(field: Any) -> str:
-    """A default for people; models and empty lists have none to speak of."""
+    """A default for people; other models and what is empty have none to speak of."""
     value = field.default
     if value is PydanticUndefined:
         return "required"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    if isinstance(value, str | int) and value != "":
+    if isinstance(value, specs.PortRange):
+        return f"`{value.first}` to `{value.last}`"
+    if isinstance(value, tuple):
+        return ", ".join(f"`{each}`" for each in value)
+    if isinstance(value, str | int | float) and value != "":
         return f"`{value}`"
     return ""
 

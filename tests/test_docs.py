@@ -6,12 +6,16 @@ import importlib.util
 import json
 import re
 import tomllib
+import typing
 from pathlib import Path
 
 import pytest
 import yaml
 
+from airflow_platform import components
+from airflow_platform.config import specs
 from airflow_platform.errors import ExitCode
+from airflow_platform.manifests import containers
 from airflow_platform.rules import catalogue
 from airflow_platform.tasks import collection
 
@@ -37,6 +41,28 @@ def test_the_reference_is_what_the_code_says() -> None:
 def test_the_reference_has_every_exit_code() -> None:
     rows = re.findall(r"^\| (\d+) \| \S", REFERENCE.read_text(), re.MULTILINE)
     assert rows == [str(code.value) for code in ExitCode]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| `cpus` | number | `2.0` |",
+        "| `import_seconds` | number | `2.0` |",
+        "| `ports` | PortRange | `18080` to `18279` |",
+        "| `images` | list of text | `airflow-base`, `api-server`, ",
+        "| `--lines=...` | How many of the last lines of each log. By default 20. |",
+        "| `--lock-timeout=...` | Seconds to wait for the environment's lock. By default 60. |",
+        "| `--ref=...` | What to check: a commit, branch or tag of this repository. By default HEAD. |",
+        *(f"| `{name}` | {memory} |" for name, memory in containers.MEMORY.items()),
+    ],
+)
+def test_the_reference_has_defaults_of_every_kind(row: str) -> None:
+    assert f"\n{row}" in REFERENCE.read_text()
+
+
+def test_every_container_has_limits_by_default() -> None:
+    assert set(containers.MEMORY) == set(typing.get_args(components.Name))
+    assert specs.Limits(memory=16).cpus == containers.CPUS
 
 
 @pytest.mark.parametrize("name", sorted(collection.namespace.task_names))

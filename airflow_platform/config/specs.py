@@ -212,8 +212,8 @@ class Docker(Spec):
     tenant, because another number restarts the server under all of them. 500 are enough for eight tenants and
     cost 18 MB of memory more than 140."""
     limits: dict[components.Name, Limits] = {}
-    """What each container may use at most, by its name; those that are left out have the defaults of the
-    documentation."""
+    """What each container may use at most, by its name. docs/reference.md lists under Limits what those may
+    use that are left out."""
     start_timeout: Annotated[int, pydantic.Field(ge=10, le=3600)] = 300
     """Seconds until a tenant must be healthy: ten times a quiet machine's 30, because several start at once."""
 

@@ -61,13 +61,13 @@ SYNCED = "/opt/airflow/git-sync"
 GIT_SYNC_IMAGE = BASE_IMAGE
 """What the stand-in for git-sync runs in: it has Git, and no health check of a component."""
 
-_MEMORY = {
+MEMORY = {
     API_SERVER: 1024, SCHEDULER: 1024, DAG_PROCESSOR: 1024, TRIGGERER: 768, WORKER: 2048,
     BROKER: 128, FAKESNOW: 1024, METADATA_DATABASE: 1024, GIT_SYNC: 256,
 }  # fmt: skip
 """MiB a container, where the spec says nothing: twice what was measured after some DAG runs."""
 
-_CPUS = 2.0
+CPUS = 2.0
 """Cores a container, where the spec says nothing."""
 
 MIB = 1024**2
@@ -343,14 +343,14 @@ def snowflake_volume(environment: str, tenant: str) -> str:
 
 def _limited_as(name: str, image: str) -> str:
     """Whose limits hold: those of a container's own name, where it has some, else of what it runs as."""
-    return name if name in _MEMORY else image
+    return name if name in MEMORY else image
 
 
 def _memory(settings: specs.Docker, name: str) -> int:
     found = {str(key): each.memory for key, each in settings.limits.items()}
-    return found.get(name, _MEMORY[name]) * MIB
+    return found.get(name, MEMORY[name]) * MIB
 
 
 def _cpus(settings: specs.Docker, name: str) -> float:
     found = {str(key): each.cpus for key, each in settings.limits.items()}
-    return found.get(name, _CPUS)
+    return found.get(name, CPUS)
