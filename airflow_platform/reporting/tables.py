@@ -27,6 +27,11 @@ def write_details(values: Mapping[str, object], *, stream: TextIO | None = None)
     output.answer(details(values), stream)
 
 
+def objects(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> list[dict[str, object]]:
+    """A table's rows as JSON has them, by their headings."""
+    return [dict(zip(headings, row, strict=True)) for row in rows]
+
+
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, width: int = 0) -> str:
     """Headings in capitals and rows in aligned columns; a `width` of 0 wraps nothing."""
     cells = [[heading.upper() for heading in headings], *([_cell(value) for value in row] for row in rows)]

@@ -1,32 +1,19 @@
-"""Answers: what is declared, how tenants are, what their logs say, what would stop a run."""
+"""Answers: what is declared, what would stop a run, what the cache held."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import platform
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.config import load, paths, specs
-from airflow_platform.engine import signals
-from airflow_platform.engine.report import Outcome, Report, StepReport, TenantReport
-from airflow_platform.reporting import document, output, summary, tables
-from airflow_platform.runtimes import choosing as runtimes
-from airflow_platform.runtimes import runtime as contract
+from airflow_platform.engine.report import Report
+from airflow_platform.reporting import document, tables
 from airflow_platform.tasks import running
 from airflow_platform.tools import cache, parsing_worker
-from airflow_platform.tools import logs as log_files
-
-_LOOK_AGAIN = 0.3
-"""Seconds between two looks for new lines: soon enough for who reads along."""
-
-
-class _Abandoned(Exception):
-    """Nobody reads our answer any more."""
 
 
 def environments(*, as_json: bool) -> int:
@@ -70,7 +57,9 @@ def doctor(call: running.Call) -> int:
 
 def _outdated(name: str) -> errors.Fault:
     return errors.Fault(
-        f"version of {name}", "The lock under images/ pins another than versions.toml.", "Run `scripts/nox -s lock`."
+        f"version of {name}",
+        "The lock under images/ pins another than versions.toml.",
+        "Run `scripts/nox -s lock`.",
     )
 
 
@@ -82,118 +71,6 @@ def _refusing(report: Report, faults: Sequence[errors.Fault]) -> Report:
     return dataclasses.replace(report, status="not ready", exit_code=code, faults=(*report.faults, *faults))
 
 
-def status(call: running.Call) -> int:
-    """Answer `tenant-status`: 0 healthy and as declared, 1 not healthy, 3 different from the spec."""
-    spec = call.spec()
-    runtime = runtimes.of(spec)
-    report = running.planned(call)
-    if report.exit_code in errors.INTERRUPTED:
-        return running.finish(call, report)
-    rows = [_row(runtime, tenant, report.steps) for tenant in report.tenants]
-    unhealthy = any(row[1] != "healthy" for row in rows)
-    left = [] if call.tenants else contract.left_running(spec, runtime)
-    rows += [(name, "running, not declared", "", _count(runtime, name), "", "not declared") for name in left]
-    code = 1 if unhealthy else 3 if report.exit_code or left else 0
-    headings = ("tenant", "status", "url", "components", "dag commit", "differs")
-    tenants = tuple(
-        TenantReport(tenant.name, str(row[1]), tenant.steps, tenant.outputs)
-        for tenant, row in zip(report.tenants, rows, strict=False)
-    )
-    words = {0: "healthy", 1: "not healthy", 3: "differs"}
-    answer = dataclasses.replace(
-        report, status=words[code], exit_code=code, tenants=tenants, data=_objects(headings, rows)
-    )
-    if call.json:
-        document.write(answer)
-    else:
-        tables.write(headings, rows)
-    if call.tracebacks:
-        summary.show_tracebacks(answer)
-    return code
-
-
-def logs(env: str, tenant: str, chosen: Sequence[str], *, lines: str, follow: bool) -> int:
-    """Answer `tenant-logs`."""
-    spec = load.environment(env)
-    runtime = runtimes.of(spec)
-    if tenant not in runtime.tenants_found():
-        load.select(spec, (tenant,))
-        raise errors.UsageError(f"Tenant {tenant} was never up.", hint=f"Run: inv tenant-up --env={env}")
-    found = runtime.log_names(tenant)
-    _require_known(chosen, found)
-    wanted = tuple(name for name in found if not chosen or name in chosen)
-    if not lines.isdecimal():
-        raise errors.UsageError(f"--lines={lines} is no number of lines.", hint="For example --lines=100.")
-    for line in runtime.last_lines(tenant, wanted, int(lines)):
-        if not _print_line(line, wanted):
-            return 0
-    return _follow(runtime, tenant, wanted) if follow else 0
-
-
-def _follow(runtime: contract.Runtime, tenant: str, wanted: Sequence[str]) -> int:
-    """Print new lines until nobody reads them, or a signal comes: how one ends this, and no failure."""
-    interruption = programs.Interruption()
-
-    def wait() -> None:
-        interruption.sleep(_LOOK_AGAIN)
-        if output.is_abandoned():
-            raise _Abandoned
-
-    with signals.handled(interruption):
-        try:
-            for line in runtime.new_lines(tenant, wanted, wait):
-                if not _print_line(line, wanted):
-                    break
-        except errors.Interrupted as ended:
-            return ended.code
-        except _Abandoned:
-            pass
-    return 0
-
-
-def airflow(env: str, tenant: str, arguments: str) -> int:
-    """Run `airflow`."""
-    spec = load.environment(env)
-    runtime = runtimes.of(spec)
-    (chosen,) = load.select(spec, (tenant,))
-    try:
-        words = shlex.split(arguments)
-    except ValueError as error:
-        raise errors.UsageError(
-            f"--args cannot be split into words: {error}.", hint="Close the quotes."
-        ) from None
-    return runtime.run_airflow(chosen, words)
-
-
-def components_of(spec: specs.Environment, chosen: Sequence[str]) -> tuple[str, ...]:
-    """The components that are meant: the chosen ones, or all."""
-    known = runtimes.of(spec).component_names()
-    _require_known(chosen, known)
-    return tuple(chosen) or known
-
-
-def leaving(call: running.Call, confirmed: Sequence[str]) -> tuple[specs.Tenant, ...]:
-    """The tenants to take down: also those that are no longer declared, when they run or are named.
-
-    What lies stopped in the state directory and is declared nowhere may be anybody's; nobody means
-    it who does not name it.
-
-    Raises:
-        UsageError: None is known by that name.
-        RefusedError: The environment is protected, and this was not confirmed.
-    """
-    spec = call.spec()
-    runtime = runtimes.of(spec)
-    undeclared = contract.undeclared(spec, runtime)
-    if spec.protected and not call.plan:
-        _require_confirmation(spec, call.tenants, confirmed)
-    named = [name for name in call.tenants if name not in undeclared]
-    declared = load.select(spec, named) if named or not call.tenants else ()
-    others = [name for name in undeclared if name in call.tenants]
-    others = others if call.tenants else contract.left_running(spec, runtime)
-    return (*declared, *(specs.undeclared(name) for name in others))
-
-
 def prune_cache(*, as_json: bool) -> int:
     """Delete what the cache holds; the next tenant-up installs it again."""
     # A worker that waits for the next check runs from the cache, and nobody would miss it.
@@ -201,65 +78,6 @@ def prune_cache(*, as_json: bool) -> int:
     pruned = cache.prune(paths.cache())
     rows = [(str(paths.cache()), ", ".join(pruned.names) or "nothing", f"{pruned.freed / 1024**3:.1f} GB")]
     return _answer_table("cache-prune", None, ("cache", "deleted", "freed"), rows, as_json=as_json)
-
-
-def _require_confirmation(spec: specs.Environment, tenants: Sequence[str], confirmed: Sequence[str]) -> None:
-    lacking = [f"{spec.name}/{name}" for name in tenants if f"{spec.name}/{name}" not in confirmed]
-    if not tenants or lacking:
-        example = lacking[0] if lacking else f"{spec.name}/{spec.tenants[0].name}"
-        raise errors.RefusedError(
-            f"Environment {spec.name} is protected.",
-            hint=f"Name what you mean: --tenant={example.split('/')[1]} --confirm={example}",
-        )
-
-
-def _require_known(chosen: Sequence[str], known: Sequence[str]) -> None:
-    for name in chosen:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]}? " if near else ""
-            raise errors.UsageError(
-                f"There is no component {name!r}.", hint=f"{hint}Known: {', '.join(known)}."
-            )
-
-
-def _row(
-    runtime: contract.Runtime, tenant: TenantReport, shared: Sequence[StepReport]
-) -> tuple[str, str, str, str, str, str]:
-    """`healthy` is what the tenant says of itself; `differs` is what tenant-up would change."""
-    unwell = runtime.unwell(tenant.name)
-    state = "healthy"
-    if unwell:
-        state = f"unhealthy: waits for {unwell}" if runtime.is_running(tenant.name) else "stopped"
-    pending = [each for each in (*shared, *tenant.steps) if each.status is not Outcome.UNCHANGED]
-    known = [each for each in pending if not each.reason.startswith("known after")]
-    differs = "; ".join(f"{each.name}: {each.reason}" for each in known[:3]) if state != "stopped" else ""
-    commit = _commit(runtime, tenant.name, state) if state != "stopped" else ""
-    return (tenant.name, state, runtime.url(tenant.name), _count(runtime, tenant.name), commit, differs)
-
-
-def _commit(runtime: contract.Runtime, tenant: str, state: str) -> str:
-    """What it serves; "" for an unhealthy tenant whose database cannot be asked."""
-    try:
-        return runtime.dag_commit(tenant)[:12]
-    except errors.PlatformError:
-        if state == "healthy":
-            raise
-        return ""
-
-
-def _count(runtime: contract.Runtime, tenant: str) -> str:
-    """`5/5`, and how often they were restarted."""
-    found = runtime.components(tenant)
-    running_ = sum(each.state == "running" for each in found)
-    restarts = sum(each.restarts for each in found)
-    return f"{running_}/{len(found)}" + (f", {restarts} restarts" if restarts else "") if found else "0"
-
-
-def _print_line(line: log_files.Line, wanted: Sequence[str]) -> bool:
-    """Whether somebody still reads."""
-    start = f"{line.source:<{max(map(len, wanted))}} | " if len(wanted) > 1 else ""
-    return output.answer(f"{start}{line.text}\n")
 
 
 def _settings(value: Any, spec: Any, prefix: str = "", *, given: bool = True) -> Any:
@@ -283,11 +101,7 @@ def _answer_table(
     task: str, env: str | None, headings: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool
 ) -> int:
     if as_json:
-        document.write(Report(task, env, "answered", 0, data=_objects(headings, rows)))
+        document.write(Report(task, env, "answered", 0, data=tables.objects(headings, rows)))
     else:
         tables.write(headings, rows)
     return 0
-
-
-def _objects(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(headings, row, strict=True)) for row in rows]

@@ -38,10 +38,10 @@ def tenant_up(
 @task_named("tenant-status", group=GROUP, help={"env": ENV, "tenant": TENANT, "json": JSON})
 def tenant_status(context: Any, env: str, tenant: tuple[str, ...] = (), json: bool = False) -> int:
     """Show how tenants are, and whether they are what their spec says."""
-    from airflow_platform.tasks import asking, running
+    from airflow_platform.tasks import inspecting, running
 
     call = running.Call("tenant-status", env, tenant, json=json, tracebacks=wants_traceback(context))
-    return asking.status(call)
+    return inspecting.status(call)
 
 
 @task_named(
@@ -64,9 +64,9 @@ def tenant_logs(
     follow: bool = False,
 ) -> int:
     """Print what a tenant's components printed."""
-    from airflow_platform.tasks import asking
+    from airflow_platform.tasks import inspecting
 
-    return asking.logs(env, tenant, component, lines=lines, follow=follow)
+    return inspecting.logs(env, tenant, component, lines=lines, follow=follow)
 
 
 @task_named(
@@ -91,10 +91,10 @@ def tenant_restart(
     lock_timeout: str = "60",
 ) -> int:
     """Restart components, and wait until the tenants are healthy again."""
-    from airflow_platform.tasks import asking, running
+    from airflow_platform.tasks import running, selecting
 
     call = running.Call("tenant-restart", env, tenant, plan, json, wants_traceback(context), lock_timeout)
-    return running.restarted(call, asking.components_of(call.spec(), component))
+    return running.restarted(call, selecting.components_of(call.spec(), component))
 
 
 @task_named(
@@ -121,10 +121,10 @@ def tenant_down(
     lock_timeout: str = "60",
 ) -> int:
     """Stop tenants and keep their data, or delete it too."""
-    from airflow_platform.tasks import asking, running
+    from airflow_platform.tasks import running, selecting
 
     call = running.Call("tenant-down", env, tenant, plan, json, wants_traceback(context), lock_timeout)
-    return running.down(call, tenants=asking.leaving(call, confirm), delete_data=delete_data)
+    return running.down(call, tenants=selecting.leaving(call, confirm), delete_data=delete_data)
 
 
 @task_named(
@@ -134,6 +134,6 @@ def tenant_down(
 )
 def airflow(context: Any, env: str, tenant: str, args: str) -> int:
     """Run Airflow's own CLI inside a tenant."""
-    from airflow_platform.tasks import asking
+    from airflow_platform.tasks import inspecting
 
-    return asking.airflow(env, tenant, args)
+    return inspecting.airflow(env, tenant, args)

@@ -46,8 +46,10 @@ def preload():
     import airflow_platform.supervisor.loop
     import airflow_platform.tasks.asking
     import airflow_platform.tasks.collection
+    import airflow_platform.tasks.inspecting
     import airflow_platform.tasks.program
     import airflow_platform.tasks.running
+    import airflow_platform.tasks.selecting
     import airflow_platform.tools.certificates  # noqa: F401
 
 

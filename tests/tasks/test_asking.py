@@ -1,15 +1,12 @@
-"""Answers: declared environments with where each setting is from, and the cache."""
+"""Answers: declared environments with where each setting is from, what would stop a run, and the cache."""
 
 import json
 
 import pytest
 
-from airflow_platform import errors
 from airflow_platform.config import paths
-from airflow_platform.engine.report import Outcome, Report, StepReport, TenantReport
 from airflow_platform.runtimes import process, runtime
 from airflow_platform.steps import tenant_ports
-from airflow_platform.tasks import asking, running
 from airflow_platform.tools import cache as pruning
 from airflow_platform.tools import parsing_worker
 
@@ -90,86 +87,8 @@ def test_a_cache_that_was_never_made_is_pruned_of_nothing(command):
     assert (code, json.loads(out)["data"][0]["deleted"]) == (0, "nothing")
 
 
-def call(environment="sandbox", *tenants, plan=False):
-    return running.Call("tenant-down", environment, tenants, plan=plan)
-
-
-def names(tenants):
-    return [each.name for each in tenants]
-
-
-def test_who_goes_down(environments, settled):
-    settled("sandbox", "old")
-    settled("sandbox", "left", running=True)
-    settled("sandbox", "analytics")
-    stray = paths.state("sandbox") / "tenants" / "lost+found"
-    stray.mkdir()
-    assert names(asking.leaving(call(), ())) == ["analytics", "finance", "left"]
-    assert names(asking.leaving(call("sandbox", "old"), ())) == ["old"]
-    with pytest.raises(errors.UsageError, match="lost"):
-        asking.leaving(call("sandbox", "lost+found"), ())
-    assert names(asking.leaving(call("sandbox", "old", "finance"), ())) == ["finance", "old"]
-    with pytest.raises(errors.UsageError, match="older"):
-        asking.leaving(call("sandbox", "older"), ())
-
-
-def test_a_protected_environment_names_an_example_that_works(environments):
-    with pytest.raises(errors.RefusedError) as caught:
-        asking.leaving(call("prod"), ())
-    assert caught.value.hint == "Name what you mean: --tenant=analytics --confirm=prod/analytics"
-    assert names(asking.leaving(call("prod", "analytics"), ("prod/analytics",))) == ["analytics"]
-    assert names(asking.leaving(call("prod", plan=True), ())) == ["analytics", "finance"]
-
-
-def test_tenants_that_run_but_are_not_declared_are_in_the_status(command, settled, monkeypatch):
-    settled("sandbox", "old", running=True)
-    settled("sandbox", "older")
-    monkeypatch.setattr(running, "planned", lambda call: _report())
-    code, out, _ = command("tenant-status", "--env=sandbox", "--json")
-    document = json.loads(out)
-    assert code == 3
-    (row,) = document["data"]
-    assert (row["tenant"], row["status"], row["differs"]) == ("old", "running, not declared", "not declared")
-    assert document["status"] == "differs"
-
-
-@pytest.mark.parametrize("code", [129, 130, 143])
-def test_a_look_that_a_signal_ended_says_so_and_nothing_else(command, monkeypatch, code):
-    monkeypatch.setattr(running, "planned", lambda call: _report(status="interrupted", exit_code=code))
-    assert command("tenant-status", "--env=sandbox")[:2] == (code, "")
-
-
-def test_what_an_unhealthy_tenant_waits_for_is_said(command, settled, monkeypatch):
-    settled("sandbox", "finance", running=True)
-    tenants = (TenantReport("finance", "pending", (), {}),)
-    monkeypatch.setattr(running, "planned", lambda call: _report(exit_code=3, tenants=tenants))
-    code, out, _ = command("tenant-status", "--env=sandbox", "--tenant=finance", "--json")
-    assert (code, json.loads(out)["data"][0]["status"]) == (1, "unhealthy: waits for the supervisor")
-
-
-@pytest.mark.parametrize("kind", [errors.PreflightError, errors.RefusedError, errors.StepError])
-def test_an_unhealthy_tenant_whose_database_cannot_be_asked_has_no_commit(
-    command, settled, monkeypatch, kind
-):
-    def refuse(self, tenant):
-        raise kind("It does not answer.", *([[]] if kind is errors.PreflightError else []))
-
-    settled("sandbox", "finance", running=True)
-    tenants = (TenantReport("finance", "pending", (), {}),)
-    monkeypatch.setattr(running, "planned", lambda call: _report(exit_code=3, tenants=tenants))
-    monkeypatch.setattr(process.ProcessRuntime, "dag_commit", refuse)
-    code, out, _ = command("tenant-status", "--env=sandbox", "--tenant=finance", "--json")
-    (row,) = json.loads(out)["data"]
-    assert (code, row["dag commit"], row["status"]) == (1, "", "unhealthy: waits for the supervisor")
-    monkeypatch.setattr(process.ProcessRuntime, "unwell", lambda self, tenant: "")
-    assert command("tenant-status", "--env=sandbox", "--tenant=finance")[:2] == (int(kind.exit_code), "")
-
-
 @pytest.mark.parametrize("flags", [[], ["--traceback"]])
-def test_an_answer_shows_tracebacks_when_it_is_asked_to(command, monkeypatch, flags):
-    step = StepReport("ports", Outcome.BROKEN, "x", traceback="Traceback: here")
-    monkeypatch.setattr(running, "planned", lambda call: _report(exit_code=1, steps=(step,)))
-    assert ("Traceback: here" in command("tenant-status", "--env=sandbox", *flags)[2]) == bool(flags)
+def test_doctor_shows_tracebacks_when_it_is_asked_to(command, monkeypatch, flags):
     monkeypatch.setattr(tenant_ports.TenantPorts, "check", lambda self, context: 1 / 0)
     assert ("in <lambda>" in command("doctor", "--env=sandbox", *flags)[2]) == bool(flags)
 
@@ -192,8 +111,3 @@ def test_doctor_refuses_a_lock_that_pins_another_version(command, monkeypatch):
     assert code == 4
     assert "2.0 is wanted; the lock pins 1.0; 1.0 is installed, which differs" in out
     assert "version of Airflow: The lock" in err
-
-
-def _report(**changes):
-    values = {"status": "healthy", "exit_code": 0, **changes}
-    return Report("tenant-status", "sandbox", **values)
