@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.config import paths
 from airflow_platform.dag_checks import commits, recall
 from airflow_platform.engine import run, step, store
-from airflow_platform.engine.report import OneAtATime, Report, TenantReport
-from airflow_platform.reporting import choosing as reporters
+from airflow_platform.engine.report import Report, TenantReport
 from airflow_platform.rules.findings import Checked
 from airflow_platform.runtimes import dag_places, following
 from airflow_platform.steps import dag_branch as branch_step
 from airflow_platform.steps import dag_check, dag_delivery, dag_proof
 from airflow_platform.steps.dag_contexts import Place, Project
-from airflow_platform.tasks import ledger
+from airflow_platform.tasks import ledger, wiring
 from airflow_platform.tools import dag_branch, dag_changes, git
 
 LOCK_TIMEOUT = 60.0
@@ -49,8 +46,8 @@ class Scene:
             PreflightError: The token for the branch's repository is not there.
         """
         self.call = call
-        self.reporter = OneAtATime(reporters.choose(sys.stderr, os.environ, json=call.json))
-        self.runner = programs.Programs(marker={"AIRFLOW_PLATFORM_RUN": f"dags-{os.getpid()}"})
+        self.reporter = wiring.reporter(json=call.json)
+        self.runner = wiring.runner("dags")
         chosen = dag_places.environments(call.environments)
         self.places, self.elsewhere = dag_places.of(chosen, self.runner)
         if not self.places:

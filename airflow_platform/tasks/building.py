@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
 from typing import Any
 
-from airflow_platform import programs
 from airflow_platform.config import built
 from airflow_platform.engine import run, step
-from airflow_platform.engine.report import OneAtATime, Outcome
-from airflow_platform.reporting import choosing as reporters
+from airflow_platform.engine.report import Outcome
 from airflow_platform.reporting import document, summary
 from airflow_platform.runtimes import images
-from airflow_platform.tasks import declaring
-
-DOOR = "scripts/inv"
+from airflow_platform.tasks import declaring, wiring
 
 WORKERS = 2
 """Images that are made at the same time: each keeps a core, and all of them the disk, busy."""
@@ -35,8 +29,8 @@ class Call:
 def build(call: Call, *, pull: bool, lock_timeout: str) -> int:
     """Build the images; the exit code."""
     made = images.Images()
-    reporter = OneAtATime(reporters.choose(sys.stderr, os.environ, json=call.json))
-    runner = programs.Programs(marker={"AIRFLOW_PLATFORM_RUN": f"images-{os.getpid()}"})
+    reporter = wiring.reporter(json=call.json)
+    runner = wiring.runner("images")
     order: run.Order[Any, Any] = run.Order(
         task=call.task,
         environment=images.Place(),
@@ -59,7 +53,9 @@ def build(call: Call, *, pull: bool, lock_timeout: str) -> int:
         document.write(report)
     changed = any(each.status is Outcome.CHANGED for each in report.steps)
     next_commands = (
-        (f"{DOOR} tenant-up --env=dev", f"{DOOR} push --env=stage") if recorded and changed else ()
+        (f"{wiring.DOOR} tenant-up --env=dev", f"{wiring.DOOR} push --env=stage")
+        if recorded and changed
+        else ()
     )
     summary.show(report, notes=(), next_commands=next_commands, tracebacks=call.tracebacks)
     return report.exit_code

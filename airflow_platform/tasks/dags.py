@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_platform.tasks import flags
 from airflow_platform.tasks.declaring import task_named, wants_traceback
-from airflow_platform.tasks.tenants import JSON, PLAN
 
 GROUP = "dags"
 
@@ -19,7 +19,7 @@ OVER = "The beginning of a commit that somebody put on the branch by hand, and t
     help={
         "ref": "What to check: a commit, branch or tag of this repository.",
         "env": "Whose tenants are considered; may be repeated. By default those of all environments.",
-        "json": "Print one JSON document on standard output.",
+        "json": flags.JSON,
         "junit": "A file to write the findings to, as JUnit has them.",
         "code_quality": "A file to write the findings to, as GitLab's code quality report has them.",
     },
@@ -47,8 +47,8 @@ def dags_check(
         "env": ENVS,
         "rollback_on_error": "Where a tenant cannot import the version, take it back everywhere.",
         "over": OVER,
-        "plan": PLAN,
-        "json": JSON,
+        "plan": flags.PLAN,
+        "json": flags.JSON,
     },
 )
 def dags_sync(
@@ -74,8 +74,8 @@ def dags_sync(
         "to": "The beginning of a commit or version in the ledger. By default the last that was served everywhere.",
         "env": ENVS,
         "over": OVER,
-        "plan": PLAN,
-        "json": JSON,
+        "plan": flags.PLAN,
+        "json": flags.JSON,
     },
 )
 def dags_rollback(
@@ -100,7 +100,7 @@ def dags_rollback(
         "ref": "A commit, branch or tag of this repository whose dags/ must be what is served.",
         "env": ENVS,
         "watch": "Look again every two seconds, until Ctrl-C.",
-        "json": JSON,
+        "json": flags.JSON,
     },
 )
 def dags_status(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from airflow_platform import errors, programs
 from airflow_platform.config import load, pushed, specs
 from airflow_platform.engine import run, step
-from airflow_platform.engine.report import OneAtATime, Outcome, Report, StepReport
-from airflow_platform.reporting import choosing as reporters
+from airflow_platform.engine.report import Outcome, Report, StepReport
 from airflow_platform.reporting import document, summary
 from airflow_platform.runtimes import registries
+from airflow_platform.tasks import flags, wiring
 from airflow_platform.tasks.declaring import seconds
 
 WORKERS = 4
@@ -32,7 +30,7 @@ class Call:
     plan: bool = False
     json: bool = False
     tracebacks: bool = False
-    lock_timeout: str = "60"
+    lock_timeout: str = flags.SECONDS
 
 
 def push(call: Call, environment: str) -> int:
@@ -57,8 +55,8 @@ def promote(call: Call, source: str, target: str, images: Sequence[str]) -> int:
 
 
 def _run(call: Call, spec: specs.Environment, make: Steps, reached: str) -> Report:
-    reporter = OneAtATime(reporters.choose(sys.stderr, os.environ, json=call.json))
-    runner = programs.Programs(marker={"AIRFLOW_PLATFORM_RUN": f"{spec.name}-{os.getpid()}"})
+    reporter = wiring.reporter(json=call.json)
+    runner = wiring.runner(spec.name)
     timeout = seconds(call.lock_timeout)
     with make(runner) as steps:
         return run.execute(

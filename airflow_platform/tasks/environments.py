@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_platform.tasks import flags
 from airflow_platform.tasks.declaring import task_named, wants_traceback
 
 GROUP = "environments"
 
-ENV = "The environment: the name of a file in environments/."
-JSON = "Print one JSON document on standard output."
 
-
-@task_named("env-list", group=GROUP, help={"json": JSON})
+@task_named("env-list", group=GROUP, help={"json": flags.JSON})
 def env_list(context: Any, json: bool = False) -> int:
     """List the environments that are declared, with their tenants."""
     from airflow_platform.tasks import asking
@@ -20,7 +18,7 @@ def env_list(context: Any, json: bool = False) -> int:
     return asking.environments(as_json=json)
 
 
-@task_named("env-show", group=GROUP, help={"env": ENV, "json": JSON})
+@task_named("env-show", group=GROUP, help={"env": flags.ENV, "json": flags.JSON})
 def env_show(context: Any, env: str, json: bool = False) -> int:
     """Show all settings of an environment, and which of them are defaults."""
     from airflow_platform.tasks import asking
@@ -32,9 +30,9 @@ def env_show(context: Any, env: str, json: bool = False) -> int:
     "doctor",
     group=GROUP,
     help={
-        "env": ENV,
-        "tenant": "One tenant; may be repeated. By default all that are declared.",
-        "json": JSON,
+        "env": flags.ENV,
+        "tenant": flags.TENANT,
+        "json": flags.JSON,
     },
 )
 def doctor(context: Any, env: str, tenant: tuple[str, ...] = (), json: bool = False) -> int:
@@ -45,7 +43,7 @@ def doctor(context: Any, env: str, tenant: tuple[str, ...] = (), json: bool = Fa
     return asking.doctor(call)
 
 
-@task_named("cache-prune", group=GROUP, help={"json": JSON})
+@task_named("cache-prune", group=GROUP, help={"json": flags.JSON})
 def cache_prune(context: Any, json: bool = False) -> int:
     """Delete the packages and downloads in the cache; the next tenant-up fetches them again."""
     from airflow_platform.tasks import asking

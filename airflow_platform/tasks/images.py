@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_platform.tasks import flags
 from airflow_platform.tasks.declaring import task_named, wants_traceback
 
 GROUP = "images"
-
-JSON = "Print one JSON document on standard output."
-ENV = "The environment: the name of a file in environments/."
-LOCK_TIMEOUT = "Seconds to wait for the environment's lock."
-PLAN = "Print what would change, and change nothing; exits 3 when something would."
 
 
 @task_named(
@@ -19,13 +15,17 @@ PLAN = "Print what would change, and change nothing; exits 3 when something woul
     group=GROUP,
     help={
         "pull": "Fetch the base image again, or make it again of today's Debian packages.",
-        "plan": PLAN,
-        "json": JSON,
+        "plan": flags.PLAN,
+        "json": flags.JSON,
         "lock_timeout": "Seconds to wait for another build of this checkout.",
     },
 )
 def build(
-    context: Any, pull: bool = False, plan: bool = False, json: bool = False, lock_timeout: str = "60"
+    context: Any,
+    pull: bool = False,
+    plan: bool = False,
+    json: bool = False,
+    lock_timeout: str = flags.SECONDS,
 ) -> int:
     """Build all images that have changed, from one lock, and record them in build/images.json."""
     from airflow_platform.tasks import building
@@ -34,8 +34,14 @@ def build(
     return building.build(call, pull=pull, lock_timeout=lock_timeout)
 
 
-@task_named("push", group=GROUP, help={"env": ENV, "plan": PLAN, "json": JSON, "lock_timeout": LOCK_TIMEOUT})
-def push(context: Any, env: str, plan: bool = False, json: bool = False, lock_timeout: str = "60") -> int:
+@task_named(
+    "push",
+    group=GROUP,
+    help={"env": flags.ENV, "plan": flags.PLAN, "json": flags.JSON, "lock_timeout": flags.LOCK_TIMEOUT},
+)
+def push(
+    context: Any, env: str, plan: bool = False, json: bool = False, lock_timeout: str = flags.SECONDS
+) -> int:
     """Push the images that were built to an environment's registry, and record their digests."""
     from airflow_platform.tasks import delivering
 
@@ -50,9 +56,9 @@ def push(context: Any, env: str, plan: bool = False, json: bool = False, lock_ti
         "from_": "The environment whose registry has the images.",
         "to": "The environment whose registry is to have them.",
         "image": "One image, as NAME or NAME:TAG; may be repeated. By default all, as they were pushed there.",
-        "plan": PLAN,
-        "json": JSON,
-        "lock_timeout": LOCK_TIMEOUT,
+        "plan": flags.PLAN,
+        "json": flags.JSON,
+        "lock_timeout": flags.LOCK_TIMEOUT,
     },
 )
 def promote(
@@ -62,7 +68,7 @@ def promote(
     image: tuple[str, ...] = (),
     plan: bool = False,
     json: bool = False,
-    lock_timeout: str = "60",
+    lock_timeout: str = flags.SECONDS,
 ) -> int:
     """Copy images from one environment's registry to another's, by digest; no layer moves that is there."""
     from airflow_platform.tasks import delivering

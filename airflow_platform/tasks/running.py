@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.config import load, specs
 from airflow_platform.engine import examine, run, step
-from airflow_platform.engine.report import OneAtATime, Outcome
-from airflow_platform.reporting import choosing as reporters
+from airflow_platform.engine.report import Outcome
 from airflow_platform.reporting import document, summary
 from airflow_platform.runtimes import choosing as runtimes
 from airflow_platform.runtimes import runtime as contract
-from airflow_platform.tasks import declaring
+from airflow_platform.tasks import declaring, flags, wiring
 
 if TYPE_CHECKING:
     from airflow_platform.engine.report import Report
 
-LOCK_TIMEOUT = "60"
-"""Seconds to wait for the environment's lock: a first run holds it for the minute that packages take."""
-
 RESTARTED = ("components", "restart", "smoke")
 """Steps that may be pending for a tenant that is merely unhealthy."""
-
-DOOR = "scripts/inv"
-"""How commands are shown to people: the door works on every machine, and stock `inv` is shorter."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +33,7 @@ class Call:
     plan: bool = False
     json: bool = False
     tracebacks: bool = False
-    lock_timeout: str = LOCK_TIMEOUT
+    lock_timeout: str = flags.SECONDS
 
     def spec(self) -> specs.Environment:
         """The environment that it names."""
@@ -81,7 +73,7 @@ def restarted(call: Call, components: tuple[str, ...]) -> int:
         raise errors.PreflightError(
             "A restart would also change what tenant-up has not brought in yet.",
             pending,
-            hint=f"Run `{DOOR} tenant-up --env={call.environment}` first, or instead.",
+            hint=f"Run `{wiring.DOOR} tenant-up --env={call.environment}` first, or instead.",
         )
     return up(call, restart=components)
 
@@ -109,7 +101,7 @@ def down(call: Call, *, tenants: Sequence[specs.Tenant], delete_data: bool) -> i
     kept = {} if delete_data else {each.name: reason for each in steps if each.keeps_data}
     reached = "deleted" if delete_data else "stopped"
     report = run.execute(dataclasses.replace(order, steps=steps, reached=reached, skip=kept))
-    again = f"{DOOR} tenant-up --env={spec.name}"
+    again = f"{wiring.DOOR} tenant-up --env={spec.name}"
     return _tell(
         call, report, () if delete_data or report.exit_code else (f"{again}   # up again, with its data",)
     )
@@ -146,8 +138,8 @@ def _order(
     tenants: Sequence[specs.Tenant],
     goal: step.Goal,
 ) -> run.Order[specs.Environment, specs.Tenant]:
-    reporter = OneAtATime(reporters.choose(sys.stderr, os.environ, json=call.json))
-    runner = programs.Programs(marker={"AIRFLOW_PLATFORM_RUN": f"{spec.name}-{os.getpid()}"})
+    reporter = wiring.reporter(json=call.json)
+    runner = wiring.runner(spec.name)
     return run.Order(
         task=call.task,
         environment=spec,
@@ -175,10 +167,10 @@ def _next_commands(report: Report) -> tuple[str, ...]:
     where = f"--env={report.environment}"
     first = report.tenants[0].name if report.tenants else "TENANT"
     return (
-        f"{DOOR} tenant-status {where}",
-        f"{DOOR} tenant-logs {where} --tenant={first} --component=scheduler --follow",
-        f'{DOOR} airflow {where} --tenant={first} --args="dags list"',
-        f"{DOOR} tenant-down {where}",
+        f"{wiring.DOOR} tenant-status {where}",
+        f"{wiring.DOOR} tenant-logs {where} --tenant={first} --component=scheduler --follow",
+        f'{wiring.DOOR} airflow {where} --tenant={first} --args="dags list"',
+        f"{wiring.DOOR} tenant-down {where}",
     )
 
 

@@ -12,7 +12,7 @@ from airflow_platform.engine.report import Report
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.reporting import document, summary
 from airflow_platform.runtimes import following
-from airflow_platform.tasks import ledger, recording
+from airflow_platform.tasks import ledger, recording, wiring
 from airflow_platform.tasks.bringing import Call, Scene
 from airflow_platform.tools import dag_branch, git
 
@@ -130,6 +130,6 @@ def _tell(scene: Scene, report: Report, wanted: dag_branch.Wanted, result: str) 
     report = dataclasses.replace(report, data=data)
     if call.json:
         document.write(report)
-    then = ("scripts/inv dags-status",) if report.exit_code == 0 else ()
+    then = (f"{wiring.DOOR} dags-status",) if report.exit_code == 0 else ()
     summary.show(report, notes=scene.notes, next_commands=then, tracebacks=call.tracebacks)
     return report.exit_code

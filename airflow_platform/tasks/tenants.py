@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_platform.tasks import flags
 from airflow_platform.tasks.declaring import task_named, wants_traceback
 
 GROUP = "tenants"
-
-ENV = "The environment: the name of a file in environments/."
-TENANT = "One tenant; may be repeated. By default all that are declared."
-PLAN = "Print what would change, and change nothing; exits 3 when something would."
-JSON = "Print one JSON document on standard output."
-LOCK_TIMEOUT = "Seconds to wait for the environment's lock."
 
 
 @task_named(
     "tenant-up",
     group=GROUP,
-    help={"env": ENV, "tenant": TENANT, "plan": PLAN, "json": JSON, "lock_timeout": LOCK_TIMEOUT},
+    help={
+        "env": flags.ENV,
+        "tenant": flags.TENANT,
+        "plan": flags.PLAN,
+        "json": flags.JSON,
+        "lock_timeout": flags.LOCK_TIMEOUT,
+    },
 )
 def tenant_up(
     context: Any,
@@ -26,7 +27,7 @@ def tenant_up(
     tenant: tuple[str, ...] = (),
     plan: bool = False,
     json: bool = False,
-    lock_timeout: str = "60",
+    lock_timeout: str = flags.SECONDS,
 ) -> int:
     """Bring tenants up: they exist, are healthy, and have run a DAG."""
     from airflow_platform.tasks import running
@@ -35,7 +36,7 @@ def tenant_up(
     return running.up(call)
 
 
-@task_named("tenant-status", group=GROUP, help={"env": ENV, "tenant": TENANT, "json": JSON})
+@task_named("tenant-status", group=GROUP, help={"env": flags.ENV, "tenant": flags.TENANT, "json": flags.JSON})
 def tenant_status(context: Any, env: str, tenant: tuple[str, ...] = (), json: bool = False) -> int:
     """Show how tenants are, and whether they are what their spec says."""
     from airflow_platform.tasks import inspecting, running
@@ -48,9 +49,9 @@ def tenant_status(context: Any, env: str, tenant: tuple[str, ...] = (), json: bo
     "tenant-logs",
     group=GROUP,
     help={
-        "env": ENV,
+        "env": flags.ENV,
         "tenant": "The tenant.",
-        "component": "One component, such as scheduler; may be repeated. By default all.",
+        "component": flags.COMPONENT,
         "lines": "How many of the last lines of each log.",
         "follow": "Go on with new lines until Ctrl-C.",
     },
@@ -73,12 +74,12 @@ def tenant_logs(
     "tenant-restart",
     group=GROUP,
     help={
-        "env": ENV,
-        "tenant": TENANT,
-        "component": "One component, such as scheduler; may be repeated. By default all.",
-        "plan": PLAN,
-        "json": JSON,
-        "lock_timeout": LOCK_TIMEOUT,
+        "env": flags.ENV,
+        "tenant": flags.TENANT,
+        "component": flags.COMPONENT,
+        "plan": flags.PLAN,
+        "json": flags.JSON,
+        "lock_timeout": flags.LOCK_TIMEOUT,
     },
 )
 def tenant_restart(
@@ -88,7 +89,7 @@ def tenant_restart(
     component: tuple[str, ...] = (),
     plan: bool = False,
     json: bool = False,
-    lock_timeout: str = "60",
+    lock_timeout: str = flags.SECONDS,
 ) -> int:
     """Restart components, and wait until the tenants are healthy again."""
     from airflow_platform.tasks import running, selecting
@@ -101,13 +102,13 @@ def tenant_restart(
     "tenant-down",
     group=GROUP,
     help={
-        "env": ENV,
+        "env": flags.ENV,
         "tenant": "One tenant; may be repeated. By default all, also those that run though not declared.",
         "delete_data": "Also delete databases, keys and logs. There is no way back.",
         "confirm": "ENV/TENANT, needed in a protected environment.",
-        "plan": PLAN,
-        "json": JSON,
-        "lock_timeout": LOCK_TIMEOUT,
+        "plan": flags.PLAN,
+        "json": flags.JSON,
+        "lock_timeout": flags.LOCK_TIMEOUT,
     },
 )
 def tenant_down(
@@ -118,7 +119,7 @@ def tenant_down(
     confirm: tuple[str, ...] = (),
     plan: bool = False,
     json: bool = False,
-    lock_timeout: str = "60",
+    lock_timeout: str = flags.SECONDS,
 ) -> int:
     """Stop tenants and keep their data, or delete it too."""
     from airflow_platform.tasks import running, selecting
@@ -130,7 +131,11 @@ def tenant_down(
 @task_named(
     "airflow",
     group=GROUP,
-    help={"env": ENV, "tenant": "The tenant.", "args": 'Arguments of Airflow\'s CLI, such as "dags list".'},
+    help={
+        "env": flags.ENV,
+        "tenant": "The tenant.",
+        "args": 'Arguments of Airflow\'s CLI, such as "dags list".',
+    },
 )
 def airflow(context: Any, env: str, tenant: str, args: str) -> int:
     """Run Airflow's own CLI inside a tenant."""
