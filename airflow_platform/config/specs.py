@@ -217,6 +217,11 @@ class Docker(Spec):
     start_timeout: Annotated[int, pydantic.Field(ge=10, le=3600)] = 300
     """Seconds until a tenant must be healthy: ten times a quiet machine's 30, because several start at once."""
 
+    @property
+    def has_celery(self) -> bool:
+        """Whether each tenant has a broker and a worker."""
+        return self.executor == "CeleryExecutor"
+
 
 class Eks(Spec):
     """Where the `eks` runtime lives."""

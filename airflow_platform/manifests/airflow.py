@@ -73,6 +73,15 @@ class Installation:
     """SQLAlchemy's URL of the metadata database; "" when it is handed over as a secret."""
 
 
+def address(port: int) -> str:
+    """Where people find a tenant on this machine.
+
+    Args:
+        port: Of its api-server.
+    """
+    return f"http://127.0.0.1:{port}"
+
+
 def environment_of(
     component: str, tenant: specs.Tenant, dags: specs.Dags, at: Installation
 ) -> dict[str, str]:

@@ -120,11 +120,6 @@ def prefix(environment: str, tenant: str = "") -> str:
     return ".".join(part for part in ("airflow", environment, tenant) if part)
 
 
-def address(port: int) -> str:
-    """Where people find a tenant."""
-    return f"http://127.0.0.1:{port}"
-
-
 def labels(owner: str, tenant: str = "", component: str = "") -> dict[str, str]:
     """What an object is marked with, and found by."""
     found = {OWNER: owner, TENANT: tenant, COMPONENT: component}
@@ -133,7 +128,7 @@ def labels(owner: str, tenant: str = "", component: str = "") -> dict[str, str]:
 
 def components(tenant: specs.Tenant, environment: specs.Environment) -> tuple[str, ...]:
     """The containers that a tenant has, those first that others need."""
-    celery = environment.docker.executor == "CeleryExecutor"
+    celery = environment.docker.has_celery
     return (
         *((FAKESNOW,) if tenant.snowflake.account is None else ()),
         *((BROKER,) if celery else ()),
@@ -258,7 +253,7 @@ class TenantContainers:
             repository=REPOSITORY,
             host="0.0.0.0",  # noqa: S104 - in a network of the tenant's own; published on 127.0.0.1.
             port=API_PORT,
-            url=address(self.at.port),
+            url=airflow.address(self.at.port),
             inner_url=f"http://api-server:{API_PORT}",
             link=f"{SYNCED}/{airflow.LINK}",
             executor=self.environment.docker.executor,
@@ -283,7 +278,7 @@ class TenantContainers:
         login = f"{_quoted(self.at.role)}:{_quoted(keys['database_password'].reveal())}"
         where = f"{login}@{METADATA_DATABASE}:{DATABASE_PORT}/{self.at.database}"
         found = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": secrets.Secret(f"postgresql+psycopg2://{where}")}
-        if self.environment.docker.executor == "CeleryExecutor":
+        if self.environment.docker.has_celery:
             broker = f"redis://:{_quoted(keys['broker_password'].reveal())}@{BROKER}:{BROKER_PORT}/0"
             found["AIRFLOW__CELERY__BROKER_URL"] = secrets.Secret(broker)
             found["AIRFLOW__CELERY__RESULT_BACKEND"] = secrets.Secret(f"db+postgresql://{where}")

@@ -41,7 +41,7 @@ class Machine:
     @property
     def url(self) -> str:
         """Where people find it, and its components each other."""
-        return address(self.port)
+        return airflow.address(self.port)
 
     def installation(self) -> airflow.Installation:
         """The same, as Airflow is told."""
@@ -57,11 +57,6 @@ class Machine:
             link=str(self.place.git_sync / airflow.LINK),
             database=f"sqlite:///{self.place.database}",
         )
-
-
-def address(port: int) -> str:
-    """Where people find a tenant."""
-    return f"http://127.0.0.1:{port}"
 
 
 def supervised(

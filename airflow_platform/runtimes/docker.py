@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -117,16 +116,10 @@ class DockerRuntime:
     def store(
         self, runner: programs.Programs, *, lock_timeout: float, on_note: Callable[[str], None]
     ) -> store.Store:
-        return store.LocalStore(
-            self._place.directory,
-            self._environment.name,
-            lock_timeout=lock_timeout,
-            programs=runner,
-            on_note=on_note,
-        )
+        return reaching.store(self._place, runner, lock_timeout=lock_timeout, on_note=on_note)
 
     def component_names(self) -> tuple[str, ...]:
-        celery = self._environment.docker.executor == "CeleryExecutor"
+        celery = self._environment.docker.has_celery
         return (
             *AIRFLOW,
             *((WORKER, BROKER) if celery else ()),
@@ -157,11 +150,7 @@ class DockerRuntime:
         )
 
     def url(self, tenant: str) -> str:
-        try:
-            port = json.loads(self._place.tenant(tenant).ports.read_text())["airflow"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
-        return manifests.address(port)
+        return reaching.url(self._place.tenant(tenant))
 
     def dag_commit(self, tenant: str) -> str:
         database = self._database(tenant)
@@ -187,7 +176,7 @@ class DockerRuntime:
     def links(self, tenant: str) -> Mapping[str, str]:
         if not self._syncs():
             return {}
-        celery = self._environment.docker.executor == "CeleryExecutor"
+        celery = self._environment.docker.has_celery
         readers = (DAG_PROCESSOR, WORKER if celery else SCHEDULER)
         with self._open() as engine:
             names = self._containers(engine, tenant, readers)

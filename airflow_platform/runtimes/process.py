@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -82,13 +81,7 @@ class ProcessRuntime:
     def store(
         self, runner: programs.Programs, *, lock_timeout: float, on_note: Callable[[str], None]
     ) -> store.Store:
-        return store.LocalStore(
-            self._place.directory,
-            self._environment.name,
-            lock_timeout=lock_timeout,
-            programs=runner,
-            on_note=on_note,
-        )
+        return reaching.store(self._place, runner, lock_timeout=lock_timeout, on_note=on_note)
 
     def component_names(self) -> tuple[str, ...]:
         bringing = (GIT_SYNC,) if self._environment.dags.delivery == GIT_SYNC else ()
@@ -111,11 +104,7 @@ class ProcessRuntime:
         )
 
     def url(self, tenant: str) -> str:
-        try:
-            port = json.loads(self._place.tenant(tenant).ports.read_text())["airflow"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
-        return manifests.address(port)
+        return reaching.url(self._place.tenant(tenant))
 
     def dag_commit(self, tenant: str) -> str:
         database = self._place.tenant(tenant).database

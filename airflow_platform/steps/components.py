@@ -196,7 +196,7 @@ def _generations(context: TenantContext, place: places.TenantPlace) -> dict[str,
 
 
 def _url(context: TenantContext) -> str:
-    return manifests.address(context.outputs("ports")["airflow"])
+    return manifest.address(context.outputs("ports")["airflow"])
 
 
 def _differences(wanted: Spec, status: Status) -> str:

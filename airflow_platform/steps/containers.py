@@ -177,7 +177,7 @@ def _plan_removal(found: Sequence[Found]) -> step.Change | step.NoChange:
 
 
 def _url(context: TenantContext) -> str:
-    return manifests.address(context.outputs("ports")["airflow"])
+    return manifest.address(context.outputs("ports")["airflow"])
 
 
 def _component(found: Found) -> str:

@@ -166,7 +166,7 @@ class _Bringing:
 
     def _connect(self) -> airflow.Airflow:
         password = self._wanted.files.keys["admin_password"]
-        client = airflow.Airflow(manifests.address(self._wanted.port), manifest.ADMIN, password)
+        client = airflow.Airflow(manifest.address(self._wanted.port), manifest.ADMIN, password)
         self._stack.callback(client.session.close)
         return client
 
