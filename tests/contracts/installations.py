@@ -213,7 +213,7 @@ class Installation(abc.ABC):
             output.seek(0)
             said = output.read()
         assert not late or kill_after is not None, f"{argv} did not end:\n{said}"
-        assert code in (0, KILLED), f"{argv} ended with {code}:\n{said}"
+        assert code in (0, KILLED), f"{argv} ended with {code}:\n{said}\n{self.printed()}"
         return code, " ".join(said.split())
 
     def kill_in_each_step(
@@ -248,7 +248,7 @@ class Installation(abc.ABC):
     def up(self, *words: str) -> Ran:
         """`tenant-up --json`, which must succeed."""
         ran = self.run("tenant-up", "--json", *words)
-        assert ran.code == 0, ran.stderr
+        assert ran.code == 0, f"{ran.stderr}\n{self.printed()}"
         return ran
 
     def down(self, *words: str) -> Ran:
@@ -256,6 +256,11 @@ class Installation(abc.ABC):
         ran = self.run("tenant-down", "--json", *words)
         assert ran.code == 0, ran.stderr
         return ran
+
+    def printed(self) -> str:
+        """What the components printed last, for whoever looks into a failure."""
+        logs = {tenant: self.run("tenant-logs", f"--tenant={tenant}", "--lines=15") for tenant in TENANTS}
+        return "\n".join(f"{tenant}:\n{ran.stdout}{ran.stderr}" for tenant, ran in logs.items())
 
     def serve(self, source: Path) -> None:
         """Commit one more DAG file; the next `up` serves it."""
