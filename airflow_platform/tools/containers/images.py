@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_platform import errors, programs
-from airflow_platform.tools.containers import api, archives, engine, follow, installs, trials
+from airflow_platform.tools.containers import api, archives, engine, follow, installs, marked, trials
 
 if TYPE_CHECKING:
     import docker
@@ -151,10 +151,16 @@ class Images:
     def remove_left(self, label: str) -> None:
         """Remove what killed builds left: containers and networks with a label, and images with it that have neither a name
         nor others made from them.
+
+        Raises:
+            EngineError: A container was not gone in time.
         """
         with engine.translated("what killed builds left"):
-            for each in self._api.containers(all=True, filters={"label": label}):
-                installs.remove(self._api, each["Id"])
+            containers = self._api.containers(all=True, filters={"label": label})
+        for each in containers:
+            # The engine may be removing it by itself; until it is gone, its image and its network are in use.
+            marked.remove_container(self._api, each["Id"])
+        with engine.translated("what killed builds left"):
             for each in self._api.networks(filters={"label": label}):
                 self._api.remove_network(each["Id"])
             unnamed = self._api.images(filters={"label": label, "dangling": True})
