@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import socket
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,48 +11,41 @@ from pathlib import Path
 
 CONFIGURATION = """\
 version: 0.1
-log: {{level: warn, accesslog: {{disabled: true}}}}
+log: {{level: info, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {data}}}, delete: {{enabled: true}}}}
-http: {{addr: "127.0.0.1:{port}", secret: of-no-use-to-anybody}}
+http: {{addr: "127.0.0.1:0", secret: of-no-use-to-anybody}}
 auth: {{htpasswd: {{realm: registry, path: {users}}}}}
 """
+
+LISTENS = re.compile(r"listening on (127\.0\.0\.1:[0-9]+)")
 
 
 @contextlib.contextmanager
 def running(directory: Path, password: str) -> Iterator[str]:
     """The address of a registry that takes the user AWS with this password, and ends with the block."""
-    port, users, configuration = _free_port(), directory / "users", directory / "registry.yml"
+    users, configuration, log = directory / "users", directory / "registry.yml", directory / "log"
     # The lowest cost: each request is checked against it.
     words = ["htpasswd", "-cbB", "-C", "4", str(users), "AWS", password]
     subprocess.run(words, check=True, capture_output=True, timeout=20)
-    text = CONFIGURATION.format(data=directory / "data", port=port, users=users)
-    configuration.write_text(text)
-    with (directory / "log").open("w") as log:
+    configuration.write_text(CONFIGURATION.format(data=directory / "data", users=users))
+    with log.open("w") as file:
         server = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", "docker-registry", "serve", str(configuration)],
-            stdout=log,
+            stdout=file,
             stderr=subprocess.STDOUT,
         )
         try:
-            _wait_until_open(port)
-            yield f"127.0.0.1:{port}"
+            yield address(log, server)
         finally:
             server.terminate()
             server.wait(10)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
-def _wait_until_open(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            assert time.monotonic() < deadline, "the registry did not start"
-            time.sleep(0.05)
-        else:
-            return
+def address(log: Path, server: subprocess.Popen[bytes], *, timeout: float = 60) -> str:
+    """Where a registry listens that chose its port itself: its log says so as soon as it does."""
+    deadline = time.monotonic() + timeout
+    while not (found := LISTENS.search(log.read_text())):
+        assert server.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, f"the registry did not start\n{log.read_text()}"
+        time.sleep(0.05)
+    return found[1]

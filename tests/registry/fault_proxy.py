@@ -105,6 +105,13 @@ class Proxy(http.server.ThreadingHTTPServer):
         """Bytes of layers and configurations that came in, also of those that were cut."""
         return sum(each.sent for each in self.requests if UPLOAD in each.path)
 
+    def wait_until_over(self) -> None:
+        """Wait until nothing more becomes of the requests that came: until then bytes are still counted."""
+        deadline = time.monotonic() + 60
+        while not all(each.over for each in self.requests):
+            assert time.monotonic() < deadline, "a request goes on"
+            time.sleep(0.02)
+
     def count(self, method: str, path: str) -> int:
         """How many requests of this kind came."""
         return sum(

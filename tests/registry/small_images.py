@@ -9,21 +9,21 @@ import json
 import os
 import tarfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import docker.errors
 
 from airflow_platform.config import built
+from tests import makers
 
 LABEL = "airflow-platform.test-process"
-"""With the process id of the tests, by which what killed ones left is found again."""
+"""With the name of the tests' process, by which what killed ones left is found again."""
 
 
 def sweep(client: Any) -> None:
     """Remove the images of tests that are no longer there."""
     for image in client.api.images(filters={"label": LABEL}):
-        if not Path(f"/proc/{image['Labels'][LABEL]}").exists():
+        if not makers.lives(image["Labels"][LABEL]):
             with contextlib.suppress(docker.errors.APIError):  # Another process of the tests sweeps, too.
                 client.api.remove_image(image["Id"], force=True)
 
@@ -49,7 +49,7 @@ def load(client: Any, name: str, layers: Sequence[bytes], *, tag: str) -> built.
         {
             "architecture": "amd64",
             "os": "linux",
-            "config": {"Labels": {LABEL: str(os.getpid())}, "Cmd": ["/none"]},
+            "config": {"Labels": {LABEL: makers.this()}, "Cmd": ["/none"]},
             "rootfs": {"type": "layers", "diff_ids": [_digest(each) for each in layers]},
             "history": [{"created_by": name} for _ in layers],
         }

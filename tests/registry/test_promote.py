@@ -45,6 +45,7 @@ def test_another_account_gets_every_byte_once_and_the_same_digests(toolkit, acco
     assert (result.code, result.document["status"]) == (0, "promoted")
     assert digests(toolkit, "prod") == digests(toolkit, "stage")
     moved = sum(result.images[name]["bytes_moved"] for name in NAMES)
+    stage.wait_until_over()
     assert moved == prod.bytes_written()
     assert moved == sum(each.received for each in stage.requests if "/blobs/sha256" in each.path)
     # The base's two layers are mounted, not sent again.
@@ -233,6 +234,7 @@ def test_after_a_kill_layers_that_arrived_are_not_sent_again(toolkit, accounts, 
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=10)
     prod.pace = 0
+    prod.wait_until_over()
     before = prod.bytes_written()
     result = toolkit.run(*PROMOTE)
     assert result.code == 0

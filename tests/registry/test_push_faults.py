@@ -154,10 +154,7 @@ def test_after_an_end_in_mid_push_layers_that_arrived_are_not_sent_again(
     process.communicate(timeout=30)
     assert process.returncode == {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130}[number.name]
     assert proxy.count("PUT", UPLOAD) == 1, "it did not wait for the larger layer"
-    deadline = time.monotonic() + 60
-    while not all(each.over for each in proxy.requests):
-        assert time.monotonic() < deadline, "the engine goes on"
-        time.sleep(0.02)
+    proxy.wait_until_over()
     assert proxy.count("PUT", ".") == 1, "the engine has given up"
     proxy.pace = 0
     result = toolkit.run("push", "--env=stage")
