@@ -17,12 +17,13 @@ import pytest
 
 from airflow_platform.config import built, image_recipes
 from airflow_platform.tools.containers import api, engine
+from tests import makers
 
 CHECKOUT = Path(__file__).parents[2]
 LABEL = "airflow-platform.test-images"
-"""With the process id of the tests, by which what killed ones left is found again."""
+"""With the name of the tests' process, by which what killed ones left is found again."""
 
-LABELS = {LABEL: str(os.getpid())}
+LABELS = {LABEL: makers.this()}
 """What all that these tests make is labelled with."""
 
 SECOND = 1_000_000_000
@@ -65,10 +66,22 @@ def sweep(client: Any) -> None:
     ]
     for each in everything:
         labels = each.attrs.get("Labels") or each.attrs["Config"]["Labels"]
-        if labels[LABEL] != LABELS[LABEL] and Path(f"/proc/{labels[LABEL]}").exists():
+        if labels[LABEL] != LABELS[LABEL] and makers.lives(labels[LABEL]):
             continue
         with contextlib.suppress(docker.errors.APIError):
             each.remove(**({"force": True, "v": True} if hasattr(each, "exec_run") else {}))
+    for maker in {each["Labels"][LABEL] for each in client.api.images(all=True, filters={"label": LABEL})}:
+        if not makers.lives(maker):
+            with contextlib.suppress(docker.errors.APIError):
+                remove_images(client, f"{LABEL}={maker}")
+
+
+def remove_images(client: Any, label: str) -> None:
+    """Remove the images with a label, from the last one down."""
+    while found := client.api.images(all=True, filters={"label": label}):
+        parents = {each["ParentId"] for each in found}
+        last = next(each["Id"] for each in found if each["Id"] not in parents)
+        client.api.remove_image(last, force=True)
 
 
 @pytest.fixture(scope="session")

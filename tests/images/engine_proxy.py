@@ -66,9 +66,11 @@ class Proxy:
     def _serve(self, near: socket.socket) -> None:
         far = socket.socket(socket.AF_UNIX)
         self._open += [near, far]
-        far.connect(self._engine.removeprefix("unix://"))
-        threading.Thread(target=self._pass_on, args=(far, near, self._cut_after), daemon=True).start()
-        with contextlib.suppress(OSError):
+        if self._cut.is_set():  # Whoever cut it may not have seen these two.
+            self._end()
+        with contextlib.suppress(OSError):  # They may be closed at any moment.
+            far.connect(self._engine.removeprefix("unix://"))
+            threading.Thread(target=self._pass_on, args=(far, near, self._cut_after), daemon=True).start()
             while data := near.recv(65536):
                 for request, body in self._instead.items():
                     if request.match(data):

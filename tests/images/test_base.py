@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import subprocess
 from typing import Any
 
@@ -19,12 +18,13 @@ from airflow_platform.testing import runs
 from airflow_platform.tools import debian
 from airflow_platform.tools.containers import engine, images, shelf
 from tests.images import conftest
+from tests.registry import data_plane
 
 CONFIGURATION = """\
 version: 0.1
-log: {{level: warn, accesslog: {{disabled: true}}}}
+log: {{level: info, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {data}}}}}
-http: {{addr: "127.0.0.1:{port}"}}
+http: {{addr: "127.0.0.1:0"}}
 """
 
 
@@ -33,27 +33,16 @@ def registry(tmp_path_factory):
     """Debian's docker-registry, open to everyone on this machine."""
     assert shutil.which("docker-registry"), "install the package docker-registry"
     directory = tmp_path_factory.mktemp("registry")
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    path = directory / "registry.yml"
-    path.write_text(CONFIGURATION.format(data=directory / "data", port=port))
-    with (directory / "log").open("w") as log:
-        server = subprocess.Popen(
-            ["docker-registry", "serve", str(path)], stdout=log, stderr=subprocess.STDOUT
-        )
+    path, log = directory / "registry.yml", directory / "log"
+    path.write_text(CONFIGURATION.format(data=directory / "data"))
+    with log.open("w") as file:
+        words = ["setpriv", "--pdeathsig", "TERM", "docker-registry", "serve", str(path)]
+        server = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
         try:
-            conftest.wait_until(lambda: answers(port), "the registry answers", 20)
-            yield f"127.0.0.1:{port}"
+            yield data_plane.address(log, server)
         finally:
             server.terminate()
             server.wait(10)
-
-
-def answers(port):
-    with contextlib.suppress(OSError):
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        return True
-    return False
 
 
 class Nothing(step.EnvironmentStep[Any, Any]):
@@ -153,6 +142,10 @@ def test_a_base_made_of_packages_is_a_slim_debian_that_tells_nothing_of_this_mac
     unreachable, client, containers, tmp_path, parent, monkeypatch
 ):
     made = base_of("debian:bookworm-slim", tmp_path)._made(parent["architecture"])
+    with contextlib.suppress(
+        docker.errors.ImageNotFound
+    ):  # Its name is always the same: a killed run may have left it.
+        client.api.remove_image(made, force=True)
     try:
         first = run("debian:bookworm-slim", tmp_path)
         assert first.steps[-1].status.value == "changed", first.faults

@@ -66,6 +66,11 @@ def test_a_user_of_another_group_runs_without_a_name(run):
 
 def test_orphans_are_reaped_and_signals_passed_on(images, containers):
     container = containers.start(images.images["airflow-base"].id, "sleep", "300", network="none")
-    assert container.top()["Processes"][0][-1].startswith("/usr/bin/tini")
+
+    def has_started():
+        titles = [row[-1] for row in container.top()["Processes"]]
+        return "sleep 300" in titles and any(each.startswith("/usr/bin/tini") for each in titles)
+
+    conftest.wait_until(has_started, "tini and its program run")
     container.stop(timeout=10)
     assert container.wait()["StatusCode"] == 143

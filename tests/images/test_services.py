@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 import urllib.request
+import uuid
 
 import pytest
 
@@ -105,7 +106,9 @@ def test_the_database_works_as_testcontainers_has_it(images, monkeypatch):
         images.images["metadata-database"].reference, username="u", password="p", dbname="d"
     )
     made.ports = {"5432/tcp": ("127.0.0.1", None)}
-    network = made.get_docker_client().client.networks.create("test-testcontainers", labels=conftest.LABELS)
+    network = made.get_docker_client().client.networks.create(
+        f"test-{uuid.uuid4().hex[:8]}", labels=conftest.LABELS
+    )
     made.with_kwargs(network=network.name, labels=conftest.LABELS)
     try:
         with made as container:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 
+import docker.errors
 import pytest
 
 from airflow_platform.tools.containers import archives, shelf
@@ -25,14 +27,12 @@ MARK = "airflow-platform.test-mark"
 def parent(parent, client, name):
     """The same image, marked: what is left of it is found whatever the toolkit does with its own labels."""
     reference = f"airflow-platform/{name}-parent:1"
-    dockerfile = f"FROM {parent['id']}\nLABEL {MARK}={name}\n".encode()
+    labels = f"{MARK}={name} {conftest.LABEL}={conftest.LABELS[conftest.LABEL]}"
+    dockerfile = f"FROM {parent['id']}\nLABEL {labels}\n".encode()
     with archives.packed({"Dockerfile": dockerfile}) as context:
         list(client.api.build(fileobj=context, custom_context=True, rm=True, tag=reference))
     yield {**parent, "id": client.images.get(reference).id}
-    while found := client.api.images(all=True, filters={"label": f"{MARK}={name}"}):
-        parents = {each["ParentId"] for each in found}
-        last = next(each["Id"] for each in found if each["Id"] not in parents)
-        client.api.remove_image(last, force=True)
+    conftest.remove_images(client, f"{MARK}={name}")
 
 
 @pytest.fixture
@@ -168,7 +168,9 @@ def working(client, how, name):
     found = client.api.containers(filters={"label": f"{MARK}={name}"})
     if how == "install.sh":
         ids = [each["Id"] for each in found]
-        return ids and any("sleep 30" in " ".join(row) for row in client.api.top(ids[0])["Processes"])
+        with contextlib.suppress(docker.errors.APIError):  # It may not be running yet.
+            return ids and any("sleep 30" in " ".join(row) for row in client.api.top(ids[0])["Processes"])
+        return False
     return any("sleep 30" in each["Command"] for each in found)
 
 
