@@ -132,8 +132,8 @@ def serving(root: Path) -> Iterator[State]:
     stop = asyncio.Event()
     thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
     thread.start()
-    ready.wait(10)
     try:
+        assert ready.wait(60), "the server did not start"
         yield state
     finally:
         loop.call_soon_threadsafe(stop.set)

@@ -143,7 +143,7 @@ def test_what_comes_together_is_packed(mine, runner, monkeypatch):
     mine.record(runner, {"task": "dags-sync", "result": "first"})
     assert "in-pack: 0" in run_git(mine.repository, "count-objects", "-v")
     # Git guesses how many there are by the files of one directory.
-    (mine.repository / "objects" / "17").mkdir()
+    (mine.repository / "objects" / "17").mkdir(exist_ok=True)
     for name in "abc":
         (mine.repository / "objects" / "17" / (name * 38)).touch()
     mine.record(runner, {"task": "dags-sync", "result": "second"})
