@@ -14,6 +14,7 @@ A request is a JSON document:
     kill          null, {"step", "tenant", "phase"} or {"seconds"}: where SIGKILL hits the process
     release       {"step", "path"}: a file that is removed when that step begins
     largest_file  null, or the bytes after which a file cannot grow: as on a full disk
+    grace         null, or the seconds that programs have between a signal and SIGKILL, instead of the usual ones
     clock         seconds by which the wall clock is wrong, "start" or "step": since when
 """
 
@@ -93,6 +94,8 @@ def run(request):
     release_at(**request["release"])
     if request["kill"]:
         die_in(**request["kill"]) if "seconds" in request["kill"] else die_at(**request["kill"])
+    if request["grace"] is not None:
+        be_patient(request["grace"])
     if request["largest_file"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"], resource.RLIM_INFINITY))
 
@@ -128,6 +131,18 @@ def release_at(step, path):
             Path(path).unlink(missing_ok=True)
 
     journal.SqliteJournal.begun = release
+
+
+def be_patient(grace):
+    """Give programs another grace."""
+    from airflow_platform import programs
+
+    run = programs.Programs.run
+
+    def run_patiently(self, argv, **how):
+        return run(self, argv, **{"grace": grace, **how})
+
+    programs.Programs.run = run_patiently
 
 
 def die_in(seconds):

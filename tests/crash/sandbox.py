@@ -182,11 +182,18 @@ class Sandbox:
         """`tenant-status` with a report."""
         return self.inv("tenant-status", f"--env={ENVIRONMENT}", "--json")
 
-    def start(self, *argv: str, clock: tuple[float, str] | None = None) -> Started:
+    def start(
+        self, *argv: str, clock: tuple[float, str] | None = None, grace: float | None = None
+    ) -> Started:
         """Start `tenant-up` in a process of its own, with everything that it imports."""
         request = self._request(["tenant-up", f"--env={ENVIRONMENT}", "--json", *argv])
         del request["environment"]  # It holds secrets, and arguments can be read by everybody.
-        words = [sys.executable, str(HERE / "driver.py"), "run", json.dumps({**request, "clock": clock})]
+        words = [
+            sys.executable,
+            str(HERE / "driver.py"),
+            "run",
+            json.dumps({**request, "clock": clock, "grace": grace}),
+        ]
         process = subprocess.Popen(
             words,
             env=self.variables,
@@ -217,6 +224,16 @@ class Sandbox:
     def hold_dags(self) -> None:
         """Have no commit be served before the step `dags` begins, which else finds nothing to do."""
         (self.home / "controls/hold_dags").touch()
+
+    @contextlib.contextmanager
+    def migration_held(self) -> Iterator[None]:
+        """Have no migration come to its end before the block does."""
+        hold = self.home / "controls/hold_migration"
+        hold.touch()
+        try:
+            yield
+        finally:
+            hold.unlink()
 
     def lock(self, image: str, requirement: str) -> None:
         """Lock another version of Airflow or fakesnow."""
@@ -264,6 +281,7 @@ class Sandbox:
             "kill": None,
             "largest_file": None,
             "clock": None,
+            "grace": None,
             "release": {"step": "dags", "path": str(self.home / "controls/hold_dags")},
         }
 

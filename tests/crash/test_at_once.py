@@ -6,11 +6,10 @@ from tests.crash import sandbox, snapshots
 
 
 def test_of_two_runs_of_a_tenant_one_is_told_who_the_other_is(box, undisturbed):
-    box.control("migrate_for", 3)
-    first = box.start()
-    sandbox.wait_until(lambda: any((box.home / "cache").rglob("migrating")), "the first run works")
-    second = box.up()
-    assert first.process.poll() is None, "nobody waited for it"
+    with box.migration_held():
+        first = box.start()
+        sandbox.wait_until(lambda: any((box.home / "cache").rglob("migrating")), "the first run works")
+        second = box.up()
     assert second.code == 5, second
     assert f"process {first.process.pid} " in second.stderr
     assert "tenant-up --env=crash" in second.stderr
@@ -39,10 +38,10 @@ def test_six_tenants_come_up_in_six_processes(box):
 
 
 def test_going_down_waits_for_nobody_either(box):
-    box.control("migrate_for", 3)
-    first = box.start()
-    sandbox.wait_until(lambda: any((box.home / "cache").rglob("migrating")), "the first run works")
-    refused = box.down("--delete-data", "--tenant=alpha")
+    with box.migration_held():
+        first = box.start()
+        sandbox.wait_until(lambda: any((box.home / "cache").rglob("migrating")), "the first run works")
+        refused = box.down("--delete-data", "--tenant=alpha")
     assert refused.code == 5, refused
     assert first.end().code == 0
     assert box.up().code == 0

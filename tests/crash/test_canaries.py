@@ -31,42 +31,44 @@ class Watch(threading.Thread):
                 self.seen.add(linux.title(one.pid))
             time.sleep(0.002)
 
-    def stop(self):
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *error):
         self._over.set()
         self.join()
 
 
 def test_no_secret_is_told_anywhere(box):
-    watch = Watch(box)
-    watch.start()
     outputs = []
 
     def told(ended):
         outputs.append(ended.stdout + ended.stderr)
         return ended
 
-    told(box.up(kill={"step": "settings", "tenant": "alpha", "phase": "after begin"}))
-    told(box.inv("tenant-up", "--env=crash", "--traceback"))
-    told(box.up())
-    box.declare("alpha", colour="red")
-    (box.home / "controls/refuse_writes").touch()
-    refused = told(box.up())
-    assert refused.code == 1, refused
-    assert "not acceptable" in refused.stderr, "the answer that repeats what was sent is shown, masked"
-    told(box.inv("tenant-up", "--env=crash", "--traceback"))
-    (box.home / "controls/refuse_writes").unlink()
-    told(box.up())
-    for words in (
-        ("tenant-status",),
-        ("doctor",),
-        ("env-show",),
-        ("tenant-logs", "--tenant=alpha"),
-        ("tenant-restart",),
-        ("tenant-up", "--plan"),
-        ("airflow", "--tenant=alpha", "--args=version"),
-    ):
-        told(box.inv(words[0], "--env=crash", *words[1:]))
-    watch.stop()
+    with Watch(box) as watch:
+        told(box.up(kill={"step": "settings", "tenant": "alpha", "phase": "after begin"}))
+        told(box.inv("tenant-up", "--env=crash", "--traceback"))
+        told(box.up())
+        box.declare("alpha", colour="red")
+        (box.home / "controls/refuse_writes").touch()
+        refused = told(box.up())
+        assert refused.code == 1, refused
+        assert "not acceptable" in refused.stderr, "the answer that repeats what was sent is shown, masked"
+        told(box.inv("tenant-up", "--env=crash", "--traceback"))
+        (box.home / "controls/refuse_writes").unlink()
+        told(box.up())
+        for words in (
+            ("tenant-status",),
+            ("doctor",),
+            ("env-show",),
+            ("tenant-logs", "--tenant=alpha"),
+            ("tenant-restart",),
+            ("tenant-up", "--plan"),
+            ("airflow", "--tenant=alpha", "--args=version"),
+        ):
+            told(box.inv(words[0], "--env=crash", *words[1:]))
     told(box.down())
 
     needles = canaries(box)

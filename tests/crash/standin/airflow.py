@@ -28,6 +28,7 @@ linger_for      how long it takes to end after a signal
 answer_after    when the api-server begins to answer, after its start
 serve_after     when the dag-processor looks at the repository for the first time, after its start
 hold_dags       while it is there, the dag-processor does not look
+hold_migration  while it is there, `db migrate` does not end
 refuse_writes   whether the api-server refuses to write, with what was to be written in its answer
 """
 
@@ -46,6 +47,8 @@ def main(arguments):
                 signal.signal(number, leave)
             mark.write_text(str(os.getpid()))
             time.sleep(seconds("migrate_for"))
+            while (CONTROLS / "hold_migration").exists():
+                time.sleep(TICK)
             database.migrate()
             mark.unlink()
         case ["version"]:
