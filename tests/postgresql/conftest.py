@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from airflow_platform import secrets
+from airflow_platform import errors, secrets
 from airflow_platform.tools import postgresql, postgresql_catalog, postgresql_copies, postgresql_tenants
 from tests.postgresql import server as servers
 
 LIMIT = 3
 MARK = "airflow-platform: of these tests"
+
+ADMINISTRATORS = {"a superuser": "superuser", "as on RDS": "master"}
+"""The fixtures of both kinds."""
+
+FULL = re.compile(r"too many (connections|clients)|remaining connection slots")
+"""What a server says that has no room, or not for this role."""
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass
@@ -64,16 +74,20 @@ def superuser(cluster) -> postgresql.Server:
     return cluster.server
 
 
-@pytest.fixture(scope="session", params=["a superuser", "as on RDS"])
-def admin(request, superuser) -> postgresql.Server:
-    """A superuser; or what RDS gives: CREATEDB, CREATEROLE and the databases `postgres` and `template1`."""
-    if request.param == "a superuser":
-        return superuser
+@pytest.fixture(scope="session")
+def master(superuser) -> postgresql.Server:
+    """What RDS gives: CREATEDB, CREATEROLE and the databases `postgres` and `template1`."""
     password = secrets.Secret("the-master-password")
     run(superuser, f"CREATE ROLE master LOGIN CREATEDB CREATEROLE PASSWORD '{password.reveal()}'")
     for database in ("postgres", "template1"):
         run(superuser, f"ALTER DATABASE {database} OWNER TO master")
     return postgresql.Server(superuser.host, superuser.port, "master", password)
+
+
+@pytest.fixture(scope="session", params=ADMINISTRATORS)
+def admin(request) -> postgresql.Server:
+    """Either kind. With several workers one may get to a kind again, so nothing is made here."""
+    return request.getfixturevalue(ADMINISTRATORS[request.param])
 
 
 @pytest.fixture
@@ -95,8 +109,27 @@ def pair(admin) -> Iterator[tuple[Tenant, Tenant]]:
         each.take_away()
 
 
+def let_in(attempt: Callable[[], ResultT]) -> ResultT:
+    """What an attempt comes to that there must be room for: the server counts a session that was closed until that has ended."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return attempt()
+        except (psycopg.OperationalError, errors.StepError) as error:
+            if not FULL.search(str(error)) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
+
+
 def connect(server: postgresql.Server, *, database: str = "", autocommit: bool = True) -> psycopg.Connection:
-    """A plain connection, without what the toolkit sets for itself."""
+    """A plain connection, without what the toolkit sets for itself, as soon as there is room."""
+    return let_in(lambda: connect_at_once(server, database=database, autocommit=autocommit))
+
+
+def connect_at_once(
+    server: postgresql.Server, *, database: str = "", autocommit: bool = True
+) -> psycopg.Connection:
+    """A plain connection, or the refusal of a full server."""
     return psycopg.connect(
         host=server.host,
         port=server.port,

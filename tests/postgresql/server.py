@@ -17,10 +17,16 @@ from pathlib import Path
 
 from airflow_platform import errors, secrets
 from airflow_platform.tools import postgresql
+from tests import makers
 
 OLDEST = 15
 PASSWORD = secrets.Secret("the-superuser's own pass%word")
-READY_TIMEOUT = 30.0
+READY_TIMEOUT = 60.0
+PREFIX = "airflow-platform-postgresql-"
+"""Of the directories of all servers; the name of the tests' process follows."""
+
+PORTS = 5
+"""Ports that are tried: one that was free may be taken before the server has it, which then ends."""
 
 
 @dataclass
@@ -43,7 +49,7 @@ class Cluster:
 
     def start(self) -> None:
         self.start_blindly()
-        _wait(self)
+        assert _is_ready(self), self.log
 
     def start_blindly(self) -> None:
         """Start, and wait until somebody listens: for a server that lets nobody of ours in."""
@@ -82,29 +88,28 @@ def user() -> int | None:
 def cluster(*settings: str) -> Iterator[Cluster]:
     """A new server; `settings` as `name=value`. Its data lies in memory where there is some."""
     found, owner = programs(), user()
-    directory = Path(
-        tempfile.mkdtemp(prefix="postgresql-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
-    )
+    where = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
+    sweep(where)
+    directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{makers.this()}-", dir=where))
     try:
         if owner is not None:
             os.chown(directory, owner, -1)
         _initialise(found, directory, settings)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        made = Cluster(
-            server=postgresql.Server("127.0.0.1", port, "postgres", PASSWORD),
-            directory=directory,
-            programs=found,
-            process=_start(found, directory, port),
-        )
+        made = _started(found, directory)
         try:
-            _wait(made)
             yield made
         finally:
             if made.process.poll() is None:
                 made.stop()
     finally:
         shutil.rmtree(directory)
+
+
+def sweep(where: Path) -> None:
+    """Delete what killed tests left; their servers ended with them."""
+    for directory in where.glob(f"{PREFIX}*"):
+        if not makers.lives(directory.name.removeprefix(PREFIX).rpartition("-")[0]):
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _initialise(found: Path, directory: Path, settings: tuple[str, ...]) -> None:
@@ -133,26 +138,53 @@ def _initialise(found: Path, directory: Path, settings: tuple[str, ...]) -> None
         file.write("\n".join(["", *lines, ""]))
 
 
+def _started(found: Path, directory: Path) -> Cluster:
+    """A server on a port that nobody else has."""
+    for _ in range(PORTS):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        made = Cluster(
+            server=postgresql.Server("127.0.0.1", port, "postgres", PASSWORD),
+            directory=directory,
+            programs=found,
+            process=_start(found, directory, port),
+        )
+        try:
+            if _is_ready(made):
+                return made
+        except BaseException:
+            made.stop()
+            raise
+    raise AssertionError(made.log)
+
+
 def _start(found: Path, directory: Path, port: int) -> subprocess.Popen[bytes]:
     log = directory / "log"
+    # The signal for an end at once, when these tests are killed.
+    with_us = ["setpriv", "--pdeathsig", "QUIT"] if shutil.which("setpriv") else []
     with log.open("ab") as file:
         return subprocess.Popen(
-            [found / "postgres", "-D", directory / "data", "-p", str(port)],
+            [*with_us, found / "postgres", "-D", directory / "data", "-p", str(port)],
             user=user(), cwd="/", stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
         )  # fmt: skip
 
 
-def _wait(made: Cluster) -> None:
+def _is_ready(made: Cluster) -> bool:
+    """Wait until it answers; False when it has ended instead."""
     deadline = time.monotonic() + READY_TIMEOUT
     while missing := _missing(made):
-        assert made.process.poll() is None, made.log
+        if made.process.poll() is not None:
+            return False
         assert time.monotonic() < deadline, f"{missing}\n{made.log}"
         time.sleep(0.02)
+    return True
 
 
 def _missing(made: Cluster) -> str:
     try:
-        with postgresql.connected(made.server):
-            return ""
+        with postgresql.connected(made.server) as connection:
+            data = connection.execute("SHOW data_directory").fetchall()[0]["data_directory"]
     except errors.PlatformError as error:
         return str(error)
+    # Tests that run at the same time have servers with the same password.
+    return "" if Path(data) == made.directory / "data" else f"the server of {data} answers"

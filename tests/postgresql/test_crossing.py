@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from airflow_platform.tools import postgresql_copies
-from tests.postgresql.conftest import LIMIT, connect, run
+from tests.postgresql.conftest import LIMIT, connect, connect_at_once, run
 
 DENIED = psycopg.errors.InsufficientPrivilege
 
@@ -166,7 +166,7 @@ def test_a_tenant_has_as_many_connections_as_it_may_and_the_others_theirs(a, b):
             stack.enter_context(connect(a.server))
         for _ in range(3):
             with pytest.raises(psycopg.OperationalError, match="too many connections for role"):
-                connect(a.server)
+                connect_at_once(a.server)
         for _ in range(LIMIT):
             stack.enter_context(connect(b.server))
         # The administrator comes in all the same, and takes a full house for no wrong password.
@@ -181,7 +181,7 @@ def test_the_limit_holds_whatever_the_tenant_says_of_its_database(a):
         for _ in range(LIMIT):
             stack.enter_context(connect(a.server))
         with pytest.raises(psycopg.OperationalError, match="too many connections for role"):
-            connect(a.server)
+            connect_at_once(a.server)
     assert a.differences() == ("open the database to the tenant",)
     a.bring()
     assert a.differences() == ()

@@ -11,7 +11,7 @@ import pytest
 from airflow_platform import errors, secrets
 from airflow_platform.tools import postgresql, postgresql_catalog, postgresql_errors
 from tests.postgresql import server as servers
-from tests.postgresql.conftest import Tenant, connect, run
+from tests.postgresql.conftest import Tenant, connect, let_in, run
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,9 @@ def own():
 @pytest.fixture
 def guest(own):
     made = Tenant(own.server, "dev_guest", secrets.Secret("guest"), limit=20)
-    made.bring()
+    let_in(made.bring)
     yield made
-    made.take_away()
+    let_in(made.take_away)
 
 
 def use(server, *actions, timeout=postgresql.STATEMENT_TIMEOUT):
@@ -51,7 +51,7 @@ def test_a_full_server_is_told_from_a_refused_login(own, guest):
 
 def test_a_server_that_dies_is_told_and_waited_for(own):
     tenant = Tenant(own.server, "dev_later", secrets.Secret("later"))
-    tenant.bring()
+    let_in(tenant.bring)
     with pytest.raises(postgresql_errors.StatementError, match="the connection was lost") as caught:
         use(own.server, lambda _: own.stop(), lambda connection: connection.execute("SELECT 1"))
     assert caught.value.state == ""
