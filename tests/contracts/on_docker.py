@@ -18,6 +18,7 @@ from on_processes import command_lines
 from airflow_platform.config import built, paths
 from airflow_platform.tools import ports as tcp_ports
 from airflow_platform.tools import processes
+from airflow_platform.tools.containers import marked
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -73,11 +74,11 @@ class Containers(Installation):
         """Also what has lost its directory."""
         super().sweep()
         with contextlib.closing(docker.from_env()) as engine:
-            _remove(each for each in _marked(engine, PREFIX) if not Path(_owner(each)).exists())
+            _remove(engine, [each for each in _marked(engine, PREFIX) if not Path(_owner(each)).exists()])
 
     def close(self) -> None:
         # What a defect has left of us goes, too: the next session must not meet it.
-        _remove(_marked(self.engine, str(self.place.directory)))
+        _remove(self.engine, _marked(self.engine, str(self.place.directory)))
         self.engine.close()
         super().close()
 
@@ -97,7 +98,7 @@ class Containers(Installation):
     def of(self, tenant: str, *, everything: bool = False) -> list[Container]:
         """The containers of a tenant by their label; those that run, or all."""
         labels = [f"{OWNER}={self.place.directory}", f"{TENANT}={tenant}"]
-        return self.engine.containers.list(all=everything, filters={"label": labels})
+        return self.engine.containers.list(all=everything, filters={"label": labels}, ignore_removed=True)
 
     def identities(self, tenant: str) -> dict[str, str]:
         return {
@@ -107,7 +108,11 @@ class Containers(Installation):
 
     def crash(self, tenant: str, component: str) -> None:
         # From inside, as `docker kill` counts as a stop by hand, after which nothing is restarted.
-        self.container(tenant, component).exec_run(["sh", "-c", "kill -KILL -1"])
+        # Nobody waits for what it comes to: the engine cannot say that of a container that is gone.
+        made = self.engine.api.exec_create(
+            self.container(tenant, component).id, ["sh", "-c", "kill -KILL -1"]
+        )
+        self.engine.api.exec_start(made["Id"], detach=True)
 
     def lose(self, tenant: str) -> str:
         self.container(tenant, "scheduler").remove(force=True)
@@ -241,7 +246,7 @@ class Containers(Installation):
     def _named(self, kind: str, tenant: str = "") -> set[str]:
         """All objects whose names begin as a tenant's or the environment's do, whoever made them."""
         listing: Any = getattr(self.engine, kind)
-        things = listing.list(all=True) if kind == "containers" else listing.list()
+        things = listing.list(all=True, ignore_removed=True) if kind == "containers" else listing.list()
         start = f"{self.prefix}.{tenant}" if tenant else self.prefix
         return {each.name for each in things if each.name == start or each.name.startswith(f"{start}.")}
 
@@ -264,17 +269,21 @@ class Marked:
 def _marked(engine: docker.DockerClient, owner: str) -> list[Marked]:
     """Containers, then networks, then volumes whose label says an owner that this text is part of."""
     label = {"label": OWNER}
-    found = [Marked("container", each) for each in engine.containers.list(all=True, filters=label)]
+    containers = engine.containers.list(all=True, filters=label, ignore_removed=True)
+    found = [Marked("container", each) for each in containers]
     found += [Marked("network", each) for each in engine.networks.list(filters=label)]
     found += [Marked("volume", each) for each in engine.volumes.list(filters=label)]
     return [each for each in found if owner in _owner(each)]
 
 
-def _owner(marked: Marked) -> str:
-    return marked.labels[OWNER]
+def _owner(thing: Marked) -> str:
+    return thing.labels[OWNER]
 
 
-def _remove(things: Iterator[Marked] | Sequence[Marked]) -> None:
+def _remove(engine: docker.DockerClient, things: Sequence[Marked]) -> None:
     for each in things:
+        if each.kind == "container":
+            marked.remove_container(engine.api, each.thing.id)
+            continue
         with contextlib.suppress(docker.errors.NotFound):
-            each.thing.remove(**({"force": True, "v": True} if each.kind == "container" else {}))
+            each.thing.remove()

@@ -92,7 +92,7 @@ def test_logs_are_followed_across_a_restart(installed, tmp_path):
                 ran = installed.run("tenant-restart", "--tenant=finance", "--component=triggerer")
                 assert ran.code == 0, ran.stderr
                 with contextlib.suppress(AssertionError):
-                    wait_until(told, "what the new triggerer says is shown", seconds=15)
+                    wait_until(told, "what the new triggerer says is shown", seconds=60)
                     break
             assert told()
         finally:

@@ -50,5 +50,5 @@ def test_a_dag_cannot_have_the_supervisor_start_its_own_program(sandbox):
 def _reads(sandbox: Processes, tenant: str, target: Path) -> tuple[str, str]:
     client = sandbox.client(tenant)
     run = client.trigger("reads_a_file", conf={"file": str(target)})
-    ended = client.wait_for_run("reads_a_file", run.id, timeout=60)
+    ended = client.wait_for_run("reads_a_file", run.id, timeout=180)
     return ended.state, client.failure("reads_a_file", run.id)

@@ -116,7 +116,7 @@ def test_a_version_is_brought_to_every_tenant_and_proved(project):
 def test_a_task_runs_the_version_that_is_served(project):
     client = project.sandbox.client("analytics")
     client.set_paused("parity", paused=False)
-    ended = client.wait_for_run("parity", client.trigger("parity").id, timeout=60)
+    ended = client.wait_for_run("parity", client.trigger("parity").id, timeout=180)
     assert ended.state == "success", client.failure("parity", ended.id)
     assert ended.version == project.branch("rev-parse", "dags-live")
 
