@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from airflow_platform import errors
 from airflow_platform.components import DAG_PROCESSOR, SCHEDULER, TRIGGERER
 from airflow_platform.tools import airflow, airflow_session, processes
 
@@ -47,6 +48,8 @@ def missing(components: Sequence[Running], client: airflow.Airflow, *, user: int
         return _said(client, components, user)
     except airflow_session.NotReachable:
         return "an answer of the api-server"
+    except errors.RefusedError:  # It was started with another one than the file has now.
+        return "a login with the tenant's password"
     except airflow_session.AirflowError as error:
         return f"a good answer of the api-server ({error.message})"
 

@@ -44,6 +44,16 @@ def test_a_changed_variable_restarts_nothing(installed):
     assert installed.started() == before
 
 
+def test_a_new_password_of_the_admin_reaches_the_tenant(installed):
+    before = installed.identities("analytics")
+    installed.place.tenant("finance").admin_password.unlink()
+    ran = installed.up()
+    assert {"finance/keys", "finance/components"} <= ran.changed()
+    assert installed.client("finance").dags()
+    assert installed.identities("analytics") == before
+    assert installed.up().changed() == set()
+
+
 def test_a_changed_limit_restarts_that_component_alone(installed):
     before = installed.started()
     installed.change("triggerer = { memory = 700", "triggerer = { memory = 720")

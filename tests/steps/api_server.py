@@ -25,6 +25,8 @@ class ApiServer(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.password = PASSWORD
+        """With which it was started."""
         self.refused: list[str] = []
         """Requests that this double was not told about: a test that causes one fails."""
         self.writes: list[str] = []
@@ -87,7 +89,7 @@ class ApiServer(http.server.ThreadingHTTPServer):
         asked = dict(urllib.parse.parse_qsl(query))
         parts = [urllib.parse.unquote(part) for part in path.split("/")[1:]]
         if parts == ["auth", "token"]:
-            known = body == {"username": "admin", "password": PASSWORD}
+            known = body == {"username": "admin", "password": self.password}
             return (201, {"access_token": "t"}) if known else (401, {"detail": "Invalid credentials"})
         if parts[:3] == ["api", "v2", "monitor"]:
             return 200, self._health()

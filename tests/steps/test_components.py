@@ -14,7 +14,7 @@ import pytest
 from airflow_platform import errors
 from airflow_platform.components import AIRFLOW
 from airflow_platform.engine import step as engine
-from airflow_platform.steps import components, restart
+from airflow_platform.steps import components, keys, restart
 from airflow_platform.supervisor.spec import OWNER_VARIABLE, ComponentStatus, Status
 from airflow_platform.testing import specs
 from airflow_platform.tools import processes, supervisor
@@ -291,6 +291,19 @@ def test_an_api_server_that_does_not_answer_is_what_is_missing(step, calls, supe
         calls.outputs["ports"] = {"airflow": closed.getsockname()[1], "snowflake": 18081}
         observed = step.observe(calls.context(step.scope))
     assert observed.missing == "an answer of the api-server"
+
+
+def test_another_password_of_the_admin_restarts_those_that_still_have_the_old_one(
+    place, step, calls, supervised, server, tenant
+):
+    """As `keys` leaves it: the file has the new one, and the api-server knows the old one."""
+    calls.run(step)
+    tenant.admin_password.write_text("chosen")
+    calls.run(keys.Keys(place, names=keys.NAMES, has_data=lambda name: False))
+    calls.patience.sleep = lambda seconds: setattr(server, "password", "chosen")
+    again, _ = calls.twice(step)
+    assert again.text == f"restart {', '.join(NAMES)}"
+    assert calls.news[-1] == "a login with the tenant's password"
 
 
 def test_the_spec_holds_no_secret(step, calls, supervised, tenant):

@@ -128,6 +128,21 @@ def test_another_key_restarts_those_that_have_it(step, calls_of, dev, key, resta
     assert again.text == f"restart {restarted}"
 
 
+def test_another_password_of_the_admin_restarts_those_that_still_have_the_old_one(
+    step, calls_of, dev, server
+):
+    """As `keys` leaves it: the file has the new one, and the api-server knows the old one."""
+    calls = calls_of()
+    calls.run(step)
+    mine = dev.tenant("analytics")
+    mine.admin_password.write_text("chosen")
+    calls.run(keys.Keys(dev, names=keys.NAMES, has_data=lambda name: False))
+    calls.patience.sleep = lambda seconds: setattr(server, "password", "chosen")
+    again, _ = calls.twice(step)
+    assert again.text == "restart api-server, scheduler, dag-processor, triggerer, worker"
+    assert calls.news[-1] == "a login with the tenant's password"
+
+
 def test_with_plan_keys_that_are_not_made_yet_are_not_read(step, calls_of, dev, outputs):
     (dev.tenant("analytics").keys / "jwt_secret").unlink()
     calls = calls_of()

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from airflow_platform import errors
 from airflow_platform.supervisor.spec import ComponentStatus
 from airflow_platform.tools import airflow_answers as answers
 from airflow_platform.tools import airflow_session, health
@@ -39,6 +40,11 @@ class Silent:
         raise airflow_session.NotReachable("nobody answers")
 
 
+class Refusing(Client):
+    def jobs(self):
+        raise errors.RefusedError("POST /auth/token was answered with status 401: Invalid credentials")
+
+
 class Failing:
     def health(self):
         raise airflow_session.AirflowError("GET /api/v2/monitor/health answered 503.", status=503)
@@ -60,6 +66,7 @@ def status(*names, **states):
         (status(fakesnow="stopped"), None, "fakesnow (exited 1)"),
         (status(), Silent(), "an answer of the api-server"),
         (status(), Failing(), "a good answer of the api-server (GET /api/v2/monitor/health answered 503.)"),
+        (status(), Refusing(), "a login with the tenant's password"),
         (status(), Client(scheduler="unhealthy"), "a heartbeat of scheduler"),
         (status(), Client(dag_processor=None, triggerer=None), "a heartbeat of dag-processor, triggerer"),
         (status(), Client(metadatabase="unhealthy"), "a heartbeat of the metadata database"),
