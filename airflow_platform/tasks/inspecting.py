@@ -111,15 +111,24 @@ def _row(
     runtime: contract.Runtime, tenant: TenantReport, shared: Sequence[StepReport]
 ) -> tuple[str, str, str, str, str, str]:
     """`healthy` is what the tenant says of itself; `differs` is what tenant-up would change."""
-    unwell = runtime.unwell(tenant.name)
+    unwell = _unwell(runtime, tenant.name)
     state = "healthy"
     if unwell:
-        state = f"unhealthy: waits for {unwell}" if runtime.is_running(tenant.name) else "stopped"
+        state = f"unhealthy: {unwell}" if runtime.is_running(tenant.name) else "stopped"
     pending = [each for each in (*shared, *tenant.steps) if each.status is not Outcome.UNCHANGED]
     known = [each for each in pending if not each.reason.startswith("known after")]
     differs = "; ".join(f"{each.name}: {each.reason}" for each in known[:3]) if state != "stopped" else ""
     commit = _commit(runtime, tenant.name, state) if state != "stopped" else ""
     return (tenant.name, state, runtime.url(tenant.name), _count(runtime, tenant.name), commit, differs)
+
+
+def _unwell(runtime: contract.Runtime, tenant: str) -> str:
+    """Why it is not healthy; "" when it is. Trouble of one tenant leaves the others their rows."""
+    try:
+        missing = runtime.unwell(tenant)
+    except errors.PlatformError as error:
+        return error.message
+    return f"waits for {missing}" if missing else ""
 
 
 def _commit(runtime: contract.Runtime, tenant: str, state: str) -> str:

@@ -36,6 +36,25 @@ def test_what_an_unhealthy_tenant_waits_for_is_said(command, settled, monkeypatc
     assert (code, json.loads(out)["data"][0]["status"]) == (1, "unhealthy: waits for the supervisor")
 
 
+def test_the_trouble_of_one_tenant_is_its_row_and_the_others_have_theirs(command, settled, monkeypatch):
+    def unwell(self, tenant):
+        if tenant == "analytics":
+            raise errors.RefusedError("It was answered with status 401.")
+        return ""
+
+    for name in ("analytics", "finance"):
+        settled("sandbox", name, running=True)
+    tenants = tuple(TenantReport(name, "pending", (), {}) for name in ("analytics", "finance"))
+    monkeypatch.setattr(running, "planned", lambda call: _report(exit_code=3, tenants=tenants))
+    monkeypatch.setattr(process.ProcessRuntime, "unwell", unwell)
+    code, out, _ = command("tenant-status", "--env=sandbox", "--json")
+    found = {row["tenant"]: row["status"] for row in json.loads(out)["data"]}
+    assert (code, found) == (
+        1,
+        {"analytics": "unhealthy: It was answered with status 401.", "finance": "healthy"},
+    )
+
+
 @pytest.mark.parametrize("kind", [errors.PreflightError, errors.RefusedError, errors.StepError])
 def test_an_unhealthy_tenant_whose_database_cannot_be_asked_has_no_commit(
     command, settled, monkeypatch, kind
