@@ -62,9 +62,8 @@ class Performer:
         try:
             self.order.reporter.started(node)
             with lock():
-                outcome, reason, outputs = self._advance(node, tenants, began)
-            self._outputs[node] = None if outcome is Outcome.PENDING else outputs
-            result = StepReport(node.step, outcome, reason, outputs=outputs)
+                result = self._advance(node, tenants, began)
+            self._outputs[node] = None if result.status is Outcome.PENDING else result.outputs
         except errors.PlatformError as error:
             result = StepReport(
                 node.step,
@@ -104,20 +103,22 @@ class Performer:
             find_tenant_outputs=lambda step, tenant: self._find(node, step, tenant),
         )
 
-    def _advance(self, node: Node, tenants: frozenset[str], began: float) -> tuple[Outcome, str, Outputs]:
+    def _advance(self, node: Node, tenants: frozenset[str], began: float) -> StepReport:
         step: Any = self.graph.step(node)
         context = self.context(node, tenants)
         context.programs.interruption.raise_if_requested()
         planned = _decide(step, context)
         if isinstance(planned, NoChange):
-            return Outcome.UNCHANGED, planned.reason, _outputs(planned.outputs)
+            outputs = _outputs(planned.outputs)
+            return StepReport(node.step, Outcome.UNCHANGED, planned.reason, outputs=outputs)
         if isinstance(planned, Unknown):
             if not self.order.planning:
                 raise RuntimeError(f"it is still unknown until {planned.until} has run")
-            return Outcome.PENDING, f"known after {planned.until} has run", {}
+            return StepReport(node.step, Outcome.PENDING, f"known after {planned.until} has run")
         if self.order.planning:
-            return Outcome.PENDING, planned.summary, {}
-        return Outcome.CHANGED, planned.summary, self._apply(node, step, context, planned, began)
+            return StepReport(node.step, Outcome.PENDING, planned.summary, details=planned.details)
+        outputs = self._apply(node, step, context, planned, began)
+        return StepReport(node.step, Outcome.CHANGED, planned.summary, outputs=outputs)
 
     def _apply(self, node: Node, step: Any, context: Context[Any], change: Change, began: float) -> Outputs:
         assert self._journal is not None

@@ -65,6 +65,8 @@ class StepReport:
     """Of what was raised; `--traceback` shows it, the envelope does not."""
     refusal: ExitCode | None = None
     """`PREFLIGHT`, `BUSY` or `REFUSED` when that ended it before it touched anything."""
+    details: Mapping[str, Json] = field(default_factory=dict)
+    """Of a change that is pending, as its step planned it; the envelope does not show them."""
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -209,6 +211,7 @@ def masked(result: StepReport, mask: Callable[[str], str], *, seconds: float | N
         reason=mask(result.reason),
         seconds=result.seconds if seconds is None else seconds,
         outputs=masked_json(result.outputs, mask),
+        details=masked_json(result.details, mask),
         faults=tuple(Fault(mask(f.thing), mask(f.cause), mask(f.remedy)) for f in result.faults),
         traceback=mask(result.traceback),
     )

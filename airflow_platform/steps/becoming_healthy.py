@@ -25,6 +25,10 @@ WARM_UP_CALL = 5.0
 HEALTHY = "all components are healthy"
 DOWN = "nothing of it runs"
 
+REDEFINED = "redefined"
+"""In the details of a change: components that it would make otherwise than they were made, which is more
+than a restart."""
+
 
 def changes(parts: Mapping[str, Iterable[str]]) -> str:
     """Which components are to start, stop or restart, for people; "" when none is.
@@ -34,6 +38,16 @@ def changes(parts: Mapping[str, Iterable[str]]) -> str:
     """
     named = {verb: ", ".join(names) for verb, names in parts.items()}
     return "; ".join(f"{verb} {names}" for verb, names in named.items() if names)
+
+
+def changing(summary: str, redefined: Iterable[str]) -> step.Change:
+    """The change of a tenant whose components are to start, stop or restart.
+
+    Args:
+        summary: Which, as `changes` says it.
+        redefined: Those of which more is to change than that they are started again.
+    """
+    return step.Change(summary, {REDEFINED: names} if (names := sorted(redefined)) else {})
 
 
 def waiting(missing: str) -> step.Change:

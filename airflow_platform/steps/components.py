@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ class Observed:
     wanted: Spec | None
     status: Status | None
     missing: str
+    redefined: tuple[str, ...] = ()
+    """Components that the supervisor was told otherwise the last time, a restart apart."""
 
 
 class Components(TenantStep):
@@ -69,16 +72,18 @@ class Components(TenantStep):
         status = supervisor.status(place.run)
         if context.goal is step.Goal.ABSENT:
             return Observed(None, status, _left(place))
-        return Observed(self._wanted(context), status, _missing(place, _url(context), status))
+        wanted = self._wanted(context)
+        redefined = _redefined(wanted, supervisor.read_spec(place.run))
+        return Observed(wanted, status, _missing(place, _url(context), status), redefined)
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
         if observed.wanted is None:
             return _plan_stop(observed)
         if observed.status is None:
             names = ", ".join(each.name for each in observed.wanted.components)
-            return step.Change(f"start {names}")
+            return becoming_healthy.changing(f"start {names}", observed.redefined)
         if summary := _differences(observed.wanted, observed.status):
-            return step.Change(summary)
+            return becoming_healthy.changing(summary, observed.redefined)
         if observed.missing:
             return becoming_healthy.waiting(observed.missing)
         return step.NoChange(becoming_healthy.HEALTHY, self._outputs(context, observed.status))
@@ -187,12 +192,12 @@ def _snowflake(context: TenantContext) -> step.Json:
 
 
 def _generations(context: TenantContext, place: places.TenantPlace) -> dict[str, str]:
-    """What makes a component restart besides its settings: its keys, and being asked to."""
+    """What makes a component restart besides its settings: its keys, and last, being asked to."""
     keys = context.outputs("keys")["fingerprint"]
     certificate = context.outputs("certificates")["fingerprint"]
     asked = asked_restarts(place)
     names = (*AIRFLOW, FAKESNOW, GIT_SYNC)
-    return {name: step.digest([keys, certificate, asked.get(name, "")]) for name in names}
+    return {name: f"{step.digest([keys, certificate])} {asked.get(name, '')}".strip() for name in names}
 
 
 def _url(context: TenantContext) -> str:
@@ -211,6 +216,22 @@ def _differences(wanted: Spec, status: Status) -> str:
         "stop": [name for name in running if name not in names],
     }
     return becoming_healthy.changes(parts)
+
+
+def _redefined(wanted: Spec, told: Spec | None) -> tuple[str, ...]:
+    """The components of which more differs than that a restart was asked for.
+
+    What the supervisor was told decides, not what it has got round to: whoever told it was about to bring that in.
+    """
+    before = {} if told is None else {each.name: _definition(told, each) for each in told.components}
+    after = {each.name: _definition(wanted, each) for each in wanted.components}
+    return tuple(name for name in {**after, **before} if before.get(name) != after.get(name))
+
+
+def _definition(spec: Spec, component: Component) -> str:
+    """The digest of a component without what asks for its restart."""
+    generation = component.generation.partition(" ")[0]
+    return spec.digest_of(dataclasses.replace(component, generation=generation))
 
 
 def _missing(place: places.TenantPlace, url: str, status: Status | None) -> str:

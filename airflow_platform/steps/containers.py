@@ -68,7 +68,7 @@ class Containers(TenantStep):
         if context.goal is step.Goal.ABSENT:
             return _plan_removal(observed.found)
         if summary := _differences(observed.wanted, observed.found):
-            return step.Change(summary)
+            return becoming_healthy.changing(summary, _redefined(observed.wanted, observed.found))
         if observed.missing:
             return becoming_healthy.waiting(observed.missing)
         return step.NoChange(becoming_healthy.HEALTHY, self._outputs(context, observed.found))
@@ -203,6 +203,17 @@ def _differences(wanted: Sequence[Container], found: Sequence[Found]) -> str:
             parts["restart" if running else "start"].append(each.labels[manifests.COMPONENT])
     parts["stop"] = [_component(each) for each in found if each.name not in names]
     return becoming_healthy.changes(parts)
+
+
+def _redefined(wanted: Sequence[Container], found: Sequence[Found]) -> Iterable[str]:
+    """The components of which more differs than that a restart was asked for; one that is gone says nothing."""
+    there = {each.name: each for each in found}
+    for each in wanted:
+        known = there.get(each.name)
+        if known and known.digest != each.digest() and known.definition != each.definition():
+            yield each.labels[manifests.COMPONENT]
+    names = {each.name for each in wanted}
+    yield from (_component(each) for each in found if each.name not in names)
 
 
 def _each(things: Iterable[ThingT], do: Callable[[ThingT], None]) -> None:

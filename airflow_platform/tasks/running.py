@@ -14,13 +14,14 @@ from airflow_platform.engine.report import Outcome
 from airflow_platform.reporting import document, summary
 from airflow_platform.runtimes import choosing as runtimes
 from airflow_platform.runtimes import runtime as contract
+from airflow_platform.steps import becoming_healthy
 from airflow_platform.tasks import declaring, flags, wiring
 
 if TYPE_CHECKING:
     from airflow_platform.engine.report import Report
 
 RESTARTED = ("components", "restart", "smoke")
-"""Steps that may be pending for a tenant that is merely unhealthy."""
+"""Steps that may be pending for a tenant that is merely unhealthy, as long as no component is redefined."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _pending_besides_restart(report: Report) -> list[errors.Fault]:
         errors.Fault(f"{owner}/{each.name}", f"Pending: {each.reason}.", "")
         for owner, each in found
         if each.status is Outcome.PENDING
-        and each.name not in RESTARTED
+        and (each.name not in RESTARTED or each.details.get(becoming_healthy.REDEFINED))
         and not each.reason.startswith("known after")
     ]
 

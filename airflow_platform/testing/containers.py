@@ -18,7 +18,7 @@ from airflow_platform.tools.containers import opened, printed
 from airflow_platform.tools.containers.containers import Containers, Ended, late
 from airflow_platform.tools.containers.engine import EngineError
 from airflow_platform.tools.containers.networks import Networks, Volumes, in_use
-from airflow_platform.tools.containers.spec import DIGEST, Container, Found, Thing
+from airflow_platform.tools.containers.spec import Container, Found, Thing
 
 FIRST_PORT = 49152
 """The first of the ports that the engine chooses."""
@@ -105,7 +105,7 @@ class _Containers(Containers):
             restarts=0,
             last_exit="",
             started_at=float(next(world.clock)),
-            labels={**spec.labels, DIGEST: spec.digest()},
+            labels=spec.marks(),
             networks=(spec.network,) if spec.network else (),
             ports={port: at or next(world.ports) for port, at in spec.ports.items()},
         )

@@ -28,7 +28,10 @@ def test_a_changed_spec_changes_what_it_touches(installed):
     assert "restart scheduler" in differs.stdout
     plan = installed.run("tenant-up", "--plan")
     assert plan.code == 3
-    assert installed.started() == before, "--plan changed something"
+    refused = installed.run("tenant-restart", "--tenant=analytics", "--component=triggerer")
+    assert refused.code == 4
+    assert "Pending: restart scheduler" in refused.text
+    assert installed.started() == before, "--plan, or a restart, changed something"
     ran = installed.up()
     assert ran.changed() == {"analytics/components", "analytics/smoke"}
     assert "restart scheduler" in ran.stderr

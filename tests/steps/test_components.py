@@ -49,6 +49,9 @@ class Supervisor:
     def is_held(self, directory):
         return self.held
 
+    def read_spec(self, directory):
+        return self.spec
+
     def write_spec(self, directory, spec):
         self.calls.append("write_spec")
         self.spec = spec
@@ -196,6 +199,38 @@ def test_who_asks_for_a_restart_gets_one_and_only_of_that(place, step, calls, su
     assert again.text == "restart scheduler"
     calls.run(restart.Restart(place, components=["triggerer"]))
     assert calls.run(step).text == "restart triggerer", "the scheduler's wish was granted already"
+
+
+def test_what_is_more_than_a_restart_is_told(place, step, calls_of, supervised):
+    """Whoever asks for a restart is not to get a change of the spec with it."""
+    calls_of().run(step)
+    calls = calls_of()
+    calls.run(restart.Restart(place, components=["triggerer"]))
+    assert dict(calls.plan(step).details) == {}
+    more = calls_of(parallelism=7)
+    assert more.plan(step).summary == "restart scheduler, triggerer"
+    assert dict(more.plan(step).details) == {"redefined": ["scheduler"]}
+    other_keys = calls_of()
+    other_keys.outputs["keys"] = {"fingerprint": "another"}
+    assert dict(other_keys.plan(step).details) == {"redefined": sorted(NAMES)}
+    account = {"database": "D", "warehouse": "W", "role": "R", "account": "a", "private_key": {"env": "KEY"}}
+    assert "fakesnow" in calls_of(snowflake=account).plan(step).details["redefined"]
+
+
+def test_a_tenant_that_is_stopped_is_measured_by_how_it_ran_the_last_time(step, calls_of, supervised):
+    calls_of().run(step)
+    supervised.stop(None, 0, sleep=None)
+    assert dict(calls_of().plan(step).details) == {}
+    assert dict(calls_of(parallelism=7).plan(step).details) == {"redefined": ["scheduler"]}
+
+
+def test_what_the_supervisor_was_told_by_a_run_that_was_killed_is_no_news(place, step, calls, supervised):
+    """It may be about to restart what that run asked for; the same command again goes on with it."""
+    calls.run(step)
+    calls.run(restart.Restart(place, components=["triggerer"]))
+    supervised.write_spec(None, step.observe(calls.context(step.scope)).wanted)
+    planned = calls.plan(step)
+    assert (planned.summary, dict(planned.details)) == ("restart triggerer", {})
 
 
 @pytest.mark.parametrize("text", ["", '{"scheduler": "', "[]"])

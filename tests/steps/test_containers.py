@@ -13,7 +13,7 @@ from airflow_platform.steps import containers, keys, restart, tenant_certificate
 from airflow_platform.testing import containers as testing
 from airflow_platform.testing import specs
 from airflow_platform.tools.containers import wellness
-from airflow_platform.tools.containers.spec import Found, Thing
+from airflow_platform.tools.containers.spec import DEFINITION, Found, Thing
 from tests.steps import api_server, calling
 
 NAMES = ("fakesnow", "broker", "api-server", "scheduler", "dag-processor", "triggerer", "worker")
@@ -159,9 +159,48 @@ def test_who_asks_for_a_restart_gets_one_and_only_of_that(dev, step, calls_of, w
     assert again.text == "restart triggerer"
 
 
+def test_what_is_more_than_a_restart_is_told(dev, step, calls_of, world):
+    """Whoever asks for a restart is not to get a change of the spec, or of images, with it."""
+    calls_of().run(step)
+    calls = calls_of()
+    calls.run(restart.Restart(dev, components=["triggerer"]))
+    assert dict(calls.plan(step).details) == {}
+    more = calls_of(parallelism=9)
+    assert more.plan(step).summary == "restart scheduler, triggerer, worker"
+    assert dict(more.plan(step).details) == {"redefined": ["scheduler", "worker"]}
+    built = calls_of()
+    built.outputs["images"] = {"images": {name: f"sha256:new-{name}" for name in NAMES}}
+    assert dict(built.plan(step).details) == {"redefined": sorted(NAMES)}
+    other_key = dev.tenant("analytics").keys / "snowflake_password"
+    other_key.write_text("another")
+    assert dict(calls.plan(step).details) == {"redefined": ["fakesnow"]}
+
+
+def test_containers_that_are_gone_or_have_ended_are_not_redefined(dev, step, calls_of, world):
+    """So a restart that was killed halfway can be asked for again."""
+    calls_of().run(step)
+    calls_of().run(restart.Restart(dev, components=["scheduler", "worker"]))
+    del world.containers[f"{MINE}.scheduler"]
+    world.set_state(f"{MINE}.worker", "exited", last_exit="exited 1")
+    planned = calls_of().plan(step)
+    assert (planned.summary, dict(planned.details)) == ("start scheduler, worker", {})
+
+
+def test_a_container_of_an_earlier_version_is_redefined_when_it_does_not_fit(step, calls_of, world):
+    """Nobody has noted what it was made from apart from its generation."""
+    calls_of().run(step)
+    found = world.containers[f"{MINE}.scheduler"]
+    labels = {key: text for key, text in found.labels.items() if key != DEFINITION}
+    world.containers[found.name] = dataclasses.replace(found, labels=labels)
+    assert not calls_of().run(step).changed
+    assert dict(calls_of(parallelism=9).plan(step).details) == {"redefined": ["scheduler", "worker"]}
+
+
 def test_another_executor_takes_broker_and_worker_away(step, calls_of, world):
     calls_of().run(step)
-    again, _ = calls_of(docker={"executor": "LocalExecutor"}).twice(step)
+    without = calls_of(docker={"executor": "LocalExecutor"})
+    assert {"broker", "worker"} <= set(without.plan(step).details["redefined"])
+    again, _ = without.twice(step)
     assert "stop broker, worker" in again.text
     assert {"broker", "worker"}.isdisjoint(ids(world))
 

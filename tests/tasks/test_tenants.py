@@ -1,5 +1,6 @@
 """Tasks about tenants on the real command line: what is refused, and what is asked for."""
 
+import dataclasses
 import json
 
 import pytest
@@ -157,6 +158,19 @@ def test_a_restart_brings_in_nothing_else(command, engine, name):
     said = " ".join(err.split())
     assert f"finance/{name}: Pending: do what was declared." in said
     assert "components: Pending" not in said
+    assert "Run `scripts/inv tenant-up --env=sandbox` first" in said
+
+
+def test_a_restart_brings_in_no_component_that_is_declared_otherwise(command, engine):
+    engine["steps"] = [
+        dataclasses.replace(
+            pending("components", "restart scheduler, triggerer"), details={"redefined": ["scheduler"]}
+        )
+    ]
+    code, _, err = command("tenant-restart", "--env=sandbox", "--component=triggerer")
+    assert (code, engine["restarted"]) == (4, [])
+    said = " ".join(err.split())
+    assert "finance/components: Pending: restart scheduler, triggerer." in said
     assert "Run `scripts/inv tenant-up --env=sandbox` first" in said
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_platform import errors, programs
 from airflow_platform.tools.containers import engine, follow, printed
-from airflow_platform.tools.containers.spec import DIGEST, Container, File, Found
+from airflow_platform.tools.containers.spec import Container, File, Found
 
 if TYPE_CHECKING:
     import docker
@@ -211,7 +211,7 @@ class Containers:
             "hostname": spec.hostname or None,
             "environment": dict(spec.environment),
             "ports": list(spec.ports),
-            "labels": {**spec.labels, DIGEST: spec.digest()},
+            "labels": spec.marks(),
             "stop_timeout": spec.stop_timeout,
             # By default the library adds proxies of Docker's own settings, with their passwords.
             "use_config_proxy": False,

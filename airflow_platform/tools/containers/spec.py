@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from airflow_platform import secrets
 
 DIGEST = "airflow-platform.digest"
 """The label with the digest of the spec that a container was made from."""
+
+DEFINITION = "airflow-platform.definition"
+"""The label with the digest of that spec without its generation; containers of earlier versions have none."""
 
 RUNNING = "running"
 
@@ -69,6 +72,14 @@ class Container:
         text = json.dumps(parts, sort_keys=True, default=dict)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    def definition(self) -> str:
+        """The digest without the generation: the same before and after a restart that was asked for."""
+        return replace(self, generation="").digest()
+
+    def marks(self) -> dict[str, str]:
+        """The labels of a container that is made from this spec."""
+        return {**self.labels, DIGEST: self.digest(), DEFINITION: self.definition()}
+
 
 def _hashed(content: secrets.Secret) -> str:
     return hashlib.sha256(content.reveal().encode()).hexdigest()
@@ -107,6 +118,11 @@ class Found:
     def digest(self) -> str:
         """Of the spec that it was made from; "" for a container that is not ours."""
         return self.labels.get(DIGEST, "")
+
+    @property
+    def definition(self) -> str:
+        """Of that spec without its generation; "" where nobody has noted it."""
+        return self.labels.get(DEFINITION, "")
 
 
 @dataclass(frozen=True)
