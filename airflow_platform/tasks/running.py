@@ -48,7 +48,7 @@ def up(call: Call, *, restart: tuple[str, ...] = ()) -> int:
     order = _order(call, spec, runtime, load.select(spec, call.tenants), step.Goal.PRESENT)
     steps = runtime.steps(contract.Options(restart=restart))
     report = run.execute(dataclasses.replace(order, steps=steps, reached="healthy"))
-    left = contract.left_running(spec, runtime) if call.plan and not call.tenants else []
+    left, unsure = _left_running(spec, runtime) if call.plan and not call.tenants else ([], "")
     if left:
         report = dataclasses.replace(report, data={"running_undeclared": left})
     notes = [runtime.isolation()] if report.exit_code == 0 else []
@@ -58,7 +58,16 @@ def up(call: Call, *, restart: tuple[str, ...] = ()) -> int:
         if (names := each.outputs.get("uncommitted"))
     ]
     notes += [f"Tenant {name} runs, but is not declared; tenant-down stops it, too." for name in left]
+    notes += [f"Which tenants run and are not declared is not known: {unsure}"] if unsure else []
     return _tell(call, report, _next_commands(report), notes=notes)
+
+
+def _left_running(spec: specs.Environment, runtime: contract.Runtime) -> tuple[list[str], str]:
+    """Tenants that run and are declared nowhere; or why nobody knows, which must not cost the report."""
+    try:
+        return contract.left_running(spec, runtime), ""
+    except errors.PlatformError as error:
+        return [], error.message
 
 
 def restarted(call: Call, components: tuple[str, ...]) -> int:

@@ -5,8 +5,14 @@ import json
 
 import pytest
 
+from airflow_platform import errors
 from airflow_platform.engine import run
 from airflow_platform.engine.report import Outcome, Report, StepReport, TenantReport
+from airflow_platform.steps import dag_repository
+from airflow_platform.tools.containers import engine as containers
+from airflow_platform.tools.containers import opened
+
+FAULT = errors.Fault("another", "It is not there.", "Make it.")
 
 
 @pytest.mark.parametrize(
@@ -107,6 +113,24 @@ def test_a_plan_names_the_tenants_that_run_though_not_declared(command, settled,
     assert "Tenant old runs, but is not declared" in err
     assert "older" not in err
     assert "Tenant old" not in command("tenant-up", "--env=sandbox", "--plan", "--tenant=finance")[2]
+
+
+def test_a_plan_keeps_its_report_where_nobody_knows_which_tenants_run(command, settled, monkeypatch):
+    def missing(host):
+        raise containers.EngineMissing(
+            "No Docker engine answers.", [errors.Fault("Docker engine", "None.", "")]
+        )
+
+    settled("boxes", "old")
+    monkeypatch.setattr(opened, "opened", missing)
+    monkeypatch.setattr(dag_repository.DagRepository, "check", lambda self, context: [FAULT])
+    code, out, err = command("tenant-up", "--env=boxes", "--plan", "--json")
+    document = json.loads(out)
+    assert (code, document["status"]) == (4, "blocked")
+    assert FAULT.to_json() in document["faults"]
+    assert "Which tenants run and are not declared is not known: No Docker engine answers." in " ".join(
+        err.split()
+    )
 
 
 @pytest.fixture
