@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ class LocalPlace:
     tenant: str
     runs_in: runtime.Runtime
     runner: programs.Programs
+    on_note: Callable[[str], None]
+    """Called with a line for people when what a killed run left is waited for."""
 
     @property
     def name(self) -> str:
@@ -55,7 +57,7 @@ class LocalPlace:
 
     def turn(self) -> AbstractContextManager[None]:
         path = paths.state(self.environment) / "locks" / "environment.lock"
-        return following.turn(self.runner, path, f"environment {self.environment}")
+        return following.turn(self.runner, path, f"environment {self.environment}", self.on_note)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Elsewhere:
 
 
 def of(
-    environments: Sequence[specs.Environment], runner: programs.Programs
+    environments: Sequence[specs.Environment], runner: programs.Programs, on_note: Callable[[str], None]
 ) -> tuple[tuple[LocalPlace, ...], tuple[Elsewhere, ...]]:
     """The places of environments, and those environments whose runtime is not there yet."""
     found: list[LocalPlace] = []
@@ -78,12 +80,14 @@ def of(
             others.append(Elsewhere(environment.name, why))
             continue
         runs_in = choosing.of(environment)
-        found += [LocalPlace(environment.name, each.name, runs_in, runner) for each in environment.tenants]
+        found += [
+            LocalPlace(environment.name, each.name, runs_in, runner, on_note) for each in environment.tenants
+        ]
     return tuple(found), tuple(others)
 
 
 def left_running(
-    environments: Sequence[specs.Environment], runner: programs.Programs
+    environments: Sequence[specs.Environment], runner: programs.Programs, on_note: Callable[[str], None]
 ) -> tuple[LocalPlace, ...]:
     """The places of tenants that run and are declared no longer: whatever they serve, nobody syncs them."""
     found: list[LocalPlace] = []
@@ -92,7 +96,7 @@ def left_running(
             runs_in = choosing.of(environment)
             with contextlib.suppress(errors.PreflightError):  # Where what they run in is missing, none runs.
                 names = runtime.left_running(environment, runs_in)
-                found += [LocalPlace(environment.name, name, runs_in, runner) for name in names]
+                found += [LocalPlace(environment.name, name, runs_in, runner, on_note) for name in names]
     return tuple(found)
 
 

@@ -22,12 +22,17 @@ LOCK_TIMEOUT = 60.0
 
 
 def branch(
-    runner: programs.Programs, spec: project.Branch | None = None, *, must_enter: bool = True
+    runner: programs.Programs,
+    on_note: Callable[[str], None],
+    spec: project.Branch | None = None,
+    *,
+    must_enter: bool = True,
 ) -> dag_branch.DagBranch:
     """The branch that `dags.toml` names.
 
     Args:
         runner: Starts Git.
+        on_note: Called with a line for people when what a killed run left is waited for.
         spec: What that file says; by default it is read.
         must_enter: Whether the token must be there. Who only follows can do with what is known already.
 
@@ -50,17 +55,17 @@ def branch(
         ledger=spec.ledger,
         folder=manifest.FOLDER,
         who=_who(runner),
-        turn=turns(runner),
+        turn=turns(runner, on_note),
         own_remote=remote is None,
     )
 
 
-def branch_if_any(runner: programs.Programs) -> dag_branch.DagBranch | None:
+def branch_if_any(runner: programs.Programs, on_note: Callable[[str], None]) -> dag_branch.DagBranch | None:
     """The same for those who follow it; None where nothing can have been synced yet."""
     spec = load.dag_project().branch
     if spec.remote is None and not (paths.dag_state() / "branch.git" / "HEAD").is_file():
         return None
-    return branch(runner, spec, must_enter=False)
+    return branch(runner, on_note, spec, must_enter=False)
 
 
 def objects(runner: programs.Programs) -> Path:
@@ -99,14 +104,16 @@ def _configured(runner: programs.Programs, key: str) -> str:
     return git.call(runner, paths.CHECKOUT, "config", "--get", key, check=False).stdout.strip()
 
 
-def turns(runner: programs.Programs) -> Callable[[], AbstractContextManager[None]]:
+def turns(
+    runner: programs.Programs, on_note: Callable[[str], None]
+) -> Callable[[], AbstractContextManager[None]]:
     """What lets one at a time work in the repository with the branch."""
     path = paths.dag_state() / "locks" / "repository.lock"
-    return lambda: turn(runner, path, "the DAGs' branch")
+    return lambda: turn(runner, path, "the DAGs' branch", on_note)
 
 
 @contextlib.contextmanager
-def turn(runner: programs.Programs, path: Path, thing: str) -> Iterator[None]:
+def turn(runner: programs.Programs, path: Path, thing: str, on_note: Callable[[str], None]) -> Iterator[None]:
     """A lock for one turn; another turn of this process waits for it, too."""
-    with locks.FileLock(path, thing, programs=runner, on_note=lambda note: None).held(timeout=LOCK_TIMEOUT):
+    with locks.FileLock(path, thing, programs=runner, on_note=on_note).held(timeout=LOCK_TIMEOUT):
         yield

@@ -49,6 +49,10 @@ class Observed:
     """The DAG version of a served commit that is not the wanted one."""
 
 
+FindBranch = Callable[[programs.Programs, Callable[[str], None]], dag_branch.DagBranch | None]
+"""Finds the branch; from what starts Git, and what is called with lines for people while somebody is waited for."""
+
+
 class DagRepository(EnvironmentStep):
     """Outputs: `repository`, `commit` (40 digits), `tree` (the DAG version), `uncommitted` (files).
 
@@ -65,7 +69,7 @@ class DagRepository(EnvironmentStep):
         place: places.EnvironmentPlace,
         *,
         checkout: Path,
-        branch: Callable[[programs.Programs], dag_branch.DagBranch | None] = lambda runner: None,
+        branch: FindBranch = lambda runner, on_note: None,
     ) -> None:
         """Make the step.
 
@@ -93,7 +97,7 @@ class DagRepository(EnvironmentStep):
         if context.goal is step.Goal.ABSENT:
             users = inhabitants(context, self._place, self._place.found())
             return Observed(None, "", (), self._place.repository.exists(), users)
-        wanted = self._wanted(runner)
+        wanted = self._wanted(context)
         served = git.branch(runner, self._place.repository, airflow.BRANCH)
         differs = served not in ("", wanted.commit.sha)
         return Observed(
@@ -105,10 +109,11 @@ class DagRepository(EnvironmentStep):
             inhabitants=(),
         )
 
-    def _wanted(self, runner: programs.Programs) -> Wanted:
+    def _wanted(self, context: EnvironmentContext) -> Wanted:
         """The branch's commit; the checkout's where nothing was synced yet."""
+        runner = context.programs
         here = git.resolve(runner, self._checkout, "HEAD", airflow.FOLDER)
-        branch = self._branch(runner)
+        branch = self._branch(runner, context.progress)
         if branch is None:
             return Wanted(here, self._checkout)
         notes = []

@@ -49,14 +49,14 @@ class Scene:
         self.reporter = wiring.reporter(json=call.json)
         self.runner = wiring.runner("dags")
         chosen = dag_places.environments(call.environments)
-        self.places, self.elsewhere = dag_places.of(chosen, self.runner)
+        self.places, self.elsewhere = dag_places.of(chosen, self.runner, self.reporter.note)
         if not self.places:
             raise errors.UsageError(
                 f"Nothing could be proved in {', '.join(each.name for each in chosen)}: "
                 f"{'; '.join(each.why for each in self.elsewhere)}.",
                 hint="Name an environment whose tenants can be asked.",
             )
-        self.branch = following.branch(self.runner)
+        self.branch = following.branch(self.runner, self.reporter.note)
         self.known = dag_changes.Known(self.runner)
         self.differences: dict[str, dag_proof.Difference] = {}
         self.unimportable: set[str] = set()

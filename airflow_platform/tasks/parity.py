@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from airflow_platform import errors, programs
 from airflow_platform.engine import signals
 from airflow_platform.engine.report import Report
+from airflow_platform.reporting import choosing as reporters
 from airflow_platform.reporting import document, output, tables
 from airflow_platform.tasks import judging
 from airflow_platform.tasks.serving import Look, Row
@@ -28,8 +30,9 @@ def status(revision: str, names: Sequence[str], *, watch: bool, as_json: bool) -
         raise errors.UsageError(
             "--watch and --json do not go together.", hint="One document a command: leave --watch out."
         )
+    note = reporters.choose(sys.stderr, os.environ, json=as_json).note
     if not watch:
-        return _answer(Look(revision, names), as_json=as_json)
+        return _answer(Look(revision, names, note), as_json=as_json)
     code = 0
     interruption = programs.Interruption()
     try:
@@ -37,7 +40,7 @@ def status(revision: str, names: Sequence[str], *, watch: bool, as_json: bool) -
             while True:
                 if sys.stdout.isatty():
                     output.answer("\x1b[H\x1b[2J")
-                code = _answer(Look(revision, names, interruption), as_json=False)
+                code = _answer(Look(revision, names, note, interruption), as_json=False)
                 interruption.sleep(AGAIN)
     except errors.Interrupted as end:
         # Ctrl-C is how people end it; whoever sends another signal wants the command itself gone.

@@ -28,7 +28,7 @@ def record(scene: Scene, report: Report, wanted: dag_branch.Wanted) -> tuple[Rep
         )
         report = failed(report, fault, status=result)
     runner = programs.Programs(mask=scene.runner.mask)
-    branch = dataclasses.replace(scene.branch, turn=following.turns(runner))
+    branch = dataclasses.replace(scene.branch, turn=following.turns(runner, scene.reporter.note))
     try:
         if overtaken := _overtaken(branch, runner, wanted):
             # What was proved before stays proved, and good to go back to.

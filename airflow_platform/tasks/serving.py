@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -85,13 +85,18 @@ class Look:
     """One look at everything."""
 
     def __init__(
-        self, revision: str, names: Sequence[str], interruption: programs.Interruption | None = None
+        self,
+        revision: str,
+        names: Sequence[str],
+        on_note: Callable[[str], None],
+        interruption: programs.Interruption | None = None,
     ) -> None:
         """Read what is declared.
 
         Args:
             revision: A commit whose DAGs must be what is served; "" for none.
             names: Of environments; none for all.
+            on_note: Called with a line for people when what a killed run left is waited for.
             interruption: What ends it.
 
         Raises:
@@ -100,10 +105,11 @@ class Look:
         self.runner = programs.Programs(interruption=interruption)
         self.wanted = revisions.resolved(self.runner, revision).tree if revision else ""
         self.revision = revision
+        self._on_note = on_note
         self._environments = dag_places.environments(names)
-        self.places, self.elsewhere = dag_places.of(self._environments, self.runner)
+        self.places, self.elsewhere = dag_places.of(self._environments, self.runner, on_note)
         self.notes = [f"{each.environment}: {each.why}" for each in self.elsewhere]
-        self.branch = following.branch_if_any(self.runner)
+        self.branch = following.branch_if_any(self.runner, on_note)
         self.head: dag_branch.Synced | None = None
         self.unsure: errors.PlatformError | None = None
         """Why what is known of the branch is no measure."""
@@ -134,7 +140,7 @@ class Look:
         """All tenants and the branch's server, asked at the same time; those that nobody declares come last."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             learning = pool.submit(self._learn_head)
-            looking = pool.submit(dag_places.left_running, self._environments, self.runner)
+            looking = pool.submit(dag_places.left_running, self._environments, self.runner, self._on_note)
             rows = tuple(pool.map(self._row, self.places))
             others = tuple(map(self._row, looking.result()))
             learning.result()

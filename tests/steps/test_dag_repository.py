@@ -227,7 +227,7 @@ def synced(tmp_path):
 
 def following(place, project):
     return dag_repository.DagRepository(
-        place, checkout=project.checkout, branch=lambda runner: project.branch()
+        place, checkout=project.checkout, branch=lambda runner, on_note: project.branch()
     )
 
 
@@ -257,7 +257,7 @@ def test_a_branch_of_which_nothing_is_known_must_be_asked(place, synced, calls, 
         raise git_remote.NotReachable("Nobody answers.")
 
     elsewhere = dag_repository.DagRepository(
-        place, checkout=synced.checkout, branch=lambda runner: synced.branch("another machine")
+        place, checkout=synced.checkout, branch=lambda runner, on_note: synced.branch("another machine")
     )
     git(synced.directory, "init", "--quiet", "--bare", str(synced.branch("another machine").repository))
     monkeypatch.setattr(dag_branch.DagBranch, "refresh", away)
@@ -282,3 +282,12 @@ def _directory(place):
     from airflow_platform.steps import tenant_directory
 
     return tenant_directory.TenantDirectory(place)
+
+
+def test_what_is_waited_for_while_the_branch_is_asked_is_news_of_the_step(place, synced, calls):
+    def branch(runner, on_note):
+        on_note("waiting for its programs")
+        return synced.branch()
+
+    calls.run(dag_repository.DagRepository(place, checkout=synced.checkout, branch=branch))
+    assert "waiting for its programs" in calls.news

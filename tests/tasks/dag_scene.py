@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
+import fcntl
+import json
+import os
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +19,7 @@ import pytest
 from airflow_platform import errors, secrets
 from airflow_platform.config import paths, places
 from airflow_platform.dag_checks import commits
+from airflow_platform.engine import locks
 from airflow_platform.rules.findings import Checked, Finding, ParsedDag, ParsedFile
 from airflow_platform.runtimes import choosing
 from airflow_platform.tools import airflow, dag_coming, git
@@ -124,6 +130,24 @@ class Scene:
             git.make_bare(self.project.runner, repository, "served")
             head = git.resolve(self.project.runner, self.project.checkout, "HEAD", "dags").sha
             git.fetch(self.project.runner, repository, self.project.checkout, head, "served")
+
+
+def leave_locked(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """Have a program of a killed run hold a lock, and end as soon as somebody has seen whose it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    holder = locks.Holder(2**31, socket.gethostname(), "2026-11-23T02:44:00+00:00", "inv dags-sync")
+    path.write_text(json.dumps(dataclasses.asdict(holder)))
+    held = [os.open(path, os.O_RDWR)]
+    fcntl.flock(held[0], fcntl.LOCK_EX)
+    read = locks.read_holder
+
+    def end(asked: Path) -> locks.Holder | None:
+        found = read(asked)
+        if asked == path and held:
+            os.close(held.pop())
+        return found
+
+    monkeypatch.setattr(locks, "read_holder", end)
 
 
 @contextlib.contextmanager

@@ -153,6 +153,14 @@ def test_a_commit_that_nobody_here_knows_is_told_as_such(scene, command):
     ]
 
 
+def test_what_a_killed_sync_left_at_work_is_waited_for_and_told(scene, command, monkeypatch):
+    assert command("dags-sync")[0] == 0
+    dag_scene.leave_locked(monkeypatch, paths.dag_state() / "locks" / "repository.lock")
+    code, _, err = command("dags-status")
+    assert code == 0
+    assert "The run that held the lock of the DAGs' branch is dead; waiting for its programs." in err
+
+
 def test_watching_looks_again_until_somebody_ends_it(scene, command, monkeypatch):
     looks = []
 

@@ -60,6 +60,20 @@ def test_a_version_gets_everywhere_and_into_the_ledger(scene, command):
     assert entry["when"].endswith("+00:00")
 
 
+@pytest.mark.parametrize(
+    ("lock", "thing"), [("dags", "the DAGs' branch"), ("sandbox", "environment sandbox")]
+)
+def test_what_a_killed_sync_left_at_work_is_waited_for_and_told(scene, command, monkeypatch, lock, thing):
+    path = {
+        "dags": paths.dag_state() / "locks" / "repository.lock",
+        "sandbox": paths.state("sandbox") / "locks" / "environment.lock",
+    }[lock]
+    dag_scene.leave_locked(monkeypatch, path)
+    _, code, told = synced(scene, command, {"orders.py": "x = 2"})
+    assert code == 0
+    assert f"The run that held the lock of {thing} is dead; waiting for its programs." in told
+
+
 def test_the_same_again_changes_nothing_and_writes_nothing(scene, command):
     synced(scene, command, {"orders.py": "x = 2"})
     code, out, _ = command("dags-sync", "--json")
