@@ -240,10 +240,17 @@ def described(
     runner: programs.Programs, repository: Path, revision: str, folder: str, *, limit: int = 1
 ) -> tuple[Synced, ...]:
     """A commit and those before it, newest first, of the branch or of the project itself."""
-    form = "%x1f".join(_FIELDS) + "%x1e"
-    words = ("log", "--first-parent", f"--max-count={limit}", f"--format={form}", revision)
-    printed = git.call(runner, repository, *words).stdout
-    records = [record.strip("\n").split("\x1f") for record in printed.split("\x1e") if record.strip()]
+    # NUL is the one character that Git lets nobody put into a message or a name.
+    words = (
+        "log",
+        "-z",
+        "--first-parent",
+        f"--max-count={limit}",
+        f"--format={'%x00'.join(_FIELDS)}",
+        revision,
+    )
+    fields = git.call(runner, repository, *words).stdout.split("\0")
+    records = [fields[at : at + len(_FIELDS)] for at in range(0, len(fields) - 1, len(_FIELDS))]
     names = "".join(f"{record[0]}:{folder}\n" for record in records)
     trees = git.call(
         runner, repository, "cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=names

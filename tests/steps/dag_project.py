@@ -67,12 +67,12 @@ class Project:
             own_remote=True,
         )
 
-    def by_hand(self, files: dict[str, str]) -> str:
+    def by_hand(self, files: dict[str, str], subject: str = "Hot fix") -> str:
         """A commit on the branch that the toolkit did not make."""
         self.commit(files)
         run_git(self.checkout, "fetch", "--quiet", str(self.directory / "branch.git"), "dags-live")
         tree = run_git(self.checkout, "rev-parse", "HEAD^{tree}")
-        made = run_git(self.checkout, "commit-tree", tree, "-p", "FETCH_HEAD", "-m", "Hot fix")
+        made = run_git(self.checkout, "commit-tree", tree, "-p", "FETCH_HEAD", "-m", subject)
         run_git(
             self.checkout,
             "push",

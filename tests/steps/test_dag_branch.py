@@ -144,6 +144,20 @@ def test_a_hot_fix_that_lands_in_the_middle_is_not_covered(project, calls):
     assert log(project)[0] == "Hot fix"
 
 
+@pytest.mark.parametrize("character", ["\x1e", "\x1f", "\x1e\x1f", "\x01", "|"])
+def test_whatever_the_subject_of_a_commit_made_by_hand_holds_it_is_explained(project, calls, character):
+    """Git refuses no character in a message but NUL."""
+    calls.run(moved(project, project.commit({"a.py": "x = 1"})))
+    subject = f"Hot{character}fix"
+    made = project.by_hand({"a.py": "x = 'hot fix'"}, subject)
+    branch = project.branch()
+    branch.refresh(project.runner)
+    newest, before = branch.history(project.runner, limit=2)
+    assert (newest.commit, newest.subject, newest.foreign) == (made, subject, True)
+    assert newest.parent == before.commit
+    assert not before.foreign
+
+
 def test_a_message_that_lies_about_its_dags_is_by_hand(project, calls):
     calls.run(moved(project, first := project.commit({"a.py": "x = 1"})))
     tree = run_git(
