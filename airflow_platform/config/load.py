@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import tomllib
@@ -63,6 +64,15 @@ def all_environments() -> tuple[specs.Environment, ...]:
         ConfigurationError: A file does not say what it must; carries every fault of that file.
     """
     return tuple(environment(name) for name in names())
+
+
+def suggested() -> tuple[specs.Environment, ...]:
+    """Environments to name in advice, by name: those whose files say what they must."""
+    found = []
+    for name in names():
+        with contextlib.suppress(errors.PlatformError):
+            found.append(environment(name))
+    return tuple(found)
 
 
 def dag_project(path: Path | None = None) -> project.Project:

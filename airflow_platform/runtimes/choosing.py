@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from airflow_platform import errors
-from airflow_platform.config import specs
+from airflow_platform.config import load, specs
 from airflow_platform.runtimes import runtime
 
 
@@ -36,7 +36,9 @@ def of(environment: specs.Environment) -> runtime.Runtime:
     """
     if make := RUNTIMES.get(environment.runtime):
         return make(environment)
+    others = [each.name for each in load.suggested() if each.runtime in RUNTIMES]
+    instead = f" Environments of these: {', '.join(others)}." if others else ""
     raise errors.UsageError(
         f"Environment {environment.name} names the runtime {environment.runtime}, which is not there yet.",
-        hint=f"There is: {', '.join(RUNTIMES)}. Try --env=sandbox.",
+        hint=f"There is: {', '.join(RUNTIMES)}.{instead}",
     )

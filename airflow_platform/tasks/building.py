@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from airflow_platform.config import built
+from airflow_platform import errors
+from airflow_platform.config import built, load, specs
 from airflow_platform.engine import run, step
 from airflow_platform.engine.report import Outcome
 from airflow_platform.reporting import document, summary
-from airflow_platform.runtimes import images
+from airflow_platform.runtimes import images, registries
 from airflow_platform.tasks import declaring, wiring
 
 WORKERS = 2
@@ -52,10 +53,23 @@ def build(call: Call, *, pull: bool, lock_timeout: str) -> int:
     if call.json:
         document.write(report)
     changed = any(each.status is Outcome.CHANGED for each in report.steps)
-    next_commands = (
-        (f"{wiring.DOOR} tenant-up --env=dev", f"{wiring.DOOR} push --env=stage")
-        if recorded and changed
-        else ()
-    )
+    next_commands = _next_commands() if recorded and changed else ()
     summary.show(report, notes=(), next_commands=next_commands, tracebacks=call.tracebacks)
     return report.exit_code
+
+
+def _next_commands() -> tuple[str, ...]:
+    """What images are for, in the environments that there are; where they could go to several registries, none."""
+    declared = load.suggested()
+    run_here = [each.name for each in declared if each.runtime == "docker"]
+    pushed_to = [each.name for each in declared if _has_registry(each)]
+    commands = [f"{wiring.DOOR} tenant-up --env={name}" for name in run_here[:1]]
+    return (*commands, *(f"{wiring.DOOR} push --env={name}" for name in pushed_to if len(pushed_to) == 1))
+
+
+def _has_registry(spec: specs.Environment) -> bool:
+    try:
+        registries.address(spec)
+    except errors.UsageError:
+        return False
+    return True

@@ -55,9 +55,25 @@ def test_what_was_built_is_in_the_answer(played, capsys):
     assert [each["status"] for each in document["steps"]] == ["changed"]
 
 
-def test_the_next_commands_are_told_when_something_was_built(played, capsys):
+def test_the_next_commands_are_about_environments_that_there_are(played, capsys, environments):
     build()
-    assert "scripts/inv tenant-up --env=dev" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "scripts/inv tenant-up --env=boxes" in said
+    assert "scripts/inv push --env=cloud" in said
+
+
+def test_where_images_could_go_to_several_registries_none_is_named(played, capsys, environments):
+    (environments / "other.toml").write_text((environments / "cloud.toml").read_text())
+    build()
+    assert "push" not in capsys.readouterr().err
+
+
+def test_nothing_is_told_that_could_not_be_done(played, capsys, environments):
+    for path in environments.iterdir():
+        path.unlink()
+    (environments / "boxes.toml").write_text("a slip of the pen")
+    assert build() == 0
+    assert "Next:" not in capsys.readouterr().err
     build()
     assert "tenant-up" not in capsys.readouterr().err
 

@@ -30,7 +30,18 @@ FAULT = errors.Fault("another", "It is not there.", "Make it.")
 def test_a_runtime_that_is_not_there_yet_is_exit_2(command, words):
     code, out, err = command(words[0], "--env=cloud", *words[1:])
     assert (code, out) == (2, "")
-    assert "names the runtime eks, which is not there yet" in " ".join(err.split())
+    said = " ".join(err.split())
+    assert "names the runtime eks, which is not there yet" in said
+    assert "There is: process, docker. Environments of these: boxes, prod, sandbox." in said
+
+
+def test_advice_names_no_environment_where_there_is_none(command, environments):
+    for path in environments.iterdir():
+        if path.stem != "cloud":
+            path.unlink()
+    _, _, err = command("tenant-status", "--env=cloud")
+    assert "--env=" not in err
+    assert "Environments of these" not in err
 
 
 @pytest.mark.parametrize("task", ["tenant-up", "tenant-status", "tenant-restart", "tenant-down", "doctor"])
