@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 import urllib.parse
+from collections.abc import Iterable, Iterator
 
 _SHORTEST_MASKED = 4
 """Characters; a shorter value would mask half of any text, and is no secret worth the name."""
+
+
+_SHORTEST_TOKEN = 16
+"""Characters from which on a login without a password is taken for a token; those of package indexes have 20 and
+more. A shorter one is a user's name, and may be a word that any text has."""
+
+_LOGIN = re.compile(r"://([^/\s]+)@")
 
 
 class Secret:
@@ -61,6 +70,17 @@ class Mask:
             if needle in text:
                 text = text.replace(needle, "***")
         return text
+
+
+def in_addresses(texts: Iterable[str]) -> Iterator[Secret]:
+    """The passwords and tokens in addresses, as they are and as they were before they were quoted."""
+    for text in texts:
+        for login in _LOGIN.findall(text):
+            user, _, password = login.partition(":")
+            found = password or (user if len(user) >= _SHORTEST_TOKEN else "")
+            for spelling in dict.fromkeys((found, urllib.parse.unquote(found))):
+                if spelling:
+                    yield Secret(spelling)
 
 
 def _forms(value: str) -> set[str]:

@@ -9,7 +9,7 @@ import pickle
 
 import pytest
 
-from airflow_platform.secrets import Mask, Secret
+from airflow_platform.secrets import Mask, Secret, in_addresses
 
 VALUE = "s3cr&t/päss word"
 
@@ -66,3 +66,20 @@ def test_short_values_are_not_masked() -> None:
     mask = Mask()
     mask.add(Secret("abc"), Secret(""))
     assert mask("abc") == "abc"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("http://u:word@host/simple", {"word"}),
+        ("mine=http://u:w%40rd@host/a https://:other@host", {"w%40rd", "w@rd", "other"}),
+        ("http://u:w@rd@host/simple", {"w@rd"}),
+        ("http://a-token-of-20-letters@host/simple", {"a-token-of-20-letters"}),
+        ("http://a-token-of-20-letters:@host/simple", {"a-token-of-20-letters"}),
+        ("http://airflow@host/simple", set()),
+        ("http://host/simple@1 http://host:80/a, b@c", set()),
+        ("", set()),
+    ],
+)
+def test_passwords_and_tokens_are_found_in_addresses(text, found) -> None:
+    assert {each.reveal() for each in in_addresses([text])} == found

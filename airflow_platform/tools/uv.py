@@ -8,7 +8,7 @@ import sysconfig
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from airflow_platform import errors, programs
+from airflow_platform import errors, programs, secrets
 
 TIMEOUT = 1800.0
 """Seconds for one installation: 30 minutes lets 300 MB through a slow line."""
@@ -56,6 +56,7 @@ def install(
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_COMPILE_BYTECODE_TIMEOUT": "600",
     }
+    _mask(runner, variables)
     uv = find()
     hint = (
         "Check the network and pip's index settings (PIP_INDEX_URL, pip.conf), which uv is given too; "
@@ -73,6 +74,16 @@ def install(
         lock,
     ]
     runner.run(sync, env=variables, timeout=TIMEOUT, on_line=progress, hint=hint)
+
+
+def _mask(runner: programs.Programs, variables: Mapping[str, str]) -> None:
+    """Have the logins of indexes masked: uv does so itself, but not in an address that it cannot read."""
+    named = [
+        secrets.Secret(value)
+        for name, value in variables.items()
+        if name.startswith("UV_INDEX_") and name.endswith("_PASSWORD")
+    ]
+    runner.mask.add(*named, *secrets.in_addresses(variables.values()))
 
 
 def missing_uv() -> errors.Fault | None:
@@ -113,10 +124,17 @@ def fetch(
         return directory / "bin/uv"
     draft = directory.with_name(f".{directory.name}.new")
     shutil.rmtree(draft, ignore_errors=True)
+    variables = {
+        **os.environ,
+        **environment,
+        "UV_CACHE_DIR": str(cache),
+        "UV_PYTHON_DOWNLOADS": "never",
+    }
+    _mask(runner, variables)
     runner.run(
         [find(), "pip", "install", "--quiet", "--target", draft, "--only-binary=:all:", "--require-hashes",
          f"--python-platform={TARGETS[architecture]}", "--python-version=3.11", "-r", lock],
-        env={**os.environ, **environment, "UV_CACHE_DIR": str(cache), "UV_PYTHON_DOWNLOADS": "never"},
+        env=variables,
         timeout=TIMEOUT,
         hint="Check the network and pip's index settings (PIP_INDEX_URL, pip.conf), which uv is given too.",
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import os
 import sysconfig
+import types
 
 import pytest
 
@@ -27,14 +28,14 @@ def own(tmp_path, monkeypatch):
     return directory
 
 
-def install(tmp_path, news):
+def install(tmp_path, news, environment=types.MappingProxyType({"UV_DEFAULT_INDEX": "file:///mirror"})):
     uv.install(
         programs.Programs(),
         tmp_path / "venv",
         python=tmp_path / "python",
         lock=tmp_path / "requirements.lock",
         cache=tmp_path / "cache",
-        environment={"UV_DEFAULT_INDEX": "file:///mirror"},
+        environment=environment,
         progress=news.append,
     )
 
@@ -120,3 +121,33 @@ def test_a_uv_of_images_that_was_fetched_in_part_is_fetched_again(own, tmp_path)
     assert not (tmp_path / "images" / "uv").exists()
     (own / "failing").unlink()
     assert fetch(tmp_path).exists()
+
+
+SAYS_ALL = """#!/bin/sh
+echo "error: invalid value '$UV_DEFAULT_INDEX' for '--default-index': invalid port number" >&2
+echo "$UV_INDEX_MINE_PASSWORD" >&2
+[ "$1" = venv ] || exit 2
+"""
+"""As uv 0.13 says it of an address that it cannot read; it masks passwords in those that it can."""
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        # checkov:skip=CKV_SECRET_4: 2026-11-27: Not a password, only the look of one.
+        "http://ci:canary-7f3a-9c1e-22d0@127.0.0.1:99999/simple",
+        "http://canary-7f3a-9c1e-22d0@127.0.0.1:99999/simple",
+    ],
+    ids=["password", "token"],
+)
+@pytest.mark.parametrize("use", ["install", "fetch"])
+def test_logins_of_indexes_are_masked_in_what_uv_says(own, tmp_path, monkeypatch, use, address):
+    (own / "uv").write_text(SAYS_ALL)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", address)
+    monkeypatch.setenv("UV_INDEX_MINE_PASSWORD", "another-canary")
+    news = []
+    with pytest.raises(errors.ProgramError) as caught:
+        install(tmp_path, news, environment={}) if use == "install" else fetch(tmp_path)
+    for text in (str(caught.value), *news):
+        assert "canary" not in text
+    assert "***@127.0.0.1:99999" in str(caught.value)

@@ -9,7 +9,7 @@ import netrc
 import os
 import re
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,8 +32,6 @@ _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CLIENT_CERT")
 
 _FILE_SETTINGS = ("CAInfo", "CaInfo", "SslCert", "SslKey")
 """The last parts of apt's settings that name files."""
-
-_PASSWORD = re.compile(r"://[^/@\s:]*:([^/@\s]+)@")
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def for_all(proxies: Mapping[str, str]) -> Outside:
     Args:
         proxies: Those of Docker's own settings, as variables; this machine's own come before them.
     """
-    return Outside(environment=proxies, secrets=tuple(_secrets_in(proxies.values())))
+    return Outside(environment=proxies, secrets=tuple(secrets.in_addresses(proxies.values())))
 
 
 def for_debian(runner: programs.Programs, base: str) -> Outside:
@@ -83,7 +81,7 @@ def for_debian(runner: programs.Programs, base: str) -> Outside:
         lines += [f'Dir::Etc::SourceList "{PLACE}/sources.list";', 'Dir::Etc::SourceParts "/dev/null";']
     files["apt.conf"] = _text(lines)
     proxies = {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
-    found = _secrets_in((*proxies.values(), *lines))
+    found = secrets.in_addresses((*proxies.values(), *lines))
     return Outside(files, {"APT_CONFIG": f"{PLACE}/apt.conf", **proxies}, tuple(found))
 
 
@@ -117,16 +115,7 @@ def for_python(index: str = "", user: str = "", password: secrets.Secret | None 
         "UV_COMPILE_BYTECODE_TIMEOUT": "600",
     }
     named = [secrets.Secret(value) for key, value in environment.items() if key.endswith("_PASSWORD")]
-    return Outside(files, environment, (*named, *_secrets_in(environment.values())))
-
-
-def _secrets_in(texts: Iterable[str]) -> Iterator[secrets.Secret]:
-    """The passwords in addresses, as they are and as they were before they were quoted."""
-    for text in texts:
-        for password in _PASSWORD.findall(text):
-            yield secrets.Secret(password)
-            if (plain := urllib.parse.unquote(password)) != password:
-                yield secrets.Secret(plain)
+    return Outside(files, environment, (*named, *secrets.in_addresses(environment.values())))
 
 
 def _carried(path: str, files: dict[str, Path | bytes]) -> str:
