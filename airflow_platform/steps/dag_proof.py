@@ -178,10 +178,6 @@ class Proof(PlaceStep):
             )
 
     def _wanted(self, context: PlaceContext, commit: str) -> dag_serving.Expected:
-        def accepted(other: str) -> bool:
-            # Not whichever has the same DAGs: who is at an older one may be about to fetch what lies between.
-            return other == commit
-
         def concerned(old: str) -> dag_changes.Concerned:
             return self._known.way(self._version(context, old), self._new)
 
@@ -189,7 +185,7 @@ class Proof(PlaceStep):
             return git.between(context.programs, self._source, old, commit)
 
         unread = frozenset(self._unread(context))
-        return dag_serving.Expected(commit, accepted, concerned, self._dags(context), unread, between)
+        return dag_serving.Expected(commit, concerned, self._dags(context), unread, between)
 
     def _version(self, context: PlaceContext, commit: str) -> dag_changes.Version | None:
         mine = context.tenant.repository

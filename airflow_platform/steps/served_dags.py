@@ -160,7 +160,6 @@ def _wanted(
     now = version(commit)
     return dag_serving.Expected(
         commit,
-        lambda other: other == commit,
         concerned,
         dags(now.tree) if now else None,
         between=between,

@@ -170,10 +170,8 @@ class Look:
             return self.known.way(version(old), now) if now else dag_changes.ALL
 
         made = self._described(now, served.commit)
-        expected = dag_serving.Expected(
-            served.commit, lambda commit: True, concerned, self._ids(now.tree) if now else None
-        )
-        lacking = dag_serving.lacking(served, expected)
+        expected = dag_serving.Expected(served.commit, concerned, self._ids(now.tree) if now else None)
+        lacking = dag_serving.compared(served, expected)
         behind = (*lacking.behind, *lacking.left, *lacking.gone)
         return Row(
             environment=place.environment,
@@ -188,7 +186,7 @@ class Look:
             age=_age(made.when) if made else None,
             failures=dag_serving.told(served.failures),
             dags=len(served.dags),
-            elsewhere=served.elsewhere(lambda commit: commit == served.commit),
+            elsewhere=served.elsewhere(served.commit),
         )
 
     def _described(self, now: dag_changes.Version | None, commit: str) -> dag_branch.Synced | None:

@@ -111,7 +111,7 @@ class Coming:
         """As little as will do: many DAGs take an api-server long to list, and the dag-processor needs the time."""
         if self._served is not None:
             here = self._bundle.position(self._served)
-            if here.elsewhere(self._wanted.accepted):
+            if here.elsewhere(self._wanted.commit):
                 return here
             ids, late = self._lacking.ids, self._clock() >= self._whole + WHOLE
             some = sorted(ids)[:FEW]
@@ -123,7 +123,7 @@ class Coming:
         return self._bundle.look()
 
     def _compared(self, now: Served) -> Lacking:
-        if self._arrived is None and not now.elsewhere(self._wanted.accepted):
+        if self._arrived is None and not now.elsewhere(self._wanted.commit):
             self._arrived = self._clock()
             self._moment = None if self._before == self._wanted.commit else self._refreshed()
         return lacking(now, self._wanted, moment=self._moment, way=self._way)

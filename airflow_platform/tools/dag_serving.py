@@ -24,12 +24,12 @@ class Served:
     links: Mapping[str, str] = field(default_factory=dict)
     """The commit that git-sync has brought, by the component that reads it; none where git-sync brings nothing."""
 
-    def elsewhere(self, accepted: Callable[[str], bool]) -> str:
-        """What is not at an accepted commit, dag-processor or git-sync, and where it is; "" for nothing."""
-        for component, commit in self.links.items():
-            if not accepted(commit):
-                return f"git-sync of {component} is at {commit[:12] or 'no commit'}"
-        return "" if accepted(self.commit) else f"the bundle is at {self.commit[:12] or 'no commit'}"
+    def elsewhere(self, commit: str) -> str:
+        """What is not at a commit, dag-processor or git-sync, and where it is; "" for nothing."""
+        for component, linked in self.links.items():
+            if linked != commit:
+                return f"git-sync of {component} is at {linked[:12] or 'no commit'}"
+        return "" if self.commit == commit else f"the bundle is at {self.commit[:12] or 'no commit'}"
 
     def behind(self, commit: str, concerned: Callable[[str], Concerned]) -> tuple[airflow_answers.Dag, ...]:
         """The DAGs whose tasks would still be run from an older commit with other code for them.
@@ -116,8 +116,7 @@ class Expected:
     """What a tenant should come to serve."""
 
     commit: str
-    accepted: Callable[[str], bool]
-    """Whether a commit has the same DAG version as that one."""
+    """No other will do that has the same DAGs: who is at an older one may be about to fetch what lies between."""
     concerned: Callable[[str], Concerned]
     """Which files are concerned by the way from a commit to the wanted one."""
     dags: Mapping[str, str] | None = None
@@ -190,8 +189,14 @@ def lacking(
         moment: When the dag-processor found the wanted commit; None where nobody knows.
         way: What the way to it concerned: parses of it that began before that moment do not count.
     """
-    if elsewhere := now.elsewhere(wanted.accepted):
-        return Lacking(elsewhere)
+    elsewhere = now.elsewhere(wanted.commit)
+    return Lacking(elsewhere) if elsewhere else compared(now, wanted, moment=moment, way=way)
+
+
+def compared(
+    now: Served, wanted: Expected, *, moment: datetime.datetime | None = None, way: Concerned = NONE
+) -> Lacking:
+    """What of a version the DAGs lack, wherever dag-processor and git-sync are; `lacking` says the rest."""
     gone = tuple(dag for dag in now.dags if _is_gone(dag, wanted))
     there = [dag for dag in now.dags if not _is_gone(dag, wanted)]
     parsed = {dag.file for dag in there if dag.version == wanted.commit}
