@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from airflow_platform import errors, programs
 
@@ -187,19 +187,19 @@ class TenantContext(Context[EnvironmentT], Generic[EnvironmentT, TenantT]):
 class Step:
     """What both kinds of steps declare. Derive from `EnvironmentStep` or `TenantStep`."""
 
-    name: ClassVar[str]
+    name: str
     """Lower case with hyphens; unique in a run. Journal, report and `requires` use it."""
-    scope: ClassVar[Scope]
-    requires: ClassVar[Sequence[str]] = ()
+    scope: Scope
+    requires: Sequence[str] = ()
     """Names of steps that must have succeeded before this one (after it, on the way down)."""
-    required_by: ClassVar[Sequence[str]] = ()
+    required_by: Sequence[str] = ()
     """Names of steps that must wait for this one: how a plugin puts itself in the middle."""
-    publishes: ClassVar[Sequence[str]] = ()
+    publishes: Sequence[str] = ()
     """Keys of its outputs that the report shows as the tenant's."""
-    undone_by: ClassVar[str] = ""
+    undone_by: str = ""
     """What takes away on the way down what this step made, when the step itself does not: another
     step's name, or words for people. Then the step is asked nothing on the way down."""
-    keeps_data: ClassVar[bool] = False
+    keeps_data: bool = False
     """Whether going down would delete what cannot be made again; then only `--delete-data` does."""
 
 

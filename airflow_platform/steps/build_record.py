@@ -28,7 +28,7 @@ class BuildRecord(step.EnvironmentStep[Any, Any]):
             names: The images' steps.
             airflow: Airflow's version.
         """
-        vars(self).update(requires=tuple(names))
+        self.requires = tuple(names)
         self._path = path
         self._airflow = airflow
 

@@ -41,7 +41,7 @@ class MovedBranch(ProjectStep):
         self._wanted = wanted
         self._over = over
         self._onto = onto
-        self.requires = tuple(requires)  # type: ignore[misc]
+        self.requires = tuple(requires)
 
     def observe(self, context: ProjectContext) -> Synced | None:
         self._branch.refresh(context.programs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from airflow_platform import errors
 from airflow_platform.engine import step
@@ -60,7 +59,7 @@ class Proof(PlaceStep):
     """Outputs: `state` (`served` or `down`), and of one that is up `commit`, `version`, `dags` (how many)."""
 
     name = "serving"
-    requires: ClassVar[Sequence[str]] = ("delivery",)
+    requires: Sequence[str] = ("delivery",)
     publishes = ("state", "commit", "version", "dags")
 
     def __init__(
@@ -99,7 +98,7 @@ class Proof(PlaceStep):
         self._before = before
         self._on_difference = on_difference
         self._on_unimportable = on_unimportable
-        self.requires = ("delivery", *requires)  # type: ignore[misc]
+        self.requires = ("delivery", *requires)
 
     def observe(self, context: PlaceContext) -> Observed:
         place = context.tenant

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from airflow_platform import errors
 from airflow_platform.components import METADATA_DATABASE
@@ -124,7 +123,7 @@ class DatabaseServer(EnvironmentStep):
     """Outputs: `host`, `port`, `user`, `password_file`, `container`."""
 
     name = "database-server"
-    requires: ClassVar[Sequence[str]] = ("images", "database-volume")
+    requires: Sequence[str] = ("images", "database-volume")
 
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
         self._place = place

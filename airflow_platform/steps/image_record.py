@@ -31,7 +31,7 @@ class ImageRecord(EnvironmentStep):
             registry: Host and prefix.
             steps: The step of each image, by the image's name.
         """
-        vars(self).update(requires=tuple(steps.values()))
+        self.requires = tuple(steps.values())
         self._registry = registry
         self._steps = steps
 

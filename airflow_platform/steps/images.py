@@ -81,7 +81,7 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
 
     def __init__(self, recipe: image_recipes.Recipe, shared: Shared) -> None:
         """Make the step of a recipe; it has the recipe's name."""
-        vars(self).update(name=recipe.name, requires=(recipe.parent,))
+        self.name, self.requires = recipe.name, (recipe.parent,)
         self._recipe = recipe
         self._shared = shared
 

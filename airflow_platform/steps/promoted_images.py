@@ -124,8 +124,8 @@ class PromotedImage(EnvironmentStep):
             target: Is to have it.
             after: Images to promote before, because this one shares their layers.
         """
-        requires = (RegistriesForPromotion.name, *(name_of(each) for each in after))
-        vars(self).update(name=name_of(image), requires=requires)
+        self.name = name_of(image)
+        self.requires = (RegistriesForPromotion.name, *(name_of(each) for each in after))
         self._image = image
         self._source = source
         self._target = target

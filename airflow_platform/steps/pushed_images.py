@@ -147,8 +147,8 @@ class PushedImage(EnvironmentStep):
             connect: The way to the engine that has it.
             after: Images to push before, because this one shares their layers.
         """
-        requires = (RegistryForPush.name, *(name_of(each) for each in after))
-        vars(self).update(name=name_of(image.name), requires=requires)
+        self.name = name_of(image.name)
+        self.requires = (RegistryForPush.name, *(name_of(each) for each in after))
         self._image = image
         self._registry = registry
         self._connect = connect

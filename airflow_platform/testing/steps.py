@@ -105,14 +105,11 @@ class ScriptedStep(Step):
             required_by: As of any step.
             publishes: As of any step.
         """
-        is_tenant_step = isinstance(scripts, Mapping)
-        vars(self).update(
-            name=name,
-            scope=Scope.TENANT if is_tenant_step else Scope.ENVIRONMENT,
-            requires=tuple(requires),
-            required_by=tuple(required_by),
-            publishes=tuple(publishes),
-        )
+        self.name = name
+        self.scope = Scope.TENANT if isinstance(scripts, Mapping) else Scope.ENVIRONMENT
+        self.requires = tuple(requires)
+        self.required_by = tuple(required_by)
+        self.publishes = tuple(publishes)
         self.world = world
         self.calls: list[str] = []
         """What was called, in order: "observe a/home"."""

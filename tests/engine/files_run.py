@@ -66,7 +66,7 @@ class Files:
     """Mixed into both kinds of steps: two files a node, made one after the other."""
 
     def __init__(self, told, world, hitman):
-        vars(self).update(name=told["name"], requires=tuple(told.get("requires", ())))
+        self.name, self.requires = told["name"], tuple(told.get("requires", ()))
         self.told, self.world, self.hitman = told, world, hitman
 
     def files(self, context):
