@@ -1,7 +1,9 @@
 """Steps of other packages: the one of docs/plugins.md is installed and run, the wrong ones are told."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -12,7 +14,8 @@ from airflow_platform import errors
 from airflow_platform.engine import plugins
 from airflow_platform.testing import runs, specs, steps
 
-PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "plugins.md"
 
 
 def blocks(language):
@@ -80,14 +83,28 @@ def test_the_example_is_installed_found_and_run(site, tmp_path, monkeypatch):
     }
 
 
-def test_the_examples_own_tests_pass(site, tmp_path, capsys):
+def test_the_examples_own_tests_pass(site, tmp_path):
     install(site, blocks("toml")[0], {"tenant_catalogue": blocks("python")[0]})
     tests = tmp_path / "test_catalogue.py"
     tests.write_text(blocks("python")[1])
-    code = pytest.main(
-        ["-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", f"--rootdir={tmp_path}", str(tests)]
+    words = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"--rootdir={tmp_path}",
+        f"--basetemp={tmp_path / 'base'}",
+        tests,
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words],
+        env={**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
     )
-    assert (code, "2 passed" in capsys.readouterr().out) == (0, True)
+    assert (done.returncode, "2 passed" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
 def test_nothing_is_looked_up_without_names(monkeypatch):
