@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 _SHORTEST_MASKED = 4
 """Characters; a shorter value would mask half of any text, and is no secret worth the name."""
 
-
 _SHORTEST_TOKEN = 16
-"""Characters from which on a login without a password is taken for a token; those of package indexes have 20 and
+"""Characters from which on a user is taken for a token; those of package indexes have 20 and
 more. A shorter one is a user's name, and may be a word that any text has."""
 
-_LOGIN = re.compile(r"://([^/\s]+)@")
+_ADDRESS = re.compile(r"://(?=(\S+))")
+"""What follows the scheme; in a list without spaces, the next addresses too."""
 
 
 class Secret:
@@ -75,12 +75,24 @@ class Mask:
 def in_addresses(texts: Iterable[str]) -> Iterator[Secret]:
     """The passwords and tokens in addresses, as they are and as they were before they were quoted."""
     for text in texts:
-        for login in _LOGIN.findall(text):
-            user, _, password = login.partition(":")
-            found = password or (user if len(user) >= _SHORTEST_TOKEN else "")
-            for spelling in dict.fromkeys((found, urllib.parse.unquote(found))):
-                if spelling:
-                    yield Secret(spelling)
+        for address in _ADDRESS.findall(text):
+            user, _, password = _login(address).partition(":")
+            for found in (password, user if len(user) >= _SHORTEST_TOKEN else ""):
+                for spelling in dict.fromkeys((found, urllib.parse.unquote(found))):
+                    if spelling:
+                        yield Secret(spelling)
+
+
+def _login(address: str) -> str:
+    """What an address has before its host; "" for nothing."""
+    authority = re.split("[/?#]", address, maxsplit=1)[0]
+    if "@" in authority:
+        return authority.rpartition("@")[0]
+    # A password with a slash that is not quoted: what would be the port is none.
+    _, separator, port = authority.partition(":")
+    if separator and not port.isdecimal() and not authority.startswith("["):
+        return address.rpartition("@")[0]
+    return ""
 
 
 def _forms(value: str) -> set[str]:

@@ -22,7 +22,6 @@ from airflow_platform.tasks import collection
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 REFERENCE = ROOT / "docs" / "reference.md"
-NOT_TASKS = {"environments"}
 
 
 def name_of(path: Path) -> str:

@@ -21,7 +21,7 @@ from airflow_platform.rules.findings import Checked
 from airflow_platform.tools import git, parsing_worker, results
 
 _PACKAGE = Path(__file__).parents[1]
-_DECIDING = ("rules/*.py", "dag_checks/*.py", "config/*.py", "manifests/*.py")
+_DECIDING = ("rules/*.py", "dag_checks/*.py", "config/*.py", "manifests/*.py", "components.py")
 """The code that decides about findings, besides what imports."""
 
 

@@ -30,7 +30,7 @@ class Call:
     plan: bool = False
     json: bool = False
     tracebacks: bool = False
-    lock_timeout: str = flags.SECONDS
+    lock_timeout: str = flags.LOCK_SECONDS
 
 
 def push(call: Call, environment: str) -> int:

@@ -9,5 +9,5 @@ PLAN = "Print what would change, and change nothing; exits 3 when something woul
 JSON = "Print one JSON document on standard output."
 LOCK_TIMEOUT = "Seconds to wait for the environment's lock."
 
-SECONDS = "60"
+LOCK_SECONDS = "60"
 """The default of `--lock-timeout`: a first run holds its lock for the minute that packages take."""

@@ -25,7 +25,7 @@ def build(
     pull: bool = False,
     plan: bool = False,
     json: bool = False,
-    lock_timeout: str = flags.SECONDS,
+    lock_timeout: str = flags.LOCK_SECONDS,
 ) -> int:
     """Build all images that have changed, from one lock, and record them in build/images.json."""
     from airflow_platform.tasks import building
@@ -40,7 +40,7 @@ def build(
     help={"env": flags.ENV, "plan": flags.PLAN, "json": flags.JSON, "lock_timeout": flags.LOCK_TIMEOUT},
 )
 def push(
-    context: Any, env: str, plan: bool = False, json: bool = False, lock_timeout: str = flags.SECONDS
+    context: Any, env: str, plan: bool = False, json: bool = False, lock_timeout: str = flags.LOCK_SECONDS
 ) -> int:
     """Push the images that were built to an environment's registry, and record their digests."""
     from airflow_platform.tasks import delivering
@@ -68,7 +68,7 @@ def promote(
     image: tuple[str, ...] = (),
     plan: bool = False,
     json: bool = False,
-    lock_timeout: str = flags.SECONDS,
+    lock_timeout: str = flags.LOCK_SECONDS,
 ) -> int:
     """Copy images from one environment's registry to another's, by digest; no layer moves that is there."""
     from airflow_platform.tasks import delivering

@@ -30,7 +30,8 @@ def status(revision: str, names: Sequence[str], *, watch: bool, as_json: bool) -
         raise errors.UsageError(
             "--watch and --json do not go together.", hint="One document a command: leave --watch out."
         )
-    note = reporters.choose(sys.stderr, os.environ, json=as_json).note
+    # A line, also on a terminal: the board takes time to load, and a note hardly ever comes.
+    note = reporters.choose(sys.stderr, os.environ, json=True).note
     if not watch:
         return _answer(Look(revision, names, note), as_json=as_json)
     code = 0

@@ -18,7 +18,7 @@ from airflow_platform.steps import becoming_healthy
 from airflow_platform.tasks import declaring, flags, wiring
 
 if TYPE_CHECKING:
-    from airflow_platform.engine.report import Report
+    from airflow_platform.engine.report import Report, StepReport
 
 RESTARTED = ("components", "restart", "smoke")
 """Steps that may be pending for a tenant that is merely unhealthy, as long as no component is redefined."""
@@ -34,7 +34,7 @@ class Call:
     plan: bool = False
     json: bool = False
     tracebacks: bool = False
-    lock_timeout: str = flags.SECONDS
+    lock_timeout: str = flags.LOCK_SECONDS
 
     def spec(self) -> specs.Environment:
         """The environment that it names."""
@@ -49,8 +49,8 @@ def up(call: Call, *, restart: tuple[str, ...] = ()) -> int:
     steps = runtime.steps(contract.Options(restart=restart))
     report = run.execute(dataclasses.replace(order, steps=steps, reached="healthy"))
     left, unsure = _left_running(spec, runtime) if call.plan and not call.tenants else ([], "")
-    if left:
-        report = dataclasses.replace(report, data={"running_undeclared": left})
+    if left or unsure:
+        report = dataclasses.replace(report, data={"running_undeclared": None if unsure else left})
     notes = [runtime.isolation()] if report.exit_code == 0 else []
     notes += [
         f"{len(names)} under dags/ not committed, so not served: {', '.join(names)}."
@@ -93,12 +93,18 @@ def _pending_besides_restart(report: Report) -> list[errors.Fault]:
     found = [(report.environment or "", each) for each in report.steps]
     found += [(tenant.name, each) for tenant in report.tenants for each in tenant.steps]
     return [
-        errors.Fault(f"{owner}/{each.name}", f"Pending: {each.reason}.", "")
+        errors.Fault(f"{owner}/{each.name}", f"Pending: {each.reason}{_redefined(each)}.", "")
         for owner, each in found
         if each.status is Outcome.PENDING
         and (each.name not in RESTARTED or each.details.get(becoming_healthy.REDEFINED))
         and not each.reason.startswith("known after")
     ]
+
+
+def _redefined(pending: StepReport) -> str:
+    """Why its restart is more than a restart, for people; "" when it is not."""
+    names = pending.details.get(becoming_healthy.REDEFINED)
+    return f" (declared otherwise now: {', '.join(map(str, names))})" if isinstance(names, Sequence) else ""
 
 
 def down(call: Call, *, tenants: Sequence[specs.Tenant], delete_data: bool) -> int:

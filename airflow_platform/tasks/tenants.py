@@ -27,7 +27,7 @@ def tenant_up(
     tenant: tuple[str, ...] = (),
     plan: bool = False,
     json: bool = False,
-    lock_timeout: str = flags.SECONDS,
+    lock_timeout: str = flags.LOCK_SECONDS,
 ) -> int:
     """Bring tenants up: they exist, are healthy, and have run a DAG."""
     from airflow_platform.tasks import running
@@ -89,7 +89,7 @@ def tenant_restart(
     component: tuple[str, ...] = (),
     plan: bool = False,
     json: bool = False,
-    lock_timeout: str = flags.SECONDS,
+    lock_timeout: str = flags.LOCK_SECONDS,
 ) -> int:
     """Restart components, and wait until the tenants are healthy again."""
     from airflow_platform.tasks import running, selecting
@@ -119,7 +119,7 @@ def tenant_down(
     confirm: tuple[str, ...] = (),
     plan: bool = False,
     json: bool = False,
-    lock_timeout: str = flags.SECONDS,
+    lock_timeout: str = flags.LOCK_SECONDS,
 ) -> int:
     """Stop tenants and keep their data, or delete it too."""
     from airflow_platform.tasks import running, selecting

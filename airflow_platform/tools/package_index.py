@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,13 @@ _SAME = {
     "timeout": "UV_HTTP_TIMEOUT",
 }
 """pip's name of a setting, and the variable of uv that means the same; lists have spaces in both."""
+
+READ = re.compile(
+    r"UV_(?:DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|INDEX_\w+_(?:USERNAME|PASSWORD)"
+    r"|FIND_LINKS|NO_INDEX|HTTP_TIMEOUT|INSECURE_HOST)|SSL_CERT_FILE|SSL_CLIENT_CERT"
+    r"|(?:ALL|HTTPS?|NO)_PROXY|(?:all|https?|no)_proxy"
+)
+"""Names of the variables that tell uv how packages are reached."""
 
 _SECTIONS = ("global", "install")
 """Sections of pip.conf that concern installing; later ones win."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from airflow_platform import errors, programs, secrets
+from airflow_platform.tools import package_index
 
 TIMEOUT = 1800.0
 """Seconds for one installation: 30 minutes lets 300 MB through a slow line."""
@@ -78,12 +79,9 @@ def install(
 
 def _mask(runner: programs.Programs, variables: Mapping[str, str]) -> None:
     """Have the logins of indexes masked: uv does so itself, but not in an address that it cannot read."""
-    named = [
-        secrets.Secret(value)
-        for name, value in variables.items()
-        if name.startswith("UV_INDEX_") and name.endswith("_PASSWORD")
-    ]
-    runner.mask.add(*named, *secrets.in_addresses(variables.values()))
+    read = {name: value for name, value in variables.items() if package_index.READ.fullmatch(name)}
+    named = [secrets.Secret(value) for name, value in read.items() if name.endswith("_PASSWORD")]
+    runner.mask.add(*named, *secrets.in_addresses(read.values()))
 
 
 def missing_uv() -> errors.Fault | None:

@@ -56,6 +56,7 @@ def test_the_shared_database_server_is_made_again_with_its_data(installed):
     # Airflow ends a component that has missed its database for too long, also after that is back.
     for _ in range(LOOKS):
         again = installed.run("tenant-up", "--json")
+        assert "broken" not in again.steps().values(), again.text
         if again.code == 0 and again.changed() == set():
             break
     assert (again.code, again.changed()) == (0, set()), again.text

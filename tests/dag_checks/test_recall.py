@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from airflow_platform import dag_checks, manifests, rules
+from airflow_platform import components, dag_checks, manifests, rules
 from airflow_platform.config import load, package_recipes, paths
 from airflow_platform.dag_checks import recall
 
@@ -13,6 +13,10 @@ from airflow_platform.dag_checks import recall
 def test_code_that_decides_is_among_what_decides(decides):
     (folder,) = {path.parent for path in recall.deciding() if path.samefile(decides.__file__)}
     assert set(folder.glob("*.py")) <= set(recall.deciding())
+
+
+def test_names_that_specs_may_have_are_among_what_decides():
+    assert any(path.samefile(components.__file__) for path in recall.deciding())
 
 
 @pytest.mark.parametrize("change", ["lock", "addition", "new addition"])

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from airflow_platform.config import paths
 from airflow_platform.testing import leftovers
 from airflow_platform.tools import cache
 from airflow_platform.tools.containers import marked
@@ -33,21 +32,24 @@ def mounted(client, session):
     return {mount["Name"] for each in listed for mount in each["Mounts"] if mount["Type"] == "volume"}
 
 
-def directories():
-    """What runs have on disk."""
-    return {each.name for each in (paths.cache() / cache.TESTS).iterdir()}
+def directories(place):
+    """What the runs of one cache have on disk."""
+    return {each.name for each in (place / cache.TESTS).iterdir()}
 
 
 class Child:
     """A pytest of its own, on the example beside the DAGs."""
 
-    def __init__(self, log, before, client):
+    def __init__(self, log, place, before, client):
         self._log, self._before, self._client = log, before, client
+        environment = {**os.environ, "AIRFLOW_PLATFORM_CACHE": str(place)}
         # fmt: off
         words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--log-cli-level=INFO", EXAMPLE]
         # fmt: on
         with log.open("wb") as file:
-            self.process = subprocess.Popen(words, cwd=ROOT, stdout=file, stderr=file, start_new_session=True)
+            self.process = subprocess.Popen(
+                words, cwd=ROOT, env=environment, stdout=file, stderr=file, start_new_session=True
+            )
 
     @property
     def printed(self):
@@ -79,7 +81,7 @@ def child(tmp_path, client):
     made = []
 
     def start(name):
-        made.append(Child(tmp_path / name, sessions(client), client))
+        made.append(Child(tmp_path / name, tmp_path / "cache", sessions(client), client))
         return made[-1]
 
     yield start
@@ -88,8 +90,7 @@ def child(tmp_path, client):
 
 
 @pytest.mark.timeout(900)  # Two Airflows come up, one after the other.
-def test_a_killed_run_is_swept_by_the_next_one_which_leaves_nothing_itself(airflow, child, client):
-    files = directories()
+def test_a_killed_run_is_swept_by_the_next_one_which_leaves_nothing_itself(airflow, child, client, tmp_path):
     killed = child("killed")
     dead = killed.session()
     killed.wait_for_containers(dead, 3)  # Its lifeline, and what starts first: the middle of coming up.
@@ -100,14 +101,13 @@ def test_a_killed_run_is_swept_by_the_next_one_which_leaves_nothing_itself(airfl
     assert any("network" in each for each in left)
     assert any("volume" in each for each in left)
     assert any("metadata-database" in each for each in left)
-    files = directories() - files
-    assert files
+    (file,) = directories(tmp_path / "cache")
 
     following = child("next")
     session = following.session()
     assert of(client, dead) == [], "it sweeps before it begins"
     following.wait_for_containers(session, 6)
-    assert files & directories() == set()
+    assert file not in directories(tmp_path / "cache")
     volumes |= mounted(client, session)
     assert len(volumes) >= 3 + 2  # Three have names; the lifelines have one each that the image asks for.
     assert following.process.wait(timeout=300) == 0, following.printed

@@ -110,7 +110,7 @@ def pair(admin) -> Iterator[tuple[Tenant, Tenant]]:
 
 
 def let_in(attempt: Callable[[], ResultT]) -> ResultT:
-    """What an attempt comes to that there must be room for: the server counts a session that was closed until that has ended."""
+    """What an attempt comes to that there must be room for: a closed session counts until it has ended."""
     deadline = time.monotonic() + 30
     while True:
         try:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
 
 from airflow_platform import errors, programs
 from airflow_platform.config import paths, places
+from airflow_platform.reporting import looks
 from airflow_platform.tools import dag_changes, git_remote
 from tests.steps.dag_project import run_git
 from tests.tasks import dag_scene
@@ -34,6 +37,13 @@ def read(command, *words):
 
 def tenants(document):
     return {f"{each['environment']}/{each['tenant']}": each for each in document["data"]["tenants"]}
+
+
+def test_a_terminal_does_not_cost_the_board_that_progress_is_shown_on(scene, command, monkeypatch):
+    monkeypatch.delitem(sys.modules, "airflow_platform.reporting.board", raising=False)
+    monkeypatch.setattr(looks, "look_of", lambda stream, environ: SimpleNamespace(board=True))
+    assert command("dags-status")[0] == 0
+    assert "airflow_platform.reporting.board" not in sys.modules
 
 
 def test_equal_versions_are_exit_0_and_the_table_says_so(scene, command):

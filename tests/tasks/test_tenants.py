@@ -205,7 +205,10 @@ def test_a_restart_brings_in_no_component_that_is_declared_otherwise(command, en
     code, _, err = command("tenant-restart", "--env=sandbox", "--component=triggerer")
     assert (code, engine["restarted"]) == (4, [])
     said = " ".join(err.split())
-    assert "finance/components: Pending: restart scheduler, triggerer." in said
+    assert (
+        "finance/components: Pending: restart scheduler, triggerer (declared otherwise now: scheduler)."
+        in said
+    )
     assert "Run `scripts/inv tenant-up --env=sandbox` first" in said
 
 

@@ -137,8 +137,10 @@ echo "$UV_INDEX_MINE_PASSWORD" >&2
         # checkov:skip=CKV_SECRET_4: 2026-11-27: Not a password, only the look of one.
         "http://ci:canary-7f3a-9c1e-22d0@127.0.0.1:99999/simple",
         "http://canary-7f3a-9c1e-22d0@127.0.0.1:99999/simple",
+        "http://canary-7f3a-9c1e-22d0:x-oauth-basic@127.0.0.1:99999/simple",
+        "http://ci:canary/7f3a/9c1e@127.0.0.1:99999/simple",
     ],
-    ids=["password", "token"],
+    ids=["password", "token", "token as user", "password with slashes"],
 )
 @pytest.mark.parametrize("use", ["install", "fetch"])
 def test_logins_of_indexes_are_masked_in_what_uv_says(own, tmp_path, monkeypatch, use, address):
@@ -151,3 +153,10 @@ def test_logins_of_indexes_are_masked_in_what_uv_says(own, tmp_path, monkeypatch
     for text in (str(caught.value), *news):
         assert "canary" not in text
     assert "***@127.0.0.1:99999" in str(caught.value)
+
+
+def test_addresses_that_uv_does_not_read_are_no_reason_to_mask_their_words(own, tmp_path, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://airflow:airflow@postgres/airflow")
+    runner = programs.Programs()
+    uv._mask(runner, os.environ)
+    assert runner.mask("airflow") == "airflow"

@@ -149,8 +149,9 @@ class Images:
             self._api.inspect_distribution(reference)
 
     def remove_left(self, label: str) -> None:
-        """Remove what killed builds left: containers and networks with a label, and images with it that have neither a name
-        nor others made from them.
+        """Remove what killed builds left: containers, networks and images with a label.
+
+        Of the images only those that have neither a name nor others made from them.
 
         Raises:
             EngineError: A container was not gone in time.

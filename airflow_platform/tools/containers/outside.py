@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import netrc
 import os
-import re
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,13 +16,6 @@ from airflow_platform import programs, secrets
 from airflow_platform.tools import debian, package_index
 from airflow_platform.tools.containers.archives import Files
 from airflow_platform.tools.containers.installs import CACHE, PLACE
-
-_OF_UV = re.compile(
-    r"UV_(?:DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|INDEX_\w+_(?:USERNAME|PASSWORD)"
-    r"|FIND_LINKS|NO_INDEX|HTTP_TIMEOUT|INSECURE_HOST)|SSL_CERT_FILE|SSL_CLIENT_CERT"
-    r"|(?:ALL|HTTPS?|NO)_PROXY|(?:all|https?|no)_proxy"
-)
-"""Variables of the caller that say how packages are reached."""
 
 _INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
 """Those that hold addresses of indexes, with spaces between."""
@@ -94,7 +86,7 @@ def for_python(index: str = "", user: str = "", password: secrets.Secret | None 
         password: Its password.
     """
     files: dict[str, Path | bytes] = {}
-    environment = {key: value for key, value in os.environ.items() if _OF_UV.fullmatch(key)}
+    environment = {key: value for key, value in os.environ.items() if package_index.READ.fullmatch(key)}
     environment |= package_index.uv_environment(os.environ)
     for name in _CERTIFICATES:
         if Path(value := environment.get(name, "")).is_file():

@@ -13,7 +13,8 @@ from airflow_platform.tools.containers.containers import Containers
 from airflow_platform.tools.containers.spec import Found
 
 PING = ("/healthcheck", WORKER)
-"""The worker is the one component that Airflow's api-server does not know the health of. This is what the images' own health check runs; the engine's runs it every half minute, which is too late."""
+"""The worker is the one component whose health Airflow's api-server does not know. This is what the images' own
+health check runs; the engine's runs it every half minute, which is too late."""
 
 PING_TIMEOUT = 30.0
 """Seconds for its answer: it gives up by itself after 4, and starts Python before."""
