@@ -14,6 +14,9 @@ _IMAGES = paths.CHECKOUT / "images"
 GIT_SYNC_MODULE = "airflow_platform_git_sync"
 """The stand-in for git-sync, among Airflow's packages."""
 
+FAKESNOW_PROGRAM = "server.py"
+"""fakesnow's server program, in its virtual environment."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -57,6 +60,6 @@ AIRFLOW = Recipe(
 FAKESNOW = Recipe(
     lock=_IMAGES / "fakesnow" / "requirements.lock",
     verify="import fakesnow.server, snowflake.connector",
-    additions={"server.py": _IMAGES / "fakesnow" / "server.py"},
+    additions={FAKESNOW_PROGRAM: _IMAGES / "fakesnow" / "server.py"},
 )
 """Those of the stand-in for Snowflake, with the program that serves it."""

@@ -120,6 +120,11 @@ def prefix(environment: str, tenant: str = "") -> str:
     return ".".join(part for part in ("airflow", environment, tenant) if part)
 
 
+def server_name(environment: str) -> str:
+    """The name of the database server's container, and of the volume with its data."""
+    return f"{prefix(environment)}.{METADATA_DATABASE}"
+
+
 def labels(owner: str, tenant: str = "", component: str = "") -> dict[str, str]:
     """What an object is marked with, and found by."""
     found = {OWNER: owner, TENANT: tenant, COMPONENT: component}
@@ -287,7 +292,7 @@ class TenantContainers:
 
 def server(environment: specs.Environment, *, owner: str, image: str, password: secrets.Secret) -> Container:
     """The database server that the tenants of an environment share; each has a database of its own in it."""
-    name, settings = f"{prefix(environment.name)}.{METADATA_DATABASE}", environment.docker
+    name, settings = server_name(environment.name), environment.docker
     return Container(
         name=name,
         image=image,

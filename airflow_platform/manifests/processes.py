@@ -19,9 +19,6 @@ from airflow_platform.config import package_recipes, places, specs
 from airflow_platform.manifests import airflow
 from airflow_platform.supervisor.spec import Component, Spec
 
-FAKESNOW_PROGRAM = "server.py"
-"""fakesnow's server program, in its virtual environment."""
-
 IDLE_WORKER = r"^airflow worker -- LocalExecutor: <idle>\s*$"
 """The title of a LocalExecutor worker without a task; one whose scheduler was killed never ends."""
 
@@ -103,7 +100,7 @@ def fakesnow(tenant: specs.Tenant, at: Machine, *, port: int, environment: Path)
     words = [str(word) for pair in arguments.items() for word in pair]
     return Component(
         name=FAKESNOW,
-        argv=(str(environment / "bin/python"), str(environment / FAKESNOW_PROGRAM), *words),
+        argv=(str(environment / "bin/python"), str(environment / package_recipes.FAKESNOW_PROGRAM), *words),
         directory=str(place.snowflake),
         log=str(place.log(FAKESNOW)),
         environment={

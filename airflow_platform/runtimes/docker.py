@@ -165,7 +165,7 @@ class DockerRuntime:
     def _database(self, tenant: str) -> postgresql.Server | None:
         """A tenant's metadata database, as the tenant; None when it cannot be reached by anybody."""
         with self._open() as engine:
-            server = self._own(engine, self._container("", METADATA_DATABASE))
+            server = self._own(engine, manifests.server_name(self._environment.name))
         password = self._place.tenant(tenant).database_password
         if server is None or not server.ports or not password.is_file():
             return None
@@ -312,7 +312,7 @@ class DockerRuntime:
         """The same; on the way down as it is found, and None where it has no data either."""
         if context.goal is step.Goal.PRESENT:
             return self._server(context)
-        name = self._container("", METADATA_DATABASE)
+        name = manifests.server_name(self._environment.name)
         with self._open() as engine:
             found, volume = self._own(engine, name), engine.volumes.named(name)
         if found and not database_container.DatabaseContainer(self._place).missing(found):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow_platform import errors
+from airflow_platform import components, errors
 from airflow_platform.config import built
 from airflow_platform.engine import step
 from airflow_platform.tools import files
@@ -54,7 +54,7 @@ class BuildRecord(step.EnvironmentStep[Any, Any]):
         newest = max(
             (each["labels"] for each in made.values()), key=lambda labels: str(labels[shelf.CREATED])
         )
-        told: Mapping[str, str] = made["airflow-base"]["labels"]
+        told: Mapping[str, str] = made[components.BASE_IMAGE]["labels"]
         return built.Built(
             images={
                 name: built.Image(name, each["reference"], each["id"], each["architecture"], each["size"])

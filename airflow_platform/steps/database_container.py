@@ -30,7 +30,7 @@ PASSWORD = "its password"  # noqa: S105 - that it is missing.
 
 def name_of(context: EnvironmentContext) -> str:
     """The name of the container, and of the volume with its data."""
-    return f"{manifest.prefix(context.environment.name)}.{METADATA_DATABASE}"
+    return manifest.server_name(context.environment.name)
 
 
 def network_of(context: EnvironmentContext) -> str:

@@ -37,9 +37,7 @@ class TenantNetwork(TenantStep):
         name = _name(context)
         with self._open() as engine:
             named = engine.networks.named(name)
-            server = engine.containers.named(
-                f"{manifest.prefix(context.environment.name)}.{METADATA_DATABASE}"
-            )
+            server = engine.containers.named(manifest.server_name(context.environment.name))
         network, stranger = ownership.own(self._owner, context.goal, "network", named)
         return Observed(network is not None, server is not None and name in server.networks, stranger)
 

@@ -57,7 +57,7 @@ def install(
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_COMPILE_BYTECODE_TIMEOUT": "600",
     }
-    _mask(runner, variables)
+    runner.mask.add(*logins(variables))
     uv = find()
     hint = (
         "Check the network and pip's index settings (PIP_INDEX_URL, pip.conf), which uv is given too; "
@@ -77,11 +77,11 @@ def install(
     runner.run(sync, env=variables, timeout=TIMEOUT, on_line=progress, hint=hint)
 
 
-def _mask(runner: programs.Programs, variables: Mapping[str, str]) -> None:
-    """Have the logins of indexes masked: uv does so itself, but not in an address that it cannot read."""
+def logins(variables: Mapping[str, str]) -> tuple[secrets.Secret, ...]:
+    """The passwords and tokens in what uv reads, to be masked: it does not itself in an address that it cannot read."""
     read = {name: value for name, value in variables.items() if package_index.READ.fullmatch(name)}
     named = [secrets.Secret(value) for name, value in read.items() if name.endswith("_PASSWORD")]
-    runner.mask.add(*named, *secrets.in_addresses(read.values()))
+    return (*named, *secrets.in_addresses(read.values()))
 
 
 def missing_uv() -> errors.Fault | None:
@@ -128,7 +128,7 @@ def fetch(
         "UV_CACHE_DIR": str(cache),
         "UV_PYTHON_DOWNLOADS": "never",
     }
-    _mask(runner, variables)
+    runner.mask.add(*logins(variables))
     runner.run(
         [find(), "pip", "install", "--quiet", "--target", draft, "--only-binary=:all:", "--require-hashes",
          f"--python-platform={TARGETS[architecture]}", "--python-version=3.11", "-r", lock],

@@ -161,5 +161,5 @@ def test_logins_of_indexes_are_masked_in_what_uv_says(own, tmp_path, monkeypatch
 def test_addresses_that_uv_does_not_read_are_no_reason_to_mask_their_words(own, tmp_path, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", f"postgresql{TO}airflow:airflow@postgres/airflow")
     runner = programs.Programs()
-    uv._mask(runner, os.environ)
+    runner.mask.add(*uv.logins(os.environ))
     assert runner.mask("airflow") == "airflow"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_platform import programs, secrets
-from airflow_platform.tools import debian, package_index
+from airflow_platform.tools import debian, package_index, uv
 from airflow_platform.tools.containers.archives import Files
 from airflow_platform.tools.containers.installs import CACHE, PLACE
 
@@ -106,8 +106,7 @@ def for_python(index: str = "", user: str = "", password: secrets.Secret | None 
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_COMPILE_BYTECODE_TIMEOUT": "600",
     }
-    named = [secrets.Secret(value) for key, value in environment.items() if key.endswith("_PASSWORD")]
-    return Outside(files, environment, (*named, *secrets.in_addresses(environment.values())))
+    return Outside(files, environment, uv.logins(environment))
 
 
 def _carried(path: str, files: dict[str, Path | bytes]) -> str:
