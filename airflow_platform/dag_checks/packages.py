@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_platform import errors, programs
 from airflow_platform.config import package_recipes, paths
-from airflow_platform.engine import step
+from airflow_platform.engine import local_store, step
 from airflow_platform.steps.packages import AirflowPackages
 
 
@@ -37,7 +37,7 @@ def installed(runner: programs.Programs, progress: Callable[[str], None]) -> Pat
         environment=_AllEnvironments(),
         goal=step.Goal.PRESENT,
         run_id="dags-check",
-        run_directory=Path(tempfile.gettempdir()),
+        artifacts=local_store.LocalArtifacts(Path(tempfile.gettempdir())),
         programs=runner,
         progress=progress,
         clock=time.monotonic,

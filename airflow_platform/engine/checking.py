@@ -5,14 +5,12 @@ from __future__ import annotations
 import concurrent.futures
 import traceback
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_platform import errors
+from airflow_platform.engine.perform import Performer
 from airflow_platform.engine.report import Node, Outcome, StepReport, faults_of, masked, refusal_of
 from airflow_platform.engine.step import Goal
-
-if TYPE_CHECKING:
-    from airflow_platform.engine.perform import Performer
 
 
 def check(performer: Performer) -> dict[Node, StepReport]:

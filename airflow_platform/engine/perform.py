@@ -8,12 +8,14 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from airflow_platform import errors
-from airflow_platform.engine import journal
+from airflow_platform.engine import phases
 from airflow_platform.engine.graph import Graph
+from airflow_platform.engine.order import Order
+from airflow_platform.engine.phases import Phase
 from airflow_platform.engine.report import (
     Node,
     Outcome,
@@ -24,6 +26,7 @@ from airflow_platform.engine.report import (
     refusal_of,
 )
 from airflow_platform.engine.step import (
+    Artifacts,
     Change,
     Context,
     EnvironmentContext,
@@ -35,21 +38,26 @@ from airflow_platform.engine.step import (
     TenantContext,
     Unknown,
 )
+from airflow_platform.engine.store import Journal, Lock
 
-if TYPE_CHECKING:
-    from airflow_platform.engine.run import Order
+
+@dataclass(frozen=True)
+class Opened:
+    """What a run holds of its store; with `--plan` neither a journal nor a lock."""
+
+    run_id: str
+    artifacts: Artifacts
+    journal: Journal | None = None
+    tenants: Lock | None = None
 
 
 class Performer:
     """Performs the nodes of one run; called from several threads."""
 
-    def __init__(
-        self, order: Order[Any, Any], graph: Graph, opened: journal.Journal | None, directory: Path
-    ) -> None:
+    def __init__(self, order: Order[Any, Any], graph: Graph, opened: Opened) -> None:
         self.order = order
         self.graph = graph
-        self._journal = opened
-        self._directory = directory
+        self._opened = opened
         self._tenants = {tenant.name: tenant for tenant in order.tenants}
         self._outputs: dict[Node, Outputs | None] = {}
         self._begun: set[Node] = set()
@@ -61,8 +69,8 @@ class Performer:
         lock = self.order.store.environment_lock if locked else contextlib.nullcontext
         try:
             self.order.reporter.started(node)
-            with lock():
-                result = self._advance(node, tenants, began)
+            with lock() as environment:
+                result = self._advance(node, tenants, environment, began)
             self._outputs[node] = None if result.status is Outcome.PENDING else result.outputs
         except errors.PlatformError as error:
             result = StepReport(
@@ -86,8 +94,8 @@ class Performer:
         common = {
             "environment": self.order.environment,
             "goal": self.order.goal,
-            "run_id": self._directory.name,
-            "run_directory": self._directory,
+            "run_id": self._opened.run_id,
+            "artifacts": self._opened.artifacts,
             "programs": self.order.programs,
             "progress": self._progress_of(node),
             "clock": self.order.clock,
@@ -101,9 +109,12 @@ class Performer:
                 tenant for tenant in self.order.tenants if tenants is None or tenant.name in tenants
             ),
             find_tenant_outputs=lambda step, tenant: self._find(node, step, tenant),
+            tenants_at_work=self.order.store.tenants_at_work,
         )
 
-    def _advance(self, node: Node, tenants: frozenset[str], began: float) -> StepReport:
+    def _advance(
+        self, node: Node, tenants: frozenset[str], environment: Lock | None, began: float
+    ) -> StepReport:
         step: Any = self.graph.step(node)
         context = self.context(node, tenants)
         context.programs.interruption.raise_if_requested()
@@ -117,17 +128,21 @@ class Performer:
             return StepReport(node.step, Outcome.PENDING, f"known after {planned.until} has run")
         if self.order.planning:
             return StepReport(node.step, Outcome.PENDING, planned.summary, details=planned.details)
+        for lock in filter(None, (self._opened.tenants, environment)):
+            lock.confirm()
         outputs = self._apply(node, step, context, planned, began)
         return StepReport(node.step, Outcome.CHANGED, planned.summary, outputs=outputs)
 
     def _apply(self, node: Node, step: Any, context: Context[Any], change: Change, began: float) -> Outputs:
-        assert self._journal is not None
-        mask = self.order.programs.mask
+        journal, mask = self._opened.journal, self.order.programs.mask
+        assert journal is not None
         shown = Change(**masked_json(change.to_json(), mask))
         json.dumps(shown.to_json())
         self._verify_artifacts(change)
-        self._journal.begun(node, shown)
+        phases.reached(node, Phase.BEFORE_BEGIN)
+        journal.begun(node, shown)
         self._begun.add(node)
+        phases.reached(node, Phase.AFTER_BEGIN)
         try:
             outputs = _outputs(step.apply(context, change))
         except BaseException as error:
@@ -135,21 +150,23 @@ class Performer:
             outcome = Outcome.BROKEN if ours else Outcome.FAILED
             seconds = time.monotonic() - began
             with contextlib.suppress(errors.StateError):  # The first error is the one to show.
-                self._journal.ended(node, outcome, mask(str(error)), seconds)
+                journal.ended(node, outcome, mask(str(error)), seconds)
             raise
-        self._journal.ended(node, Outcome.CHANGED, shown.summary, time.monotonic() - began)
+        phases.reached(node, Phase.AFTER_EFFECT)
+        journal.ended(node, Outcome.CHANGED, shown.summary, time.monotonic() - began)
+        phases.reached(node, Phase.AFTER_END)
         return outputs
 
     def _verify_artifacts(self, change: Change) -> None:
         for name, expected in change.artifacts.items():
             try:
-                with (self._directory / name).open("rb") as file:
-                    found = f"SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
+                with self._opened.artifacts.get(name).open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
             except OSError as error:
-                found = error.strerror or str(error)
-            if found != f"SHA-256 {expected}":
+                raise errors.StateError.of(self._opened.artifacts.get(name), error) from error
+            if found != expected:
                 raise errors.StepError(
-                    f"{name} is not the file that was planned with: {found}, planned {expected}.",
+                    f"{name} is not the file that was planned with: SHA-256 {found}, planned {expected}.",
                     hint="Something else writes into the run's directory; run this again.",
                 )
 

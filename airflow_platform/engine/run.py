@@ -1,4 +1,4 @@
-"""One run: arrange, lock, check, walk, report."""
+"""One run: arrange, lock, check, walk, report. Or its checks alone."""
 
 from __future__ import annotations
 
@@ -6,50 +6,24 @@ import contextlib
 import dataclasses
 import functools
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any
 
-from airflow_platform import errors, programs
-from airflow_platform.engine import checking, graph, journal, perform, signals, store, walk
+from airflow_platform import errors
+from airflow_platform.engine import checking, graph, local_store, perform, signals, walk
+from airflow_platform.engine.order import Order
 from airflow_platform.engine.report import (
     Node,
     OneAtATime,
     Outcome,
     Report,
-    Reporter,
     StepReport,
     TenantReport,
     exit_code_of,
 )
-from airflow_platform.engine.step import EnvironmentT, Goal, Step, TenantT
-
-
-@dataclass(frozen=True)
-class Order(Generic[EnvironmentT, TenantT]):
-    """What is to be run, and with what."""
-
-    task: str
-    """The command's name, for journal and report."""
-    environment: EnvironmentT
-    tenants: Sequence[TenantT]
-    """The selected ones."""
-    goal: Goal
-    steps: Sequence[Step]
-    store: store.Store
-    reporter: Reporter
-    programs: programs.Programs
-    reached: str = "present"
-    """The word for a tenant that is where it should be: "healthy", "stopped"."""
-    planning: bool = False
-    """`--plan`: observe and plan, lock nothing, change nothing."""
-    skip: Mapping[str, str] = field(default_factory=dict)
-    """Steps left out on purpose, with the reason that the report shows."""
-    workers: int = 4
-    """Steps that may work at the same time."""
-    clock: Callable[[], float] = time.monotonic
+from airflow_platform.engine.step import EnvironmentT, Goal, TenantT
+from airflow_platform.engine.store import Journal
 
 
 def execute(order: Order[EnvironmentT, TenantT]) -> Report:
@@ -68,7 +42,7 @@ def execute(order: Order[EnvironmentT, TenantT]) -> Report:
     with signals.handled(order.programs.interruption), _opened(order, names) as opened:
         order.reporter.begin(arranged.nodes, opened.journal.expected() if opened.journal else {})
         try:
-            performer = perform.Performer(order, arranged, opened.journal, opened.directory)
+            performer = perform.Performer(order, arranged, opened)
             said_no = checking.check(performer)
             ruled_out = checking.rule_out(performer, said_no)
             results = walk.walk(arranged, performer.perform, ruled_out, order=order)
@@ -79,7 +53,35 @@ def execute(order: Order[EnvironmentT, TenantT]) -> Report:
     return report
 
 
-def _end_run(order: Order[Any, Any], opened: journal.Journal | None, exit_code: int) -> None:
+def examine(order: Order[Any, Any]) -> Report:
+    """Run the checks of an order and nothing else: lock nothing, change nothing, name every fault at once."""
+    arranged = graph.build(order.steps, [tenant.name for tenant in order.tenants], order.goal)
+    with signals.handled(order.programs.interruption), _temporary_artifacts() as artifacts:
+        said_no = checking.check(perform.Performer(order, arranged, perform.Opened("check", artifacts)))
+    order.programs.interruption.raise_if_requested()
+    refused: tuple[errors.Fault, ...] = ()
+    try:
+        order.store.check()
+    except errors.PreflightError as error:
+        refused = error.faults()
+    broken = {node: result for node, result in said_no.items() if result.status is Outcome.BROKEN}
+    nodes = [node for node in arranged.nodes if node in broken]
+    return Report(
+        task=order.task,
+        environment=order.environment.name,
+        status="not ready" if said_no or refused else "ready",
+        exit_code=int(exit_code_of([*said_no.values()], checks_failed=bool(said_no or refused))),
+        faults=(*refused, *(fault for result in said_no.values() for fault in result.faults)),
+        steps=_steps_of(nodes, broken, None),
+        tenants=tuple(
+            TenantReport(name, "broken", _steps_of(nodes, broken, name), {})
+            for name in dict.fromkeys(node.tenant for node in nodes)
+            if name is not None
+        ),
+    )
+
+
+def _end_run(order: Order[Any, Any], opened: Journal | None, exit_code: int) -> None:
     """Close the run; when that fails only history is lost, so the report still stands."""
     if opened is not None:
         try:
@@ -88,39 +90,33 @@ def _end_run(order: Order[Any, Any], opened: journal.Journal | None, exit_code: 
             order.reporter.note(str(error))
 
 
-@dataclass(frozen=True)
-class _Opened:
-    journal: journal.Journal | None
-    directory: Path
-
-
 @contextlib.contextmanager
-def _opened(order: Order[EnvironmentT, TenantT], names: Sequence[str]) -> Iterator[_Opened]:
-    """Locks, journal and run directory; with `--plan` none but a temporary directory."""
+def _opened(order: Order[EnvironmentT, TenantT], names: Sequence[str]) -> Iterator[perform.Opened]:
+    """Locks, journal and artifacts; with `--plan` none but artifacts in a temporary directory."""
     if order.planning:
         order.store.check()
-        with _temporary_directory() as directory:
-            yield _Opened(None, directory)
+        with _temporary_artifacts() as artifacts:
+            yield perform.Opened("plan", artifacts)
         return
     locked = order.store.tenant_locks(names, leaving=order.goal is Goal.ABSENT)
-    with locked, contextlib.closing(order.store.open_journal()) as opened:
+    with locked as tenants, contextlib.closing(order.store.open_journal()) as opened:
         run_id = opened.begin_run(order.task, names)
         for left in opened.unfinished():
             order.reporter.note(
                 f"Run {left.run} was ended in the middle of {left.node} (to {left.summary}); "
                 "what it left is observed and taken up."
             )
-        yield _Opened(opened, order.store.run_directory(run_id))
+        yield perform.Opened(run_id, order.store.artifacts(run_id), opened, tenants)
 
 
 @contextlib.contextmanager
-def _temporary_directory() -> Iterator[Path]:
+def _temporary_artifacts() -> Iterator[local_store.LocalArtifacts]:
     try:
         made = tempfile.TemporaryDirectory(prefix="airflow-platform-plan-", ignore_cleanup_errors=True)
     except OSError as error:
         raise errors.StateError.of(Path("the temporary directory"), error) from error
     with made as directory:
-        yield Path(directory)
+        yield local_store.LocalArtifacts(Path(directory))
 
 
 def _summarise(

@@ -8,7 +8,7 @@ time with a context that holds everything it may know:
     plan(context, observed)         pure: a `Change`, or `NoChange` and why
     apply(context, change)          makes the change and returns outputs
 
-`observe` may write an artifact into `context.run_directory`, or return `Unknown`.
+`observe` may put an artifact into `context.artifacts`, or return `Unknown`.
 A step of scope `tenant` runs once for each selected tenant; one of scope `environment` runs once.
 """
 
@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from airflow_platform import errors, programs
 
@@ -66,7 +66,7 @@ class Change:
     details: Mapping[str, Json] = field(default_factory=dict)
     """For `apply`: serialisable, without secrets."""
     artifacts: Mapping[str, str] = field(default_factory=dict)
-    """Files in the run's directory that `apply` uses, by name, with the SHA-256 that they must have."""
+    """Artifacts of the run that `apply` uses, by name, with the SHA-256 that they must have."""
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -102,6 +102,27 @@ class OutputsUnknown(errors.PlatformError):
         super().__init__(f"The outputs of step {step} are not known until it has run.")
 
 
+class Artifacts(Protocol):
+    """Files that plans of one run leave for `apply`, by name."""
+
+    def put(self, name: str, content: bytes | Path) -> str:
+        """Store an artifact, or a file's content as one; replaces an earlier one of that name.
+
+        Returns:
+            Its SHA-256 in hexadecimal digits, for `Change.artifacts`.
+
+        Raises:
+            StateError: It cannot be written.
+        """
+
+    def get(self, name: str) -> Path:
+        """A local file with the artifact's content, to be read only.
+
+        Raises:
+            StepError: There is no artifact of that name.
+        """
+
+
 @dataclass(frozen=True)
 class Context(Generic[EnvironmentT]):
     """Everything that a step may know; passed, never ambient."""
@@ -109,8 +130,7 @@ class Context(Generic[EnvironmentT]):
     environment: EnvironmentT
     goal: Goal
     run_id: str
-    run_directory: Path
-    """For artifacts of this run; exists, mode 0700."""
+    artifacts: Artifacts
     programs: programs.Programs
     progress: Callable[[str], None]
     """Shows one line of news on the step's line of the board."""
@@ -171,6 +191,8 @@ class EnvironmentContext(Context[EnvironmentT], Generic[EnvironmentT, TenantT]):
     tenants: tuple[TenantT, ...] = ()
     """The selected tenants. Where the step requires tenant steps: those that succeeded."""
     find_tenant_outputs: Callable[[str, str], Outputs] = lambda step, tenant: {}
+    tenants_at_work: Callable[[], Mapping[str, bool]] = dict
+    """The tenants that any run, this one too, works on now, and whether it takes them away: `Store.tenants_at_work`."""
 
     def tenant_outputs(self, step: str, tenant: str) -> Outputs:
         """The outputs of a required tenant step, for one of `tenants`; raises what `outputs` raises."""
@@ -197,10 +219,23 @@ class Step:
     publishes: Sequence[str] = ()
     """Keys of its outputs that the report shows as the tenant's."""
     undone_by: str = ""
-    """What takes away on the way down what this step made, when the step itself does not: another
-    step's name, or words for people. Then the step is asked nothing on the way down."""
+    """What removes on the way down what this step made, when the step itself does not: another
+    step's name, or words for people. Then the step is not called on the way down."""
     keeps_data: bool = False
     """Whether going down would delete what cannot be made again; then only `--delete-data` does."""
+
+    def after(self, *names: str, before: Sequence[str] = (), undone_by: str = "") -> Self:
+        """This step, with its neighbours in a run; whoever composes the run knows them.
+
+        Args:
+            names: Steps that must have succeeded before, added to those that the step requires by itself.
+            before: Steps that must wait for this one.
+            undone_by: See the attribute.
+        """
+        self.requires = (*self.requires, *names)
+        self.required_by = (*self.required_by, *before)
+        self.undone_by = undone_by or self.undone_by
+        return self
 
 
 class EnvironmentStep(Step, Generic[EnvironmentT, TenantT]):

@@ -1,33 +1,71 @@
-"""Where a run keeps its lock, journal and artifacts; a runtime chooses one. `LocalStore` is a directory."""
+"""What a run needs to keep: locks, a journal and the artifacts of its plans. Each runtime brings a `Store`.
+
+`local_store`, `file_lock` and `sqlite_journal` are the kind for one machine. Whoever writes another kind runs
+`tests/engine/test_stores.py` over it.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from airflow_platform import errors, programs
-from airflow_platform.engine import journal, locks
+from airflow_platform.engine.report import Node, Outcome
+from airflow_platform.engine.step import Artifacts, Change
 
-KEPT_RUN_DIRECTORIES = 20
-"""Directories of artifacts that are kept: enough to look into last week's failures."""
 
-_TENANT = "tenant-"
-"""How the names of tenants' locks begin."""
+class Lock(Protocol):
+    """A lock, or several, that this run holds."""
 
-FORMAT = 1
-"""Of the state directory; a newer toolkit raises it when it lays files out in another way."""
+    def confirm(self) -> None:
+        """Look again whether this run still holds it. The engine calls this before each `apply`.
+
+        Raises:
+            BusyError: The lock is lost: it was removed, or somebody else took it after it had expired.
+        """
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A step that an earlier run began and never reported as ended."""
+
+    run: int
+    node: Node
+    summary: str
+    began: str
+
+
+class Journal(Protocol):
+    """What was begun and what ended. It never decides what a run does, so losing it loses only history."""
+
+    def begin_run(self, task: str, tenants: Sequence[str]) -> str:
+        """Open a run and return its id."""
+
+    def unfinished(self) -> tuple[Unfinished, ...]:
+        """What earlier runs left unfinished; each is returned once."""
+
+    def expected(self) -> Mapping[Node, float]:
+        """Seconds that each step took when it last changed something."""
+
+    def begun(self, node: Node, change: Change) -> None:
+        """Record durably that a step is about to change something."""
+
+    def ended(self, node: Node, outcome: Outcome, reason: str, seconds: float) -> None:
+        """Record durably how it ended."""
+
+    def end_run(self, exit_code: int) -> None:
+        """Close the run."""
+
+    def close(self) -> None:
+        """Release the file or connection."""
 
 
 class Store(Protocol):
-    """Locks, journal and artifacts of an environment."""
+    """Locks, journal and artifacts of one environment."""
 
     def check(self) -> None:
-        """Refuse what this toolkit must not touch; changes nothing, for runs that only look.
+        """Refuse state that this toolkit must not touch; changes nothing, for runs that only look.
 
         Raises:
             PreflightError: A newer version has written it, or it cannot be read.
@@ -35,164 +73,32 @@ class Store(Protocol):
 
     def tenant_locks(
         self, tenants: Sequence[str], *, leaving: bool = False
-    ) -> contextlib.AbstractContextManager[None]:
-        """Hold the locks of these tenants, which may be being taken away; never waits for a living holder."""
-
-    def environment_lock(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the environment's lock; waits for it up to the lock timeout."""
-
-    def open_journal(self) -> journal.Journal:
-        """The journal, opened."""
-
-    def run_directory(self, run_id: str) -> Path:
-        """A new, empty directory for a run's artifacts."""
-
-
-class LocalStore:
-    """A directory on this machine: `flock` and SQLite."""
-
-    def __init__(
-        self,
-        directory: Path,
-        environment: str,
-        *,
-        lock_timeout: float,
-        programs: programs.Programs,
-        on_note: Callable[[str], None],
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        """Prepare; nothing is touched yet.
+    ) -> contextlib.AbstractContextManager[Lock]:
+        """Hold the locks of these tenants; never waits for a living holder.
 
         Args:
-            directory: The environment's state directory.
-            environment: Its name, for messages.
-            lock_timeout: Seconds to wait for the environment's lock.
-            programs: Inherit the locks; whose interruption ends a wait.
-            on_note: Called with lines for people, from several threads.
-            now: The wall clock, for what people read; nothing is decided by it.
+            tenants: Their names.
+            leaving: Whether the run takes the tenants away; `tenants_at_work` passes it on.
+
+        Raises:
+            BusyError: Somebody else holds one: says who, since when and where.
         """
-        self._directory = directory
-        self._environment = environment
-        self._lock_timeout = lock_timeout
-        self._programs = programs
-        self._on_note = on_note
-        self._now = now
-        self._environment_lock = self._lock("environment", f"environment {environment}")
 
-    def check(self) -> None:
-        with _refusing(self._directory):
-            _require_known(self._directory / "format")
+    def environment_lock(self) -> contextlib.AbstractContextManager[Lock]:
+        """Hold the environment's lock; waits for another run up to the lock timeout.
 
-    @contextlib.contextmanager
-    def tenant_locks(self, tenants: Sequence[str], *, leaving: bool = False) -> Iterator[None]:
-        prepare(self._directory)
-        with contextlib.ExitStack() as stack:
-            for tenant in sorted(tenants):
-                thing = f"tenant {tenant} of {self._environment}"
-                lock = self._lock(f"{_TENANT}{tenant}", thing, leaving=leaving)
-                stack.enter_context(lock.held())
-            yield
+        It excludes other runs, not other threads: environment steps of one run hold it at the same time.
+        """
 
-    def environment_lock(self) -> contextlib.AbstractContextManager[None]:
-        return self._environment_lock.held(timeout=self._lock_timeout)
+    def tenants_at_work(self) -> Mapping[str, bool]:
+        """The tenants whose lock some run holds now, and whether that run takes them away.
 
-    def open_journal(self) -> journal.Journal:
-        path = self._directory / "journal.sqlite"
-        return journal.SqliteJournal(path, on_note=self._on_note, now=self._now)
+        Whoever asks while holding the environment's lock gets an answer that stays true for what the environment's
+        steps decide: a run that takes a tenant's lock later has to wait before its own environment steps.
+        """
 
-    def run_directory(self, run_id: str) -> Path:
-        runs = self._directory / "runs"
-        directory = runs / run_id
-        try:
-            runs.mkdir(mode=0o700, parents=True, exist_ok=True)
-            try:
-                directory.mkdir(mode=0o700)
-            except FileExistsError:  # A journal that was lost counted to this number before.
-                directory = Path(tempfile.mkdtemp(prefix=f"{run_id}-", dir=runs))
-            others = sorted((each for each in runs.iterdir() if each != directory), key=_age)
-            for old in others[: 1 - KEPT_RUN_DIRECTORIES]:
-                shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
-            raise errors.StateError.of(directory, error) from error
-        return directory
+    def open_journal(self) -> Journal:
+        """The journal, opened."""
 
-    def _lock(self, name: str, thing: str, *, leaving: bool = False) -> locks.FileLock:
-        path = self._directory / "locks" / f"{name}.lock"
-        return locks.FileLock(
-            path, thing, programs=self._programs, on_note=self._on_note, now=self._now, leaving=leaving
-        )
-
-
-def tenants_at_work(directory: Path) -> dict[str, bool]:
-    """The tenants of which a run holds the lock now, and whether it takes them away.
-
-    One that comes up may have nothing yet.
-
-    Who asks with the environment's lock knows more: a run that takes a tenant's lock later begins with the
-    environment's steps after that.
-
-    Args:
-        directory: The environment's state directory.
-    """
-    found = (directory / "locks").glob(f"{_TENANT}*.lock")
-    held = {path.stem.removeprefix(_TENANT): locks.read_holder(path) for path in found if locks.is_held(path)}
-    return {tenant: holder is not None and holder.leaving for tenant, holder in held.items()}
-
-
-def prepare(directory: Path) -> None:
-    """Make a state directory, and refuse one that a newer toolkit has written.
-
-    Raises:
-        PreflightError: It cannot be written, or its format is newer than this toolkit knows.
-    """
-    marker = directory / "format"
-    with _refusing(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        if not _format(marker):
-            draft = Path(tempfile.mkdtemp(prefix=".format-", dir=directory)) / "format"
-            try:
-                draft.write_text(f"{FORMAT}\n")
-                draft.replace(marker)
-            finally:
-                shutil.rmtree(draft.parent, ignore_errors=True)
-        _require_known(marker)
-
-
-def _require_known(marker: Path) -> None:
-    written = _format(marker)
-    if written and (not written.isdecimal() or int(written) > FORMAT):
-        fault = errors.Fault(
-            thing=str(marker),
-            cause=f"It says format {written!r}; this version of the toolkit knows up to {FORMAT}.",
-            remedy="Update this checkout to the version that wrote it, or name another AIRFLOW_PLATFORM_STATE.",
-        )
-        raise errors.PreflightError("The state directory was written by a newer version.", [fault])
-
-
-def _format(marker: Path) -> str:
-    """What the marker says; "" where there is none, or a machine that lost power kept only its name."""
-    try:
-        return marker.read_text(errors="replace").strip()
-    except FileNotFoundError:
-        return ""
-
-
-@contextlib.contextmanager
-def _refusing(directory: Path) -> Iterator[None]:
-    """What the operating system will not let us have is found before anything is changed."""
-    try:
-        yield
-    except OSError as error:
-        fault = errors.Fault(
-            thing=error.filename if isinstance(error.filename, str) else str(directory),
-            cause=f"{error.strerror or error}.",
-            remedy="Free some space or mend the permissions there, or name another AIRFLOW_PLATFORM_STATE.",
-        )
-        raise errors.PreflightError("The state directory cannot be used.", [fault]) from error
-
-
-def _age(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+    def artifacts(self, run_id: str) -> Artifacts:
+        """A new, empty place for a run's artifacts."""

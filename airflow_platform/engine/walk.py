@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_platform.engine.graph import Graph
+from airflow_platform.engine.order import Order
 from airflow_platform.engine.report import Node, Outcome, StepReport
-
-if TYPE_CHECKING:
-    from airflow_platform.engine.run import Order
 
 TICK = 0.1
 """Seconds; how often the main thread wakes so that a signal's handler can run."""

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from airflow_platform import errors, programs
 from airflow_platform.config import load, paths, places, specs
+from airflow_platform.engine.store import Lock
 from airflow_platform.runtimes import choosing, following, runtime
-from airflow_platform.tools import airflow
+from airflow_platform.tenants.access import Access
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,12 @@ class LocalPlace:
     def links(self) -> Mapping[str, str]:
         return self.runs_in.links(self.tenant)
 
-    def connected(self) -> AbstractContextManager[airflow.Airflow]:
-        return self.runs_in.connected(self.tenant)
+    def access(self) -> AbstractContextManager[Access]:
+        return self.runs_in.access(self.tenant)
 
-    def turn(self) -> AbstractContextManager[None]:
-        path = paths.state(self.environment) / "locks" / "environment.lock"
-        return following.turn(self.runner, path, f"environment {self.environment}", self.on_note)
+    def turn(self) -> AbstractContextManager[Lock]:
+        store = self.runs_in.store(self.runner, lock_timeout=following.LOCK_TIMEOUT, on_note=self.on_note)
+        return store.environment_lock()
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,10 @@ from airflow_platform.components import (
     WORKER,
 )
 from airflow_platform.config import built, paths, places, specs, versions
-from airflow_platform.dag_checks import known_ids
 from airflow_platform.engine import plugins, signals, step, store
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import containers as manifests
-from airflow_platform.runtimes import following, images, installed, reaching, runtime
+from airflow_platform.runtimes import airflow_steps, following, images, installed, local_access, runtime
 from airflow_platform.steps import (
     container_images,
     containers,
@@ -36,17 +35,14 @@ from airflow_platform.steps import (
     keys,
     migration,
     ownership,
-    restart,
-    served_dags,
-    settings,
-    smoke,
     tenant_certificates,
     tenant_directory,
     tenant_network,
     tenant_ports,
     tenant_postgresql,
 )
-from airflow_platform.tools import airflow, airflow_answers, logs, postgresql
+from airflow_platform.tenants.access import Access
+from airflow_platform.tools import airflow_answers, logs, postgresql
 from airflow_platform.tools.containers import opened, remembered, wellness
 from airflow_platform.tools.containers.spec import Found
 
@@ -83,40 +79,53 @@ class DockerRuntime:
                 record=built.RECORD,
                 names=self._images(),
                 building=images.Images(docker.host).base_faults,
-            ),
-            database_server.DatabaseVolume(place, engine),
-            database_server.DatabaseServer(place, engine),
-            dag_repository.DagRepository(place, checkout=paths.CHECKOUT, branch=following.branch_if_any),
+            ).after(undone_by="docker image prune"),
+            # Before the directories, so that on the way down these go when no tenant is left.
+            database_server.DatabaseVolume(place, engine).after(before=["directory"]),
+            database_server.DatabaseServer(place, engine).after("images", "database-volume"),
+            dag_repository.DagRepository(
+                place, checkout=paths.CHECKOUT, branch=following.branch_if_any
+            ).after(before=["directory"]),
             tenant_directory.TenantDirectory(place),
             keys.Keys(
                 place,
                 names=(*keys.NAMES, "database_password", "broker_password"),
                 has_data=self._has_data,
-            ),
-            tenant_ports.TenantPorts(place, self._needs()),
-            tenant_certificates.TenantCertificates(place),
-            tenant_network.TenantNetwork(place, engine),
-            tenant_network.TenantVolumes(place, engine),
+            ).after("directory", undone_by="directory"),
+            tenant_ports.TenantPorts(place, self._needs()).after("directory", undone_by="directory"),
+            tenant_certificates.TenantCertificates(place).after("directory", undone_by="directory"),
+            tenant_network.TenantNetwork(place, engine).after("database-server", "directory"),
+            tenant_network.TenantVolumes(place, engine).after("images", "directory"),
             tenant_postgresql.TenantDatabaseRole(
                 server=self._server_if_any,
                 password=tenant_postgresql.from_file(place),
                 owner=str(place.directory),
                 limit=docker.connections,
+            ).after("database-server", "directory", "keys"),
+            database_server.DatabaseAccess(place, engine, record=built.RECORD).after("database-role"),
+            migration.Migration(place, engine, self._server).after(
+                "images", "database-server", "database-role", "network", "keys", "certificates", "ports",
+                "dag-repository",
+                undone_by="database-role",
             ),
-            database_server.DatabaseAccess(place, engine, record=built.RECORD),
-            migration.Migration(place, engine, self._server),
-            containers.Containers(place, engine),
-            settings.Settings(place),
-            served_dags.ServedDags(self.dag_commit, refreshed=self.dags_refreshed, dags=known_ids.of),
-            smoke.Smoke(place),
+            containers.Containers(place, engine, self.access).after(
+                "images", "ports", "keys", "certificates", "network", "volumes", "migration",
+                "dag-repository",
+            ),
+            *airflow_steps.compose(
+                self, local_access.SettingsFile(place), local_access.KeyFiles(place), undone_by="directory"
+            ),
+        )  # fmt: skip
+        return (
+            *built_in,
+            *local_access.restarts(place, options.restart),
+            *plugins.load(self._environment.steps),
         )
-        asked = (restart.Restart(place, components=options.restart),) if options.restart else ()
-        return (*built_in, *asked, *plugins.load(self._environment.steps))
 
     def store(
         self, runner: programs.Programs, *, lock_timeout: float, on_note: Callable[[str], None]
     ) -> store.Store:
-        return reaching.store(self._place, runner, lock_timeout=lock_timeout, on_note=on_note)
+        return local_access.store(self._place, runner, lock_timeout=lock_timeout, on_note=on_note)
 
     def component_names(self) -> tuple[str, ...]:
         celery = self._environment.docker.has_celery
@@ -150,7 +159,7 @@ class DockerRuntime:
         )
 
     def url(self, tenant: str) -> str:
-        return reaching.url(self._place.tenant(tenant))
+        return local_access.url(self._place.tenant(tenant))
 
     def dag_commit(self, tenant: str) -> str:
         database = self._database(tenant)
@@ -194,8 +203,8 @@ class DockerRuntime:
             return ""
         return b"".join(printed).decode(errors="replace").strip().rpartition("/")[2]
 
-    def connected(self, tenant: str) -> AbstractContextManager[airflow.Airflow]:
-        return reaching.connected(self._place.tenant(tenant), self.url(tenant))
+    def access(self, tenant: str) -> AbstractContextManager[Access]:
+        return local_access.opened(self._place.tenant(tenant), local_access.stranger_to_engine)
 
     def unwell(self, tenant: str) -> str:
         place, url = self._place.tenant(tenant), self.url(tenant)
@@ -204,11 +213,9 @@ class DockerRuntime:
         spec = next((each for each in self._environment.tenants if each.name == tenant), None)
         wanted = manifests.components(spec, self._environment) if spec else ()
         found = {each.labels.get(manifests.COMPONENT): each for each in self._found(tenant)}
-        with (
-            self._open() as engine,
-            airflow.connected(url, manifest.ADMIN, place.admin_password) as client,
-        ):
-            return wellness.missing(engine.containers, {name: found.get(name) for name in wanted}, client)
+        there = {name: found.get(name) for name in wanted}
+        with self._open() as engine, self.access(tenant) as reached:
+            return wellness.missing(engine.containers, there, reached.airflow)
 
     def log_names(self, tenant: str) -> tuple[str, ...]:
         return self.component_names()

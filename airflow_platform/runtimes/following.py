@@ -13,7 +13,7 @@ from pathlib import Path
 
 from airflow_platform import errors, programs
 from airflow_platform.config import load, paths, project, references
-from airflow_platform.engine import locks
+from airflow_platform.engine import file_lock
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.tools import dag_branch, git, git_remote
 
@@ -115,5 +115,5 @@ def turns(
 @contextlib.contextmanager
 def turn(runner: programs.Programs, path: Path, thing: str, on_note: Callable[[str], None]) -> Iterator[None]:
     """A lock for one turn; another turn of this process waits for it, too."""
-    with locks.FileLock(path, thing, programs=runner, on_note=on_note).held(timeout=LOCK_TIMEOUT):
+    with file_lock.FileLock(path, thing, programs=runner, on_note=on_note).held(timeout=LOCK_TIMEOUT):
         yield

@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_platform import errors, programs
 from airflow_platform.config import built, image_recipes, image_settings, paths, versions
-from airflow_platform.engine import locks, step, store
+from airflow_platform.engine import file_lock, local_store, step, store
 from airflow_platform.steps import base_image, build_leftovers, build_record, images
 from airflow_platform.tools import git, package_index, uv
 from airflow_platform.tools.containers import shelf
@@ -90,7 +90,7 @@ class Images:
         self, runner: programs.Programs, *, lock_timeout: float, on_note: Callable[[str], None]
     ) -> store.Store:
         """Locks and journal; under a name that no environment can have."""
-        return store.LocalStore(
+        return local_store.LocalStore(
             paths.state("_images"), "images", lock_timeout=lock_timeout, programs=runner, on_note=on_note
         )
 
@@ -121,7 +121,7 @@ def _uv(context: images.EnvironmentContext, architecture: str) -> Path:
     """The uv of the toolkit's own lock, for images; whatever this machine is."""
     digest = hashlib.sha256(_BOOTSTRAP.read_bytes()).hexdigest()[:16]
     directory = paths.cache() / "images" / f"uv-{digest}-{architecture}"
-    lock = locks.FileLock(
+    lock = file_lock.FileLock(
         directory.with_suffix(".lock"), str(directory), programs=context.programs, on_note=context.progress
     )
     with lock.held(timeout=uv.TIMEOUT):  # Two images need it at the same time, and other checkouts may.

@@ -11,20 +11,15 @@ from pathlib import Path
 from airflow_platform import errors, programs
 from airflow_platform.components import AIRFLOW, API_SERVER, FAKESNOW, GIT_SYNC
 from airflow_platform.config import package_recipes, paths, places, specs, versions
-from airflow_platform.dag_checks import known_ids
 from airflow_platform.engine import plugins, step, store
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import processes as manifests
-from airflow_platform.runtimes import following, installed, reaching, runtime
+from airflow_platform.runtimes import airflow_steps, following, installed, local_access, runtime
 from airflow_platform.steps import (
     components,
     dag_repository,
     keys,
     packages,
-    restart,
-    served_dags,
-    settings,
-    smoke,
     template,
     tenant_certificates,
     tenant_database,
@@ -32,8 +27,8 @@ from airflow_platform.steps import (
     tenant_ports,
 )
 from airflow_platform.supervisor.spec import OWNER_VARIABLE
+from airflow_platform.tenants.access import Access
 from airflow_platform.tools import (
-    airflow,
     airflow_answers,
     health,
     logs,
@@ -58,30 +53,50 @@ class ProcessRuntime:
         built_in: tuple[step.Step, ...] = (
             packages.AirflowPackages(
                 package_recipes.AIRFLOW, cache=paths.cache(), ready=_ready(settings_.packages)
-            ),
+            ).after(undone_by=runtime.CACHE_PRUNE),
             packages.SnowflakePackages(
                 package_recipes.FAKESNOW, cache=paths.cache(), ready=_ready(settings_.snowflake_packages)
+            ).after(undone_by=runtime.CACHE_PRUNE),
+            template.DatabaseTemplate(ready_cache=place.directory / "templates").after(
+                "airflow-packages", undone_by=runtime.CACHE_PRUNE
             ),
-            template.DatabaseTemplate(ready_cache=place.directory / "templates"),
-            dag_repository.DagRepository(place, checkout=paths.CHECKOUT, branch=following.branch_if_any),
+            # Before the directories, so that on the way down it goes when no tenant is left.
+            dag_repository.DagRepository(
+                place, checkout=paths.CHECKOUT, branch=following.branch_if_any
+            ).after(before=["directory"]),
             tenant_directory.TenantDirectory(place),
-            keys.Keys(place, names=keys.NAMES, has_data=lambda name: place.tenant(name).database.exists()),
-            tenant_ports.TenantPorts(place, tenant_ports.ON_THIS_MACHINE),
-            tenant_certificates.TenantCertificates(place),
-            tenant_database.TenantDatabase(place),
-            tenant_database.GitConfiguration(place),
-            components.Components(place),
-            settings.Settings(place),
-            served_dags.ServedDags(self.dag_commit, refreshed=self.dags_refreshed, dags=known_ids.of),
-            smoke.Smoke(place),
+            keys.Keys(
+                place, names=keys.NAMES, has_data=lambda name: place.tenant(name).database.exists()
+            ).after("directory", undone_by="directory"),
+            tenant_ports.TenantPorts(place, tenant_ports.ON_THIS_MACHINE).after(
+                "directory", undone_by="directory"
+            ),
+            tenant_certificates.TenantCertificates(place).after("directory", undone_by="directory"),
+            tenant_database.TenantDatabase(place).after(
+                "directory", "keys", "airflow-packages", "database-template", "dag-repository",
+                undone_by="directory",
+            ),
+            tenant_database.GitConfiguration(place).after(
+                "directory", "dag-repository", undone_by="directory"
+            ),
+            components.Components(place, self.access).after(
+                "airflow-packages", "snowflake-packages", "ports", "keys", "certificates", "database",
+                "git-configuration", "dag-repository",
+            ),
+            *airflow_steps.compose(
+                self, local_access.SettingsFile(place), local_access.KeyFiles(place), undone_by="directory"
+            ),
+        )  # fmt: skip
+        return (
+            *built_in,
+            *local_access.restarts(place, options.restart),
+            *plugins.load(self._environment.steps),
         )
-        asked = (restart.Restart(place, components=options.restart),) if options.restart else ()
-        return (*built_in, *asked, *plugins.load(self._environment.steps))
 
     def store(
         self, runner: programs.Programs, *, lock_timeout: float, on_note: Callable[[str], None]
     ) -> store.Store:
-        return reaching.store(self._place, runner, lock_timeout=lock_timeout, on_note=on_note)
+        return local_access.store(self._place, runner, lock_timeout=lock_timeout, on_note=on_note)
 
     def component_names(self) -> tuple[str, ...]:
         bringing = (GIT_SYNC,) if self._environment.dags.delivery == GIT_SYNC else ()
@@ -92,7 +107,9 @@ class ProcessRuntime:
 
     def is_running(self, tenant: str) -> bool:
         place = self._place.tenant(tenant)
-        return supervisor.is_held(place.run) or bool(processes.owned(str(place.directory)))
+        return supervisor.is_held(place.run) or bool(
+            processes.owned(str(place.directory), user=users.of_tenant(place.directory))
+        )
 
     def components(self, tenant: str) -> tuple[runtime.Component, ...]:
         status = supervisor.status(self._place.tenant(tenant).run)
@@ -104,7 +121,7 @@ class ProcessRuntime:
         )
 
     def url(self, tenant: str) -> str:
-        return reaching.url(self._place.tenant(tenant))
+        return local_access.url(self._place.tenant(tenant))
 
     def dag_commit(self, tenant: str) -> str:
         database = self._place.tenant(tenant).database
@@ -125,8 +142,9 @@ class ProcessRuntime:
             target = ""
         return {"all components": target}
 
-    def connected(self, tenant: str) -> AbstractContextManager[airflow.Airflow]:
-        return reaching.connected(self._place.tenant(tenant), self.url(tenant))
+    def access(self, tenant: str) -> AbstractContextManager[Access]:
+        place = self._place.tenant(tenant)
+        return local_access.opened(place, lambda port: local_access.stranger_to_process(place, port))
 
     def unwell(self, tenant: str) -> str:
         place = self._place.tenant(tenant)
@@ -135,8 +153,8 @@ class ProcessRuntime:
             return "the supervisor" if status is None else "the file of its ports"
         if not place.admin_password.is_file():
             return f"the password of {manifest.ADMIN}"
-        with airflow.connected(url, manifest.ADMIN, place.admin_password) as client:
-            return health.missing(status.components, client, user=users.of_tenant(place.directory))
+        with self.access(tenant) as opened:
+            return health.missing(status.components, opened.airflow)
 
     def log_names(self, tenant: str) -> tuple[str, ...]:
         return (*self.component_names(), "supervisor")

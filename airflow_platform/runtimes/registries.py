@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from airflow_platform import components, errors, programs
 from airflow_platform.config import built, paths, pushed, specs
-from airflow_platform.engine import step, store
+from airflow_platform.engine import local_store, step, store
 from airflow_platform.steps import image_record, promoted_images, pushed_images
 from airflow_platform.tools.containers import pushes
 from airflow_platform.tools.registry.registry import Address, Registry
@@ -121,7 +121,7 @@ def open_store(
     on_note: Callable[[str], None],
 ) -> store.Store:
     """Lock and journal of an environment's registry."""
-    return store.LocalStore(
+    return local_store.LocalStore(
         paths.state(spec.name), spec.name, lock_timeout=lock_timeout, programs=runner, on_note=on_note
     )
 

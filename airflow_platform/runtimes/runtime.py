@@ -11,7 +11,8 @@ from typing import Protocol
 from airflow_platform import programs
 from airflow_platform.config import specs
 from airflow_platform.engine import step, store
-from airflow_platform.tools import airflow, logs
+from airflow_platform.tenants.access import Access
+from airflow_platform.tools import logs
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class Component:
     """running, waiting (to be started again), stopped."""
     restarts: int
     last_exit: str
+
+
+CACHE_PRUNE = "inv cache-prune"
+"""What removes the things in the cache that environments share."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,8 @@ class Runtime(Protocol):
     def links(self, tenant: str) -> Mapping[str, str]:
         """The commit that git-sync has brought a tenant, by the component that reads it; none without git-sync."""
 
-    def connected(self, tenant: str) -> AbstractContextManager[airflow.Airflow]:
-        """A client of a tenant's api-server, closed at the end; a StepError when its address is not known."""
+    def access(self, tenant: str) -> AbstractContextManager[Access]:
+        """The way to a tenant's Airflow, closed at the end; raises StepError when its address is not known."""
 
     def unwell(self, tenant: str) -> str:
         """What a tenant lacks to be healthy now, as words that follow "waits for"; "" for nothing."""

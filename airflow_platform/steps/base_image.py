@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_platform import errors
 from airflow_platform.config import image_recipes
-from airflow_platform.engine import locks, step
+from airflow_platform.engine import file_lock, step
 from airflow_platform.tools import debian
 from airflow_platform.tools.containers import api, engine, shelf
 
@@ -119,7 +119,7 @@ class BaseImage(step.EnvironmentStep[Any, Any]):
     def _bootstrap(self, context: EnvironmentContext, ours: images.Images, platform: str) -> step.Outputs:
         recipe = self._recipe(platform)
         archive = self._cache / f"{self._release}-{recipe}.tar"
-        lock = locks.FileLock(
+        lock = file_lock.FileLock(
             archive.with_suffix(".lock"), str(archive), programs=context.programs, on_note=context.progress
         )
         with lock.held(timeout=debian.TIMEOUT):  # Other checkouts have the same cache.

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from airflow_platform import errors
 from airflow_platform.engine import step
 from airflow_platform.steps.contexts import TenantContext
+from airflow_platform.tenants.access import Access
 from airflow_platform.tools import airflow, airflow_session
 
 HOPELESS = 3
@@ -58,7 +59,7 @@ def waiting(missing: str) -> step.Change:
 def wait(
     context: TenantContext,
     missing: Callable[[], str],
-    connected: Callable[[], AbstractContextManager[airflow.Airflow]],
+    access: Callable[[], AbstractContextManager[Access]],
     *,
     timeout: float,
 ) -> None:
@@ -67,7 +68,7 @@ def wait(
     Args:
         context: The tenant's.
         missing: What keeps it from being healthy; "" for nothing.
-        connected: The way to its api-server.
+        access: Opens the way to its Airflow.
         timeout: Seconds until it must be healthy.
 
     Raises:
@@ -77,8 +78,10 @@ def wait(
     tenant = context.tenant.name
     hint = f"Look into its logs: inv tenant-logs --env={context.environment.name} --tenant={tenant}"
     context.wait_for(f"tenant {tenant} to be healthy", missing, timeout=timeout, hint=hint)
-    with connected() as client:
-        context.wait_for("the execution API", lambda: _cold(client), timeout=WARM_UP_TIMEOUT, hint=hint)
+    with access() as opened:
+        context.wait_for(
+            "the execution API", lambda: _cold(opened.airflow), timeout=WARM_UP_TIMEOUT, hint=hint
+        )
 
 
 def given_up(

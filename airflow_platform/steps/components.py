@@ -17,8 +17,8 @@ from airflow_platform.manifests import processes as manifests
 from airflow_platform.steps import becoming_healthy
 from airflow_platform.steps.contexts import TenantContext, TenantStep, asked_restarts
 from airflow_platform.supervisor.spec import Component, Spec, Status
+from airflow_platform.tenants.access import OpenAccess
 from airflow_platform.tools import (
-    airflow,
     health,
     ports,
     processes,
@@ -52,20 +52,11 @@ class Components(TenantStep):
     """
 
     name = "components"
-    requires = (
-        "airflow-packages",
-        "snowflake-packages",
-        "ports",
-        "keys",
-        "certificates",
-        "database",
-        "git-configuration",
-        "dag-repository",
-    )
     publishes = ("url", "user", "password_file", "left")
 
-    def __init__(self, place: places.EnvironmentPlace) -> None:
+    def __init__(self, place: places.EnvironmentPlace, access: OpenAccess) -> None:
         self._place = place
+        self._access = access
 
     def observe(self, context: TenantContext) -> Observed:
         place = self._place.tenant(context.tenant.name)
@@ -74,7 +65,7 @@ class Components(TenantStep):
             return Observed(None, status, _left(place))
         wanted = self._wanted(context)
         redefined = _redefined(wanted, supervisor.read_spec(place.run))
-        return Observed(wanted, status, _missing(place, _url(context), status), redefined)
+        return Observed(wanted, status, self._missing(context, status), redefined)
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
         if observed.wanted is None:
@@ -97,8 +88,8 @@ class Components(TenantStep):
         before = {each.name: each.restarts for each in status.components}
         becoming_healthy.wait(
             context,
-            lambda: _waiting_for(place, _url(context), before),
-            lambda: airflow.connected(_url(context), manifest.ADMIN, place.admin_password),
+            lambda: self._waiting_for(context, before),
+            lambda: self._access(context.tenant.name),
             timeout=context.environment.process.start_timeout,
         )
         return self._outputs(context, supervisor.status(place.run) or status)
@@ -129,6 +120,26 @@ class Components(TenantStep):
             snowflake=_fakesnow(context, at),
             generations=_generations(context, at.place),
         )
+
+    def _missing(self, context: TenantContext, status: Status | None) -> str:
+        """What keeps the tenant from being healthy; "" for nothing."""
+        if status is None:
+            return "the supervisor"
+        with self._access(context.tenant.name) as opened:
+            return health.missing(status.components, opened.airflow)
+
+    def _waiting_for(self, context: TenantContext, before: Mapping[str, int]) -> str:
+        """The same while it starts.
+
+        Raises:
+            StepError: A component ends again and again: waiting is of no use.
+        """
+        place = self._place.tenant(context.tenant.name)
+        status = supervisor.status(place.run)
+        for each in status.components if status else ():
+            if each.state != "running":
+                _give_up_on(place, each.name, each.restarts - before.get(each.name, 0), each.last_exit)
+        return self._missing(context, status)
 
     def _outputs(self, context: TenantContext, status: Status) -> step.Outputs:
         place = self._place.tenant(context.tenant.name)
@@ -234,27 +245,6 @@ def _definition(spec: Spec, component: Component) -> str:
     return spec.digest_of(dataclasses.replace(component, generation=generation))
 
 
-def _missing(place: places.TenantPlace, url: str, status: Status | None) -> str:
-    """What keeps the tenant from being healthy; "" for nothing."""
-    if status is None:
-        return "the supervisor"
-    with airflow.connected(url, manifest.ADMIN, place.admin_password) as client:
-        return health.missing(status.components, client, user=users.of_tenant(place.directory))
-
-
-def _waiting_for(place: places.TenantPlace, url: str, before: Mapping[str, int]) -> str:
-    """The same while it starts.
-
-    Raises:
-        StepError: A component ends again and again: waiting is of no use.
-    """
-    status = supervisor.status(place.run)
-    for each in status.components if status else ():
-        if each.state != "running":
-            _give_up_on(place, each.name, each.restarts - before.get(each.name, 0), each.last_exit)
-    return _missing(place, url, status)
-
-
 def _give_up_on(place: places.TenantPlace, component: str, restarts: int, last_exit: str) -> None:
     if restarts < becoming_healthy.HOPELESS:
         return
@@ -282,8 +272,8 @@ def _left(place: places.TenantPlace, taken: Iterable[int] = ()) -> str:
         return "the supervisor's lock"
     user = users.of_tenant(place.directory)
     if left := processes.owned(str(place.directory), user=user):
-        return f"process {left[0].pid} ({left[0].command})"
+        return f"process {left[0].pid} ({processes.command_of(left[0])})"
     for port in taken:
-        if not ports.is_free(port) and (listeners := processes.listening(port)):
+        if not ports.is_free(port) and (listeners := processes.listeners(port)):
             return f"port {port}, taken by {listeners[0]}"
     return ""

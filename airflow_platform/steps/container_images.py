@@ -17,7 +17,6 @@ class ContainerImages(EnvironmentStep):
     """Outputs: `images` (ids by name), `revision` and `known` (of the metadata database)."""
 
     name = "images"
-    undone_by = "docker image prune"
 
     def __init__(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,7 +16,7 @@ from airflow_platform.manifests import containers as manifests
 from airflow_platform.steps import becoming_healthy, ownership
 from airflow_platform.steps.contexts import TenantContext, TenantStep, asked_restarts
 from airflow_platform.steps.handed import handed
-from airflow_platform.tools import airflow
+from airflow_platform.tenants.access import OpenAccess
 from airflow_platform.tools.containers import opened, wellness
 from airflow_platform.tools.containers.spec import Container, Found
 
@@ -44,14 +43,12 @@ class Containers(TenantStep):
     """
 
     name = "components"
-    requires = (
-        "images", "ports", "keys", "certificates", "network", "volumes", "migration", "dag-repository",
-    )  # fmt: skip
     publishes = ("url", "user", "password_file", "left")
 
-    def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
+    def __init__(self, place: places.EnvironmentPlace, engine: opened.Open, access: OpenAccess) -> None:
         self._place = place
         self._open = engine
+        self._access = access
         self._owner = ownership.of(place)
 
     def observe(self, context: TenantContext) -> Observed:
@@ -83,7 +80,7 @@ class Containers(TenantStep):
             becoming_healthy.wait(
                 context,
                 lambda: self._waiting_for(context, engine, wanted, before),
-                lambda: self._connected(context),
+                lambda: self._access(context.tenant.name),
                 timeout=context.environment.docker.start_timeout,
             )
             return self._outputs(context, self._found(context, engine))
@@ -131,8 +128,10 @@ class Containers(TenantStep):
         """What keeps the tenant from being healthy; "" for nothing."""
         there = {each.name: each for each in self._found(context, engine)}
         components = {each.labels[manifests.COMPONENT]: there.get(each.name) for each in wanted}
-        with self._connected(context) as client:
-            return wellness.missing(engine.containers, components, client, context.programs.interruption)
+        with self._access(context.tenant.name) as reached:
+            return wellness.missing(
+                engine.containers, components, reached.airflow, context.programs.interruption
+            )
 
     def _remove(self, context: TenantContext, engine: opened.Engine) -> step.Outputs:
         found = self._found(context, engine)
@@ -150,10 +149,6 @@ class Containers(TenantStep):
 
     def _found(self, context: TenantContext, engine: opened.Engine) -> tuple[Found, ...]:
         return engine.containers.found(manifests.labels(self._owner.value, context.tenant.name))
-
-    def _connected(self, context: TenantContext) -> AbstractContextManager[airflow.Airflow]:
-        place = self._place.tenant(context.tenant.name)
-        return airflow.connected(_url(context), manifest.ADMIN, place.admin_password)
 
     def _outputs(self, context: TenantContext, found: Sequence[Found]) -> step.Outputs:
         place = self._place.tenant(context.tenant.name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from airflow_platform import errors, programs
 from airflow_platform.engine import step
 from airflow_platform.steps.dag_contexts import ProjectContext, ProjectStep
@@ -26,7 +24,6 @@ class MovedBranch(ProjectStep):
         *,
         over: str = "",
         onto: str = "",
-        requires: Sequence[str] = (),
     ) -> None:
         """Make the step.
 
@@ -35,13 +32,11 @@ class MovedBranch(ProjectStep):
             wanted: What it should hold.
             over: The beginning of a commit made by hand that may be covered.
             onto: The one commit that may be covered; "" for any that the toolkit made.
-            requires: Steps that must have succeeded before.
         """
         self._branch = branch
         self._wanted = wanted
         self._over = over
         self._onto = onto
-        self.requires = tuple(requires)
 
     def observe(self, context: ProjectContext) -> Synced | None:
         self._branch.refresh(context.programs)

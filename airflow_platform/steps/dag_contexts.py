@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from airflow_platform.engine import step
-from airflow_platform.tools import airflow
+from airflow_platform.engine.store import Lock
+from airflow_platform.tenants.access import Access
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ class Place(Protocol):
     def links(self) -> Mapping[str, str]:
         """The commit that git-sync has brought, by component; none where git-sync brings nothing."""
 
-    def connected(self) -> AbstractContextManager[airflow.Airflow]:
-        """A client of its api-server."""
+    def access(self) -> AbstractContextManager[Access]:
+        """The way to its Airflow."""
 
-    def turn(self) -> AbstractContextManager[None]:
+    def turn(self) -> AbstractContextManager[Lock]:
         """Its environment's lock: held while the repository is changed."""
 
 

@@ -15,7 +15,6 @@ class Delivery(PlaceStep):
     """Outputs: none. Tenants of one environment share a repository: the first one that comes delivers."""
 
     name = "delivery"
-    requires = ("dag-branch",)
 
     def __init__(self, source: Path) -> None:
         """Make the step.

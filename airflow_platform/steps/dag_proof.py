@@ -59,7 +59,6 @@ class Proof(PlaceStep):
     """Outputs: `state` (`served` or `down`), and of one that is up `commit`, `version`, `dags` (how many)."""
 
     name = "serving"
-    requires: Sequence[str] = ("delivery",)
     publishes = ("state", "commit", "version", "dags")
 
     def __init__(
@@ -73,7 +72,6 @@ class Proof(PlaceStep):
         before: Callable[[str], str] | None = None,
         on_difference: Callable[[str, Difference], None] = lambda place, difference: None,
         on_unimportable: Callable[[str], None] = lambda place: None,
-        requires: Sequence[str] = (),
     ) -> None:
         """Make the step.
 
@@ -87,7 +85,6 @@ class Proof(PlaceStep):
                 nobody knows. By default what it serves when the step begins.
             on_difference: Called with a place's name and what it would see of the version.
             on_unimportable: Called with the name of a place that cannot import a file of the version.
-            requires: Further steps that must have succeeded before.
         """
         self._new = wanted
         self._known = known
@@ -98,17 +95,16 @@ class Proof(PlaceStep):
         self._before = before
         self._on_difference = on_difference
         self._on_unimportable = on_unimportable
-        self.requires = ("delivery", *requires)
 
     def observe(self, context: PlaceContext) -> Observed:
         place = context.tenant
         if place.down():
             return Observed()
         try:
-            with place.connected() as client:
-                served = _bundle(place, client).look()
+            with place.access() as opened:
+                served = _bundle(place, opened.airflow).look()
                 tree = self._tree_of(context, served.commit)
-                runs = () if tree == self._tree else client.unfinished_runs()
+                runs = () if tree == self._tree else opened.airflow.unfinished_runs()
         except (airflow_session.NotReachable, metadata_database.Busy) as error:
             return Observed(silent=error.message)
         return Observed(served=served, tree=tree, runs=runs)
@@ -135,8 +131,9 @@ class Proof(PlaceStep):
         place = context.tenant
         wanted = self._wanted(context, context.outputs("dag-branch")["commit"])
         before = self._before(place.name) if self._before else place.commit()
-        with place.connected() as client:
-            coming = dag_coming.Coming(_bundle(place, client), wanted, before, context.clock, place.refreshed)
+        with place.access() as opened:
+            bundle = _bundle(place, opened.airflow)
+            coming = dag_coming.Coming(bundle, wanted, before, context.clock, place.refreshed)
             hint = (
                 f"Look into the log: inv tenant-logs --env={place.environment} --tenant={place.tenant} "
                 "--component=dag-processor."

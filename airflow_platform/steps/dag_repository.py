@@ -61,7 +61,6 @@ class DagRepository(EnvironmentStep):
     """
 
     name = "dag-repository"
-    required_by = ("directory",)  # So that it goes last on the way down, when nobody uses it any more.
     keeps_data = True
 
     def __init__(

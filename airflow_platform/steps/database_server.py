@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,6 @@ class DatabaseVolume(EnvironmentStep):
 
     name = "database-volume"
     keeps_data = True
-    required_by = ("directory",)  # So that it goes last on the way down, after the server.
 
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
         self._place = place
@@ -123,7 +122,6 @@ class DatabaseServer(EnvironmentStep):
     """Outputs: `host`, `port`, `user`, `password_file`, `container`."""
 
     name = "database-server"
-    requires: Sequence[str] = ("images", "database-volume")
 
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
         self._place = place
@@ -230,7 +228,6 @@ class DatabaseAccess(EnvironmentStep):
     """
 
     name = "database-access"
-    requires = ("database-role",)
     keeps_data = True
 
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open, *, record: Path) -> None:

@@ -36,8 +36,6 @@ class Keys(TenantStep):
     """Outputs: `fingerprint` of all keys: another one means that components must restart."""
 
     name = "keys"
-    undone_by = "directory"
-    requires = ("directory",)
 
     def __init__(
         self, place: places.EnvironmentPlace, *, names: Sequence[str], has_data: Callable[[str], bool]

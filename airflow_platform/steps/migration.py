@@ -39,11 +39,6 @@ class Migration(TenantStep):
     """
 
     name = "migration"
-    undone_by = "database-role"
-    requires = (
-        "images", "database-server", "database-role", "network", "keys", "certificates", "ports",
-        "dag-repository",
-    )  # fmt: skip
 
     def __init__(
         self,

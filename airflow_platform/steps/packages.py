@@ -12,7 +12,7 @@ from typing import Any
 from airflow_platform import errors
 from airflow_platform.config import requirements
 from airflow_platform.config.package_recipes import Recipe
-from airflow_platform.engine import locks, step
+from airflow_platform.engine import file_lock, step
 from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
 from airflow_platform.tools import files, interpreters, package_index, users, uv
 
@@ -113,7 +113,7 @@ class Packages(EnvironmentStep):
         outputs: dict[str, Any] = change.details["outputs"]
         directory = Path(outputs["directory"])
         files.make_directory(directory.parent, mode=0o755)
-        lock = locks.FileLock(
+        lock = file_lock.FileLock(
             directory.with_suffix(".lock"),
             str(directory),
             programs=context.programs,
@@ -185,11 +185,9 @@ class AirflowPackages(Packages):
     """Airflow with its providers, for the components."""
 
     name = "airflow-packages"
-    undone_by = "inv cache-prune"
 
 
 class SnowflakePackages(Packages):
     """fakesnow, which stands for Snowflake."""
 
     name = "snowflake-packages"
-    undone_by = "inv cache-prune"

@@ -9,7 +9,6 @@ from airflow_platform import errors
 from airflow_platform.config import pushed
 from airflow_platform.engine import step
 from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
-from airflow_platform.tools import files
 from airflow_platform.tools.registry import distribution
 from airflow_platform.tools.registry.registry import Registry
 from airflow_platform.tools.registry.session import Traffic
@@ -83,7 +82,7 @@ class RegistriesForPromotion(EnvironmentStep):
     def observe(self, context: EnvironmentContext) -> Mapping[str, Found]:
         for name, found in self._found.items():
             if not found.there:
-                files.write(context.run_directory / file_of(name), found.manifest.content)
+                context.artifacts.put(file_of(name), found.manifest.content)
         return self._found
 
     def plan(self, context: EnvironmentContext, observed: Mapping[str, Found]) -> step.Change | step.NoChange:
@@ -149,8 +148,8 @@ class PromotedImage(EnvironmentStep):
         )
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
-        file = context.run_directory / file_of(self._image)
-        manifest = distribution.Manifest(file.read_bytes(), change.details["media_type"])
+        content = context.artifacts.get(file_of(self._image)).read_bytes()
+        manifest = distribution.Manifest(content, change.details["media_type"])
         tag = change.details["tag"]
         moved = self._target.take_over(
             self._source, self._image, tag, manifest, mounts=self._after, progress=context.progress

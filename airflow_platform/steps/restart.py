@@ -16,9 +16,6 @@ class Restart(TenantStep):
     """Asks for a restart of components; the step `components` then makes it."""
 
     name = "restart"
-    undone_by = "directory"
-    requires = ("directory",)
-    required_by = ("components",)
 
     def __init__(self, place: places.EnvironmentPlace, *, components: Iterable[str]) -> None:
         """Make the step.

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
-from airflow_platform.steps.contexts import TenantContext, TenantStep, connected
+from airflow_platform.steps.contexts import TenantContext, TenantStep
+from airflow_platform.tenants.access import OpenAccess
 from airflow_platform.tools import airflow, dag_changes, dag_coming, dag_serving, git
 
 
@@ -26,12 +27,11 @@ class ServedDags(TenantStep):
     """Outputs: `dag_commit`, `dag_version` (the tree of the folder), `dags` (how many)."""
 
     name = "dags"
-    undone_by = "directory"
-    requires = ("components", "dag-repository", "settings")
     publishes = ("dag_commit", "dag_version", "dags")
 
     def __init__(
         self,
+        access: OpenAccess,
         served: Callable[[str], str],
         *,
         refreshed: Callable[[str], datetime.datetime | None] = lambda tenant: None,
@@ -40,10 +40,12 @@ class ServedDags(TenantStep):
         """Make the step.
 
         Args:
+            access: Opens the way to a tenant's Airflow.
             served: The commit that a tenant's dag-processor serves, by the tenant's name; "" for none.
             refreshed: When it looked for a new commit the last time, by the tenant's name.
             dags: The ids of a version's DAGs, with their files, by its tree; None where nobody has looked.
         """
+        self._access = access
         self._dags = dags
         self._served = served
         self._refreshed = refreshed
@@ -51,8 +53,8 @@ class ServedDags(TenantStep):
     def observe(self, context: TenantContext) -> Observed:
         served = context.outputs("dag-repository")
         wanted = _wanted(context, Path(served["repository"]), served["commit"], self._dags)
-        with connected(context) as client:
-            now = self._bundle(context, client).look()
+        with self._access(context.tenant.name) as opened:
+            now = self._bundle(context, opened.airflow).look()
         return Observed(now.commit, str(dag_serving.lacking(now, wanted)), len(now.dags))
 
     def plan(self, context: TenantContext, observed: Observed) -> step.Change | step.NoChange:
@@ -67,11 +69,11 @@ class ServedDags(TenantStep):
         return step.Change(f"serve commit {wanted[:12]} (now {now})")
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
-        with connected(context) as client:
-            name = context.tenant.name
+        name = context.tenant.name
+        with self._access(name) as opened:
             waiting = _Waiting(
                 context,
-                self._bundle(context, client),
+                self._bundle(context, opened.airflow),
                 self._served(name),
                 lambda: self._refreshed(name),
                 self._dags,

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 from airflow_platform import errors, secrets
-from airflow_platform.config import places, references
+from airflow_platform.config import references
 from airflow_platform.engine import step
 from airflow_platform.manifests import objects as manifest
-from airflow_platform.steps.contexts import TenantContext, TenantStep, connected
-from airflow_platform.tools import airflow_objects, files
+from airflow_platform.steps.contexts import TenantContext, TenantStep
+from airflow_platform.tenants.access import OpenAccess
+from airflow_platform.tools import airflow_objects
 
 Entry = airflow_objects.Connection | airflow_objects.Variable | airflow_objects.Pool
 
@@ -29,6 +30,19 @@ class Observed:
     """Of all that is wanted."""
 
 
+class Memory(Protocol):
+    """Where the step keeps between runs what it wrote: `{"connection/orders_api": digest}`, without secrets.
+
+    A runtime brings it: a CI runner has no disk that stays.
+    """
+
+    def read(self, tenant: str) -> Mapping[str, str]:
+        """What was written last; empty when nothing is known."""
+
+    def write(self, tenant: str, digests: Mapping[str, str]) -> None:
+        """Replace it, durably."""
+
+
 class Settings(TenantStep):
     """Outputs: `digest` of all that is wanted, without revealing it.
 
@@ -37,11 +51,18 @@ class Settings(TenantStep):
     """
 
     name = "settings"
-    undone_by = "directory"
-    requires = ("components", "keys")
 
-    def __init__(self, place: places.EnvironmentPlace) -> None:
-        self._place = place
+    def __init__(self, access: OpenAccess, memory: Memory, key: Callable[[str, str], secrets.Secret]) -> None:
+        """Make the step.
+
+        Args:
+            access: Opens the way to a tenant's Airflow.
+            memory: What it wrote before.
+            key: A key or password of a tenant, by the tenant's name and its own.
+        """
+        self._access = access
+        self._memory = memory
+        self._key = key
 
     def check(self, context: TenantContext) -> Iterable[errors.Fault]:
         for reference in manifest.references(context.tenant):
@@ -52,9 +73,9 @@ class Settings(TenantStep):
 
     def observe(self, context: TenantContext) -> Observed:
         wanted = self._wanted(context)
-        kept = self._kept(context)
-        with connected(context) as client:
-            found = _found(airflow_objects.Objects(client.session))
+        kept = self._memory.read(context.tenant.name)
+        with self._access(context.tenant.name) as opened:
+            found = _found(airflow_objects.Objects(opened.airflow.session))
         write = [
             key
             for key, entry in wanted.items()
@@ -78,26 +99,25 @@ class Settings(TenantStep):
         return step.Change("; ".join(parts), details)
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
-        wanted = self._wanted(context)
-        kept = self._kept(context)
+        wanted, tenant = self._wanted(context), context.tenant.name
         # Before anything is written, so that what a killed run wrote is known to be ours.
-        self._keep(context, {**dict.fromkeys(wanted, ""), **kept})
-        with connected(context) as client:
-            objects = airflow_objects.Objects(client.session)
+        self._memory.write(tenant, {**dict.fromkeys(wanted, ""), **self._memory.read(tenant)})
+        with self._access(tenant) as opened:
+            objects = airflow_objects.Objects(opened.airflow.session)
             for key in change.details["write"]:
                 context.programs.interruption.raise_if_requested()
                 context.progress(f"writing {key}")
                 _put(objects, wanted[key])
             for key in change.details["delete"]:
                 _delete(objects, key)
-        self._keep(context, {key: self._digest(context, entry) for key, entry in wanted.items()})
+        self._memory.write(tenant, {key: self._digest(context, entry) for key, entry in wanted.items()})
         outputs: step.Outputs = change.details["outputs"]
         return outputs
 
     def _wanted(self, context: TenantContext) -> dict[str, Entry]:
-        tenant, place = context.tenant, self._place.tenant(context.tenant.name)
+        tenant = context.tenant
         found = context.outputs("components")["snowflake"]
-        password = secrets.Secret(place.snowflake_password.read_text())
+        password = self._key(tenant.name, "snowflake_password")
         context.programs.mask.add(password)
         local = manifest.LocalSnowflake(found["host"], found["port"], password) if found else None
         entries: tuple[Entry, ...] = (
@@ -107,19 +127,8 @@ class Settings(TenantStep):
         )
         return {_key(entry): entry for entry in entries}
 
-    def _kept(self, context: TenantContext) -> dict[str, str]:
-        try:
-            found = json.loads(self._place.tenant(context.tenant.name).settings.read_text())
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    def _keep(self, context: TenantContext, digests: Mapping[str, str]) -> None:
-        path = self._place.tenant(context.tenant.name).settings
-        files.write(path, json.dumps(digests, indent=1, sort_keys=True) + "\n", mode=0o600)
-
     def _digest(self, context: TenantContext, entry: Entry) -> str:
-        key = (self._place.tenant(context.tenant.name).keys / "api_secret_key").read_bytes()
+        key = self._key(context.tenant.name, "api_secret_key").reveal().encode()
         text = json.dumps(
             {each.name: _plain(getattr(entry, each.name)) for each in fields(entry)}, sort_keys=True
         )

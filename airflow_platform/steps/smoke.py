@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_platform import errors
-from airflow_platform.config import places
 from airflow_platform.engine import step
-from airflow_platform.steps.contexts import TenantContext, TenantStep, connected
+from airflow_platform.steps.contexts import TenantContext, TenantStep
+from airflow_platform.tenants.access import OpenAccess
 from airflow_platform.tools import airflow_answers, airflow_session
 
 CONF = "airflow_platform"
@@ -27,18 +27,17 @@ class Smoke(TenantStep):
     """Outputs: `smoke_run` (its id) and `smoke_commit` (the commit that it ran)."""
 
     name = "smoke"
-    undone_by = "directory"
-    requires = ("components", "settings", "dags", "dag-repository")
     publishes = ("smoke_run",)
 
-    def __init__(self, place: places.EnvironmentPlace) -> None:
-        self._place = place
+    def __init__(self, access: OpenAccess) -> None:
+        self._access = access
 
     def observe(self, context: TenantContext) -> Observed:
         smoke = context.environment.dags.smoke
         proves = self._proves(context)
         try:
-            with connected(context) as client:
+            with self._access(context.tenant.name) as opened:
+                client = opened.airflow
                 dag = client.dag(smoke)
                 runs = [run for run in client.runs(smoke) if run.conf.get(CONF) == proves]
         except airflow_session.NotFound:
@@ -61,7 +60,8 @@ class Smoke(TenantStep):
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         smoke = context.environment.dags.smoke
-        with connected(context) as client:
+        with self._access(context.tenant.name) as opened:
+            client = opened.airflow
             if change.details["unpause"]:
                 client.set_paused(smoke, paused=False)
             run_id = change.details["run"] or client.trigger(smoke, conf={CONF: self._proves(context)}).id

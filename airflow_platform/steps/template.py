@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_platform import errors
-from airflow_platform.engine import locks, step
+from airflow_platform.engine import file_lock, step
 from airflow_platform.manifests import processes
 from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
 from airflow_platform.tools import files, metadata_database
@@ -31,8 +31,6 @@ class DatabaseTemplate(EnvironmentStep):
     """Outputs: `database` (the file), `revision`, `known` (all revisions that this Airflow knows)."""
 
     name = "database-template"
-    undone_by = "inv cache-prune"
-    requires = ("airflow-packages",)
 
     def __init__(self, *, ready_cache: Path) -> None:
         """Make the step.
@@ -62,7 +60,7 @@ class DatabaseTemplate(EnvironmentStep):
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
         directory, programs = Path(change.details["directory"]), Path(change.details["programs"])
         files.make_directory(directory, mode=0o755)
-        lock = locks.FileLock(
+        lock = file_lock.FileLock(
             directory.with_suffix(".lock"),
             str(directory),
             programs=context.programs,

@@ -31,8 +31,6 @@ class TenantCertificates(TenantStep):
     """Outputs: `fingerprint`: another one means that components must restart."""
 
     name = "certificates"
-    undone_by = "directory"
-    requires = ("directory",)
 
     def __init__(self, place: places.EnvironmentPlace) -> None:
         self._place = place

@@ -39,8 +39,6 @@ class TenantDatabase(TenantStep):
     """Outputs: `revision`."""
 
     name = "database"
-    undone_by = "directory"
-    requires = ("directory", "keys", "airflow-packages", "database-template", "dag-repository")
 
     def __init__(self, place: places.EnvironmentPlace) -> None:
         self._place = place
@@ -134,8 +132,6 @@ class GitConfiguration(TenantStep):
     """The tenant's Git settings: that it may read the toolkit's repository."""
 
     name = "git-configuration"
-    undone_by = "directory"
-    requires = ("directory", "dag-repository")
 
     def __init__(self, place: places.EnvironmentPlace) -> None:
         self._place = place

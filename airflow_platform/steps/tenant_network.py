@@ -27,7 +27,6 @@ class TenantNetwork(TenantStep):
     """Outputs: none; its name is derived."""
 
     name = "network"
-    requires = ("database-server", "directory")
 
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
         self._open = engine
@@ -69,7 +68,6 @@ class TenantVolumes(TenantStep):
 
     name = "volumes"
     keeps_data = True
-    requires = ("images", "directory")
 
     def __init__(self, place: places.EnvironmentPlace, engine: opened.Open) -> None:
         self._open = engine

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from airflow_platform import errors
 from airflow_platform.config import places, specs
-from airflow_platform.engine import locks, step
+from airflow_platform.engine import file_lock, step
 from airflow_platform.steps.contexts import TenantContext, TenantStep
-from airflow_platform.tools import files, ports, processes, supervisor
+from airflow_platform.tools import files, ports, processes, supervisor, users
 
 USES = ("airflow", "snowflake")
 """What a tenant can need a port for."""
@@ -39,8 +39,6 @@ class TenantPorts(TenantStep):
     """Outputs: a port number a use, such as `airflow`."""
 
     name = "ports"
-    undone_by = "directory"
-    requires = ("directory",)
 
     def __init__(self, place: places.EnvironmentPlace, needs: Needs) -> None:
         self._place = place
@@ -85,7 +83,7 @@ class TenantPorts(TenantStep):
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         # Tenants choose at the same time, also those of several environments: one after the other.
-        lock = locks.FileLock(
+        lock = file_lock.FileLock(
             self._place.ports_lock, "ports", programs=context.programs, on_note=context.progress
         )
         with lock.held(timeout=30.0):
@@ -121,7 +119,7 @@ def _listed(mine: Mapping[str, int]) -> str:
 
 
 def _who(port: int) -> str:
-    found = processes.listening(port)
+    found = processes.listeners(port)
     return str(found[0]) if found else "a program that cannot be seen from here"
 
 
@@ -129,8 +127,9 @@ def _is_of_process(place: places.TenantPlace, port: int) -> bool:
     """Also a process that a killed supervisor left behind: the way up ends those."""
     if supervisor.status(place.run) is not None:
         return True
-    holders = {each.pid for each in processes.listening(port)}
-    return bool(holders) and holders <= {each.pid for each in processes.owned(str(place.directory))}
+    holders = {each.pid for each in processes.listeners(port)}
+    mine = processes.owned(str(place.directory), user=users.of_tenant(place.directory))
+    return bool(holders) and holders <= {each.pid for each in mine}
 
 
 ON_THIS_MACHINE = Needs(USES, lambda environment: environment.process.ports, _is_of_process)

@@ -24,7 +24,6 @@ class TenantDatabaseRole(TenantStep):
 
     name = "database-role"
     keeps_data = True
-    requires = ("database-server", "directory", "keys")
 
     def __init__(
         self,

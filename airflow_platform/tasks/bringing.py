@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from airflow_platform import errors
 from airflow_platform.config import paths
 from airflow_platform.dag_checks import commits, recall
-from airflow_platform.engine import run, step, store
+from airflow_platform.engine import local_store, run, step
+from airflow_platform.engine.order import Order
 from airflow_platform.engine.report import Report, TenantReport
 from airflow_platform.rules.findings import Checked
 from airflow_platform.runtimes import dag_places, following
@@ -79,10 +80,8 @@ class Scene:
         )
         steps = (
             check,
-            branch_step.MovedBranch(
-                self.branch, wanted, over=self.call.over, onto=onto, requires=[check.name]
-            ),
-            dag_delivery.Delivery(source),
+            branch_step.MovedBranch(self.branch, wanted, over=self.call.over, onto=onto).after(check.name),
+            dag_delivery.Delivery(source).after("dag-branch"),
             dag_proof.Proof(
                 version,
                 known=self.known,
@@ -92,21 +91,20 @@ class Scene:
                 before=lambda place: before.get(place, ""),
                 on_difference=self.differences.__setitem__,
                 on_unimportable=self.unimportable.add,
-                requires=[check.name],
-            ),
+            ).after("delivery", check.name),
         )
         report = run.execute(self._order(task, steps))
         return dataclasses.replace(report, environment=None, tenants=tuple(map(_stated, report.tenants)))
 
-    def _order(self, task: str, steps: Sequence[step.Step]) -> run.Order[Project, Place]:
-        journal = store.LocalStore(
+    def _order(self, task: str, steps: Sequence[step.Step]) -> Order[Project, Place]:
+        journal = local_store.LocalStore(
             paths.dag_state(),
             "all DAGs",
             lock_timeout=LOCK_TIMEOUT,
             programs=self.runner,
             on_note=self.reporter.note,
         )
-        return run.Order(
+        return Order(
             task=task,
             environment=Project(),
             tenants=self.places,

@@ -8,6 +8,7 @@ from typing import Any
 from airflow_platform import errors
 from airflow_platform.config import built, load, specs
 from airflow_platform.engine import run, step
+from airflow_platform.engine.order import Order
 from airflow_platform.engine.report import Outcome
 from airflow_platform.reporting import document, summary
 from airflow_platform.runtimes import images, registries
@@ -32,7 +33,7 @@ def build(call: Call, *, pull: bool, lock_timeout: str) -> int:
     made = images.Images()
     reporter = wiring.reporter(json=call.json)
     runner = wiring.runner("images")
-    order: run.Order[Any, Any] = run.Order(
+    order: Order[Any, Any] = Order(
         task=call.task,
         environment=images.Place(),
         tenants=(),

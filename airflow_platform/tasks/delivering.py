@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from airflow_platform import errors, programs
 from airflow_platform.config import load, pushed, specs
 from airflow_platform.engine import run, step
+from airflow_platform.engine.order import Order
 from airflow_platform.engine.report import Outcome, Report, StepReport
 from airflow_platform.reporting import document, summary
 from airflow_platform.runtimes import registries
@@ -60,7 +61,7 @@ def _run(call: Call, spec: specs.Environment, make: Steps, reached: str) -> Repo
     timeout = seconds(call.lock_timeout)
     with make(runner) as steps:
         return run.execute(
-            run.Order(
+            Order(
                 task=call.task,
                 environment=spec,
                 tenants=(),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_platform import errors
 from airflow_platform.config import load, specs
-from airflow_platform.engine import examine, run, step
+from airflow_platform.engine import run, step
+from airflow_platform.engine.order import Order
 from airflow_platform.engine.report import Outcome
 from airflow_platform.reporting import document, summary
 from airflow_platform.runtimes import choosing as runtimes
@@ -129,7 +130,7 @@ def examined(call: Call) -> tuple[Report, contract.Runtime]:
     runtime = runtimes.of(spec)
     order = _order(call, spec, runtime, load.select(spec, call.tenants), step.Goal.PRESENT)
     steps = runtime.steps(contract.Options())
-    return examine.examine(dataclasses.replace(order, steps=steps)), runtime
+    return run.examine(dataclasses.replace(order, steps=steps)), runtime
 
 
 def planned(call: Call) -> Report:
@@ -153,10 +154,10 @@ def _order(
     runtime: contract.Runtime,
     tenants: Sequence[specs.Tenant],
     goal: step.Goal,
-) -> run.Order[specs.Environment, specs.Tenant]:
+) -> Order[specs.Environment, specs.Tenant]:
     reporter = wiring.reporter(json=call.json)
     runner = wiring.runner(spec.name)
-    return run.Order(
+    return Order(
         task=call.task,
         environment=spec,
         tenants=tenants,

@@ -150,8 +150,8 @@ class Look:
         try:
             if place.down():
                 return Row(place.environment, place.tenant, "down")
-            with place.connected() as client:
-                served = dag_serving.Bundle(client, manifest.BUNDLE, place.commit, place.links).look()
+            with place.access() as opened:
+                served = dag_serving.Bundle(opened.airflow, manifest.BUNDLE, place.commit, place.links).look()
             return self._read(place, served)
         except errors.Interrupted:
             raise

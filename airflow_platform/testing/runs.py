@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_platform import programs
 from airflow_platform.engine import run
+from airflow_platform.engine.order import Order
 from airflow_platform.engine.report import Report, Reporter
 from airflow_platform.engine.step import Goal, Named, Step
 from airflow_platform.engine.store import Store
@@ -52,7 +53,7 @@ def run_steps(
     """
     recording = RecordingReporter()
     with tempfile.TemporaryDirectory() as directory:
-        order: run.Order[Any, Any] = run.Order(
+        order: Order[Any, Any] = Order(
             task="test",
             environment=environment or Thing("test"),
             tenants=[Thing(each) if isinstance(each, str) else each for each in tenants],

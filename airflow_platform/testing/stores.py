@@ -10,9 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_platform import errors
-from airflow_platform.engine.journal import Unfinished
+from airflow_platform.engine.local_store import LocalArtifacts
 from airflow_platform.engine.report import Node, Outcome
 from airflow_platform.engine.step import Change
+from airflow_platform.engine.store import Unfinished
+
+ENVIRONMENT = "environment"
+"""The name of the environment's lock in `MemoryStore.held`."""
 
 
 @dataclass
@@ -39,7 +43,7 @@ class Run:
 
 
 class MemoryJournal:
-    """A journal in a list; passes the same contract tests as `engine.journal.SqliteJournal`."""
+    """A journal in a list; passes the same contract tests as `engine.sqlite_journal.SqliteJournal`."""
 
     def __init__(self, history: list[Run]) -> None:
         """Continue a history; tests read it."""
@@ -101,16 +105,18 @@ class MemoryJournal:
 
 
 class MemoryStore:
-    """Locks and journal in memory; passes the same contract tests as `engine.store.LocalStore`.
+    """Locks and journal in memory; passes the same contract tests as `engine.local_store.LocalStore`.
 
-    `held` names the locks that are held now, `history` is what the journals wrote.
+    `held` names the locks that are held now, `history` is what the journals wrote. A test that takes a name out of
+    `held` while a run goes on has that run lose the lock.
     """
 
     def __init__(self, directory: Path) -> None:
         """A store whose runs put their artifacts under `directory`."""
         self.directory = directory
         self.history: list[Run] = []
-        self.held: set[str] = set()
+        self.held: dict[str, bool] = {}
+        """Whether what is locked is being taken away, by the lock's name."""
         self._mutex = threading.Lock()
         self._users = 0
 
@@ -118,57 +124,77 @@ class MemoryStore:
         """Nothing is wrong with memory."""
 
     @contextlib.contextmanager
-    def tenant_locks(self, tenants: Sequence[str], *, leaving: bool = False) -> Iterator[None]:
+    def tenant_locks(self, tenants: Sequence[str], *, leaving: bool = False) -> Iterator[MemoryLock]:
         with self._mutex:
             for tenant in sorted(tenants):
                 if tenant in self.held:
                     raise errors.BusyError(
                         f"The lock of tenant {tenant} is held.", hint="Wait for it, then run this again."
                     )
-            self.held.update(tenants)
+            self.held.update(dict.fromkeys(tenants, leaving))
         try:
-            yield
+            yield MemoryLock(self, tuple(tenants))
         finally:
-            self.held.difference_update(tenants)
+            for tenant in tenants:
+                self.held.pop(tenant, None)
 
     @contextlib.contextmanager
-    def environment_lock(self) -> Iterator[None]:
+    def environment_lock(self) -> Iterator[MemoryLock]:
         with self._mutex:
             self._users += 1
-            self.held.add("environment")
+            self.held[ENVIRONMENT] = False
         try:
-            yield
+            yield MemoryLock(self, (ENVIRONMENT,))
         finally:
             with self._mutex:
                 self._users -= 1
                 if not self._users:
-                    self.held.discard("environment")
+                    self.held.pop(ENVIRONMENT, None)
+
+    def tenants_at_work(self) -> Mapping[str, bool]:
+        return {name: leaving for name, leaving in self.held.items() if name != ENVIRONMENT}
 
     def open_journal(self) -> MemoryJournal:
         return MemoryJournal(self.history)
 
-    def run_directory(self, run_id: str) -> Path:
+    def artifacts(self, run_id: str) -> LocalArtifacts:
         directory = self.directory / "runs" / run_id
         directory.mkdir(mode=0o700, parents=True)
-        return directory
+        return LocalArtifacts(directory)
+
+
+@dataclass(frozen=True)
+class MemoryLock:
+    """Locks of a `MemoryStore` that a run holds."""
+
+    store: MemoryStore
+    names: tuple[str, ...]
+
+    def confirm(self) -> None:
+        for name in self.names:
+            if name not in self.store.held:
+                raise errors.BusyError(f"The lock of {name} is lost.", hint="Run this again.")
 
 
 class RefusingStore:
-    """A store for `--plan`: it is checked, and never asked for anything."""
+    """A store for `--plan`: it is checked, tells who is at work, and is never asked for anything else."""
 
     def check(self) -> None:
         """Nothing is wrong with it."""
 
     def tenant_locks(
         self, tenants: Sequence[str], *, leaving: bool = False
-    ) -> contextlib.AbstractContextManager[None]:
+    ) -> contextlib.AbstractContextManager[MemoryLock]:
         raise AssertionError(f"asked for the locks of {', '.join(tenants)}")
 
-    def environment_lock(self) -> contextlib.AbstractContextManager[None]:
+    def environment_lock(self) -> contextlib.AbstractContextManager[MemoryLock]:
         raise AssertionError("asked for the environment's lock")
+
+    def tenants_at_work(self) -> Mapping[str, bool]:
+        return {}
 
     def open_journal(self) -> MemoryJournal:
         raise AssertionError("asked for a journal")
 
-    def run_directory(self, run_id: str) -> Path:
-        raise AssertionError(f"asked for a directory of run {run_id}")
+    def artifacts(self, run_id: str) -> LocalArtifacts:
+        raise AssertionError(f"asked for the artifacts of run {run_id}")

@@ -6,11 +6,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-import urllib.parse
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow_platform import components, errors, secrets
@@ -41,11 +38,16 @@ class Airflow:
     """One tenant's api-server, asked as one user. See `airflow_session.Session` for the errors."""
 
     def __init__(
-        self, url: str, user: str, password: secrets.Secret, *, timeout: float = sessions.TIMEOUT
+        self,
+        url: str,
+        user: str,
+        password: secrets.Secret,
+        *,
+        stranger: Callable[[], str] = lambda: "",
+        timeout: float = sessions.TIMEOUT,
     ) -> None:
         """Prepare, without connecting: see `airflow_session.Session`, which takes the same."""
-        self.session = sessions.Session(url, user, password, timeout=timeout)
-        self.port = urllib.parse.urlsplit(url).port or 80
+        self.session = sessions.Session(url, user, password, stranger=stranger, timeout=timeout)
 
     def health(self) -> answers.Health:
         """The status of the components, without authentication."""
@@ -235,16 +237,6 @@ class Airflow:
             f"Run {run_id} of DAG {dag_id} did not finish within {timeout:g} s: {doing}.",
             hint="Look into the scheduler's log: inv tenant-logs.",
         )
-
-
-@contextlib.contextmanager
-def connected(url: str, user: str, password_file: Path) -> Iterator[Airflow]:
-    """A client whose password is in a file, closed at the end."""
-    client = Airflow(url, user, secrets.Secret(password_file.read_text()))
-    try:
-        yield client
-    finally:
-        client.session.close()
 
 
 def _runs_path(dag_id: str, run_id: str | None = None) -> str:

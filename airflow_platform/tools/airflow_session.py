@@ -2,6 +2,7 @@
 
 AirflowError (StepError)     the api-server said no: a status, and Airflow's own words
 ├── NotReachable             nothing answered in time: not started yet, stopped, or too busy
+├── StrangerListens          another program has the tenant's port; nothing was sent to it
 └── NotFound                 it knows no such DAG, run, connection, ...
 
 A status of 401 or 403 is `errors.RefusedError`.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import urllib3
@@ -44,6 +45,17 @@ class NotReachable(AirflowError):
     """Nothing answered in time at the api-server's address."""
 
 
+class StrangerListens(AirflowError):
+    """Somebody else than the tenant listens at its address, so the password is not sent."""
+
+    def __init__(self, url: str, listener: str) -> None:
+        self.listener = listener
+        super().__init__(
+            f"{listener} listens at {url} in place of the tenant; no password was sent to it.",
+            hint="End that process, then run `inv tenant-up`.",
+        )
+
+
 class NotFound(AirflowError):
     """The api-server knows no such thing."""
 
@@ -51,23 +63,42 @@ class NotFound(AirflowError):
 class Session:
     """Calls of one user to one api-server. Threads may share it; their calls take turns."""
 
-    def __init__(self, url: str, user: str, password: secrets.Secret, *, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self,
+        url: str,
+        user: str,
+        password: secrets.Secret,
+        *,
+        stranger: Callable[[], str] = lambda: "",
+        timeout: float = TIMEOUT,
+    ) -> None:
         """Prepare, without connecting.
 
         Args:
             url: The base URL, such as `http://127.0.0.1:18080`.
             user: Airflow user.
             password: Its password; sent once, for a token, at the first call that needs one.
+            stranger: Who listens at the address in place of the tenant; "" for nobody. Asked before each login.
             timeout: Seconds for one answer.
         """
         self.url = url.rstrip("/")
         self._user = user
         self._password = password
+        self._stranger = stranger
         self._timeout = timeout
         self._prefix = urllib.parse.urlsplit(self.url).path
         self._pool = urllib3.connection_from_url(self.url, maxsize=1, block=True, retries=False)
         self._token: secrets.Secret | None = None
         self._lock = threading.Lock()
+
+    def require_tenant(self) -> None:
+        """Refuse to go on when somebody else listens at the address.
+
+        Raises:
+            StrangerListens: Says who.
+        """
+        if found := self._stranger():
+            raise StrangerListens(self.url, found)
 
     def close(self) -> None:
         """Close the kept connection; a later call opens another."""
@@ -102,6 +133,7 @@ class Session:
 
         Raises:
             NotReachable: Nothing answered in time.
+            StrangerListens: It would have been a login at somebody else's program.
             NotFound: Status 404.
             RefusedError: Status 401 or 403.
             AirflowError: Any other status, or an answer that is not JSON.
@@ -123,6 +155,7 @@ class Session:
         with self._lock:
             if self._token is not None:
                 return self._token, False
+            self.require_tenant()
             body = {"username": self._user, "password": self._password.reveal()}
             response = self._send("POST", "/auth/token", body, None, None)
             answer = self._answer("POST", "/auth/token", response)

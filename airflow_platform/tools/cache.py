@@ -43,7 +43,7 @@ def prune(cache: Path) -> Pruned:
     """
     names = tuple(name for name in PRUNED if (cache / name).is_dir())
     if users := [each for name in names for each in processes.running_from(cache / name)]:
-        shown = ", ".join(f"{each.pid} ({each.command[:60]})" for each in users[:_SHOWN])
+        shown = ", ".join(f"{each.pid} ({processes.command_of(each)[:60]})" for each in users[:_SHOWN])
         more = f" and {len(users) - _SHOWN} more" if len(users) > _SHOWN else ""
         raise errors.BusyError(
             f"Processes run from the cache {cache}: {shown}{more}.",

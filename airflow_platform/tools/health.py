@@ -7,7 +7,7 @@ from typing import Protocol
 
 from airflow_platform import errors
 from airflow_platform.components import DAG_PROCESSOR, SCHEDULER, TRIGGERER
-from airflow_platform.tools import airflow, airflow_session, processes
+from airflow_platform.tools import airflow, airflow_session
 
 
 class Running(Protocol):
@@ -29,7 +29,7 @@ class Running(Protocol):
         """Unix seconds."""
 
 
-def missing(components: Sequence[Running], client: airflow.Airflow, *, user: int | None = None) -> str:
+def missing(components: Sequence[Running], client: airflow.Airflow) -> str:
     """What keeps a tenant from being healthy, in the order in which it comes about; "" for nothing.
 
     Airflow itself calls a heartbeat of 30 s ago healthy, also that of a process which has gone
@@ -39,26 +39,26 @@ def missing(components: Sequence[Running], client: airflow.Airflow, *, user: int
     Args:
         components: Of the tenant, as whoever runs them says.
         client: Of its api-server.
-        user: The tenant's user id. Nobody else who listens on the tenant's port is told its password.
     """
     for each in components:
         if each.state != "running":
             return f"{each.name} ({each.last_exit or each.state})"
     try:
-        return _said(client, components, user)
+        return _said(client, components)
     except airflow_session.NotReachable:
         return "an answer of the api-server"
+    except airflow_session.StrangerListens as error:
+        return f"its own port, which {error.listener} has"
     except errors.RefusedError:  # It was started with another one than the file has now.
         return "a login with the tenant's password"
     except airflow_session.AirflowError as error:
         return f"a good answer of the api-server ({error.message})"
 
 
-def _said(client: airflow.Airflow, components: Sequence[Running], user: int | None) -> str:
+def _said(client: airflow.Airflow, components: Sequence[Running]) -> str:
     """What the api-server's answers say is missing."""
     health = client.health()
-    if stranger := _stranger(client.port, user):
-        return f"its own port, which {stranger} has"
+    client.session.require_tenant()
     parts = {
         SCHEDULER: health.scheduler,
         DAG_PROCESSOR: health.dag_processor,
@@ -69,16 +69,6 @@ def _said(client: airflow.Airflow, components: Sequence[Running], user: int | No
     if late or health.metadatabase.status != "healthy":
         return f"a heartbeat of {', '.join(late) or 'the metadata database'}"
     return _jobs_of_earlier_starts(client, components)
-
-
-def _stranger(port: int, user: int | None) -> str:
-    """Who of another user listens on a port; "" for nobody, or where tenants have no users of their own."""
-    if user is None:
-        return ""
-    strangers = [
-        each for each in processes.listening(port) if each.pid and processes.user_of(each.pid) != user
-    ]
-    return str(strangers[0]) if strangers else ""
 
 
 def _jobs_of_earlier_starts(client: airflow.Airflow, components: Sequence[Running]) -> str:

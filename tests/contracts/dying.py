@@ -14,27 +14,26 @@ import sys
 import time
 from pathlib import Path
 
-from airflow_platform.engine import report
+from airflow_platform.engine import phases, report
 from airflow_platform.tasks import __main__ as command
-from tests import phases
 
-MIDDLE = phases.PHASES[1:3]
+MIDDLE = (phases.Phase.AFTER_BEGIN, phases.Phase.AFTER_EFFECT)
 
 
 def main(ended: Path, *words: str) -> None:
     """One command line, which ends with its exit code or is killed."""
     before = {each.rpartition("/")[2] for each in ended.read_text().splitlines()}
 
-    def end(node: report.Node, phase: str) -> None:
-        if phase in MIDDLE and f"{node.step} {phase}" not in before:
+    def end(node: report.Node, phase: phases.Phase) -> None:
+        if phase in MIDDLE and f"{node.step} {phase.value}" not in before:
             with ended.open("a") as file:
-                file.write(f"{node} {phase}\n")
+                file.write(f"{node} {phase.value}\n")
             os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(60)
 
-    phases.on_each(end)
     sys.argv = ["inv", *words]
-    command.main()
+    with phases.watched(end):
+        command.main()
 
 
 if __name__ == "__main__":

@@ -63,12 +63,12 @@ class Processes(Installation):
 
     def running(self, tenant: str) -> set[str]:
         place = self.place.tenant(tenant)
-        found = {f"process {each.pid} ({each.command})" for each in self.owned(tenant)}
+        found = {f"process {each.pid} ({processes.command_of(each)})" for each in self.owned(tenant)}
         if supervisor.is_held(place.run):
             found.add("the supervisor's lock")
         if place.ports.exists():
             ports = self.ports(tenant).values()
-            found |= {f"port {port}: {each}" for port in ports for each in processes.listening(port)}
+            found |= {f"port {port}: {each}" for port in ports for each in processes.listeners(port)}
         return found
 
     def left(self, tenant: str) -> set[str]:

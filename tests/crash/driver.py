@@ -29,6 +29,9 @@ import threading
 import time
 from pathlib import Path
 
+FOREVER = []
+"""Contexts that are never left."""
+
 
 def main(arguments):
     match arguments:
@@ -119,18 +122,23 @@ def move_to(checkout):
     paths.CHECKOUT = checkout
 
 
+def watch(watcher):
+    """Call something at each phase of each step, as long as this process lives."""
+    from airflow_platform.engine import phases
+
+    watching = phases.watched(watcher)
+    watching.__enter__()
+    FOREVER.append(watching)
+
+
 def release_at(step, path):
     """Remove what holds a stand-in up when a step begins, so that this step has something to wait for."""
-    from airflow_platform.engine import journal
 
-    begun = journal.SqliteJournal.begun
-
-    def release(self, node, change):
-        begun(self, node, change)
-        if node.step == step:
+    def release(node, phase):
+        if node.step == step and phase.value == "after begin":
             Path(path).unlink(missing_ok=True)
 
-    journal.SqliteJournal.begun = release
+    watch(release)
 
 
 def be_patient(grace):
@@ -154,14 +162,13 @@ def die_in(seconds):
 
 def die_at(step, tenant, phase):
     """Have SIGKILL hit this process at a phase of a step."""
-    from tests import phases
 
     def die_if(node, now):
-        if (node.step, node.tenant, now) == (step, tenant, phase):
+        if (node.step, node.tenant, now.value) == (step, tenant, phase):
             os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(60)
 
-    phases.on_each(die_if)
+    watch(die_if)
 
 
 def shift_clock(seconds, since):
@@ -183,15 +190,11 @@ def shift_clock(seconds, since):
             raise AssertionError("a time without a zone")
 
     datetime.datetime = Wrong
-    from airflow_platform.engine import journal
 
-    begun = journal.SqliteJournal.begun
-
-    def jump(self, *arguments):
+    def jump(node, phase):
         shift[0] = seconds
-        begun(self, *arguments)
 
-    journal.SqliteJournal.begun = jump
+    watch(jump)
 
 
 if __name__ == "__main__":

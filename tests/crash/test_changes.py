@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from airflow_platform.engine import step
-from tests import phases
+from airflow_platform.engine.phases import Phase
 from tests.crash import snapshots
 from tests.crash.test_kills import STEPS, check, kill_at, named
 
-KILLS = [(each, phase) for each in STEPS for phase in phases.PHASES[1:3]]
+PHASES = [each.value for each in Phase]
+KILLS = [(each, phase) for each in STEPS for phase in PHASES[1:3]]
 
 
 def change(box):

@@ -9,8 +9,8 @@ import pytest
 
 from airflow_platform.config import specs
 from airflow_platform.engine import step
+from airflow_platform.engine.phases import Phase
 from airflow_platform.runtimes import process, runtime
-from tests import phases
 from tests.crash import snapshots
 
 STEPS = process.ProcessRuntime(
@@ -18,9 +18,10 @@ STEPS = process.ProcessRuntime(
 ).steps(runtime.Options())
 UNDOING = [each for each in STEPS if not each.undone_by]
 
-UP = [(each, phase) for each in STEPS for phase in phases.PHASES]
-DOWN = [(each, phase) for each in UNDOING if not each.keeps_data for phase in phases.PHASES]
-DELETE = [(each, phase) for each in UNDOING for phase in phases.PHASES]
+PHASES = [each.value for each in Phase]
+UP = [(each, phase) for each in STEPS for phase in PHASES]
+DOWN = [(each, phase) for each in UNDOING if not each.keeps_data for phase in PHASES]
+DELETE = [(each, phase) for each in UNDOING for phase in PHASES]
 
 both_journals = pytest.mark.parametrize("journal", ["kept", "lost"])
 
@@ -79,7 +80,7 @@ def check(box, expected, count, command, kill, journal):
     again = command()
     assert again.code == 0, again
     told = f"was ended in the middle of {kill['tenant'] + '/' if kill['tenant'] else ''}{kill['step']}"
-    expects_word = journal == "kept" and kill["phase"] in phases.PHASES[1:3]
+    expects_word = journal == "kept" and kill["phase"] in PHASES[1:3]
     assert (told in again.stderr) == expects_word, again.stderr
     snapshots.check_same(box, expected)
     after = snapshots.keys(box)

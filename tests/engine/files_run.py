@@ -14,12 +14,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow_platform import errors, programs
-from airflow_platform.engine import run
+from airflow_platform.engine import phases, run
+from airflow_platform.engine.local_store import LocalStore
+from airflow_platform.engine.order import Order
 from airflow_platform.engine.report import Node
 from airflow_platform.engine.step import Change, EnvironmentStep, Goal, NoChange, TenantContext, TenantStep
-from airflow_platform.engine.store import LocalStore
 from airflow_platform.testing.reporters import RecordingReporter
 from airflow_platform.testing.runs import Thing, outcomes
+
+PHASES = {
+    phases.Phase.BEFORE_BEGIN: "before-begun",
+    phases.Phase.AFTER_BEGIN: "after-begun",
+    phases.Phase.AFTER_EFFECT: "before-ended",
+    phases.Phase.AFTER_END: "after-ended",
+}
 
 
 class Hitman:
@@ -29,37 +37,13 @@ class Hitman:
         self._trace = os.open(directory / "trace", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._kill = tuple(kill)
 
+    def reached(self, node, phase):
+        self.at(node, PHASES[phase])
+
     def at(self, node, phase):
         os.write(self._trace, f"{phase} {node}\n".encode())
         if (str(node), phase) == self._kill:
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-class WatchedJournal:
-    def __init__(self, journal, hitman):
-        self._journal = journal
-        self._hitman = hitman
-
-    def __getattr__(self, name):
-        return getattr(self._journal, name)
-
-    def begun(self, node, change):
-        self._hitman.at(node, "before-begun")
-        self._journal.begun(node, change)
-        self._hitman.at(node, "after-begun")
-
-    def ended(self, node, outcome, reason, seconds):
-        self._hitman.at(node, "before-ended")
-        self._journal.ended(node, outcome, reason, seconds)
-        self._hitman.at(node, f"ended-{outcome.value}")
-        self._hitman.at(node, "after-ended")
-
-
-class WatchedStore(LocalStore):
-    hitman = None
-
-    def open_journal(self):
-        return WatchedJournal(super().open_journal(), self.hitman)
 
 
 class Files:
@@ -119,7 +103,7 @@ def perform(told):
     hitman = Hitman(directory, told.get("kill", ("", "")))
     reporter = RecordingReporter()
     started = programs.Programs()
-    store = WatchedStore(
+    store = LocalStore(
         directory / "state",
         "test",
         lock_timeout=told.get("lock_timeout", 0),
@@ -127,12 +111,11 @@ def perform(told):
         on_note=reporter.note,
         now=lambda: datetime.now(UTC) + timedelta(hours=told.get("skew", 0)),
     )
-    store.hitman = hitman
     steps = [
         (OfTenant if each.get("scope") == "tenant" else OfEnvironment)(each, world, hitman)
         for each in told["steps"]
     ]
-    order = run.Order(
+    order = Order(
         task="up",
         environment=Thing("test"),
         tenants=[Thing(name) for name in told.get("tenants", ["a"])],
@@ -143,7 +126,8 @@ def perform(told):
         programs=started,
     )
     try:
-        report = run.execute(order)
+        with phases.watched(hitman.reached):
+            report = run.execute(order)
     except errors.PlatformError as error:
         return {"exit_code": int(error.exit_code), "error": str(error), "notes": reporter.notes}
     reporter.verify()

@@ -6,6 +6,7 @@ import pytest
 
 from airflow_platform import errors, programs
 from airflow_platform.engine import run
+from airflow_platform.engine.order import Order
 from airflow_platform.engine.step import Goal
 from airflow_platform.testing import reporters, runs, stores
 from airflow_platform.testing.runs import run_steps
@@ -95,7 +96,7 @@ def test_locks_are_held_around_the_work(world, tmp_path):
         store=store,
     )
     assert held == {"packages": {"a", "b", "environment"}, "home": {"a", "b"}}
-    assert store.held == set()
+    assert store.held == {}
 
 
 def test_a_busy_tenant_stops_the_run_before_it_begins(world, tmp_path):
@@ -162,7 +163,7 @@ def test_a_wait_shows_news_once_and_says_what_was_missing(world):
 
 
 def test_the_order_says_the_word_for_being_there(world, tmp_path):
-    order = run.Order(
+    order = Order(
         task="up",
         environment=runs.Thing("e"),
         tenants=[],

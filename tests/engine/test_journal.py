@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airflow_platform import errors, programs
-from airflow_platform.engine.journal import KEPT_RUNS, SqliteJournal
+from airflow_platform.engine.local_store import LocalStore
 from airflow_platform.engine.report import Node, Outcome
+from airflow_platform.engine.sqlite_journal import KEPT_RUNS, SqliteJournal
 from airflow_platform.engine.step import Change
-from airflow_platform.engine.store import LocalStore
 from airflow_platform.testing.reporters import RecordingReporter
 from airflow_platform.testing.runs import outcomes, run_steps
 from airflow_platform.testing.steps import Script, ScriptedStep, World
@@ -198,7 +198,7 @@ def test_a_journal_that_is_a_directory_is_a_state_error(path):
 def test_several_processes_may_make_the_journal_at_the_same_time(path):
     program = (
         "import contextlib, pathlib, sys\n"
-        "from airflow_platform.engine.journal import SqliteJournal\n"
+        "from airflow_platform.engine.sqlite_journal import SqliteJournal\n"
         "sys.stdin.readline()\n"
         "with contextlib.closing(SqliteJournal(pathlib.Path(sys.argv[1]), on_note=print)) as journal:\n"
         "    print(journal.begin_run('up', [sys.argv[2]]))\n"
@@ -278,7 +278,7 @@ def test_a_wall_clock_that_jumps_changes_timestamps_only(memory_path, skew):
 FULL = """
 import pathlib, resource, signal, sys
 from airflow_platform import errors, programs
-from airflow_platform.engine.store import LocalStore
+from airflow_platform.engine.local_store import LocalStore
 from airflow_platform.testing.runs import outcomes, run_steps
 from airflow_platform.testing.steps import Script, ScriptedStep, World
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_platform import errors, programs
-from airflow_platform.engine import locks
+from airflow_platform.engine import file_lock
 
 SLEEPING = [{"name": "home", "scope": "tenant", "program": ["sleep", "30"]}]
 
@@ -29,11 +29,11 @@ def notes():
 
 @pytest.fixture
 def lock(path, notes):
-    return locks.FileLock(path, "tenant a", programs=programs.Programs(), on_note=notes.append)
+    return file_lock.FileLock(path, "tenant a", programs=programs.Programs(), on_note=notes.append)
 
 
 def another(path):
-    return locks.FileLock(path, "tenant a", programs=programs.Programs(), on_note=print)
+    return file_lock.FileLock(path, "tenant a", programs=programs.Programs(), on_note=print)
 
 
 def eventually(condition, what, seconds=15):
@@ -69,7 +69,7 @@ def sleeping_child(run):
 
 def test_the_file_says_who_holds_it_and_goes_on_release(lock, path):
     with lock.held():
-        holder = locks.read_holder(path)
+        holder = file_lock.read_holder(path)
         assert (holder.pid, holder.host, holder.alive) == (os.getpid(), socket.gethostname(), True)
         with pytest.raises(errors.BusyError) as caught, another(path).held():
             pass
@@ -93,23 +93,23 @@ def test_threads_share_a_lock_and_programs_inherit_it_until_the_last_lets_go(loc
 def test_a_lock_is_asked_for_without_a_right_to_write_and_held_when_that_cannot_be_told(
     lock, path, monkeypatch
 ):
-    assert not locks.is_held(path)
+    assert not file_lock.is_held(path)
     asked, opened = [], os.open
     monkeypatch.setattr(
         os, "open", lambda file, flags, *mode: asked.append(flags) or opened(file, flags, *mode)
     )
     with lock.held():
         asked.clear()
-        assert locks.is_held(path)
+        assert file_lock.is_held(path)
     assert not asked[0] & (os.O_RDWR | os.O_WRONLY)
     path.mkdir()
-    assert not locks.is_held(path)
+    assert not file_lock.is_held(path)
 
     def refuse(file, flags, *mode):
         raise PermissionError
 
     monkeypatch.setattr(os, "open", refuse)
-    assert locks.is_held(path)
+    assert file_lock.is_held(path)
 
 
 def test_a_lock_that_was_left_behind_is_taken_over_with_a_line(lock, path, notes):
@@ -142,24 +142,24 @@ def test_a_damaged_note_is_no_obstacle(lock, path, notes, content):
     path.parent.mkdir()
     path.write_text(content, encoding="latin-1")
     with lock.held():
-        assert locks.read_holder(path).pid == os.getpid()
+        assert file_lock.read_holder(path).pid == os.getpid()
     assert notes == []
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**40, 999_999_999, True, "1", None, 1.5])
 def test_what_is_no_process_does_not_live(pid):
-    assert locks.is_alive(pid) is (pid is True)  # JSON's true is Python's 1, and 1 lives.
+    assert file_lock.is_alive(pid) is (pid is True)  # JSON's true is Python's 1, and 1 lives.
 
 
 def test_a_process_that_ended_and_was_not_reaped_does_not_live():
     child = subprocess.Popen(["true"])
     eventually(lambda: read_text(f"/proc/{child.pid}/stat").split(") ")[1].startswith("Z"), "a zombie")
-    assert not locks.is_alive(child.pid)
+    assert not file_lock.is_alive(child.pid)
     child.wait()
 
 
 def test_a_holder_of_another_machine_is_taken_to_live():
-    assert locks.Holder(999_999_999, "elsewhere", "", "").alive
+    assert file_lock.Holder(999_999_999, "elsewhere", "", "").alive
 
 
 def test_the_job_of_a_runner_is_named(monkeypatch, lock, path):
@@ -230,7 +230,7 @@ def test_a_child_of_a_killed_run_is_told_to_end(start_run, run_forked, memory_pa
     child = sleeping_child(first)
     first.kill()
     first.wait()
-    eventually(lambda: not locks.is_alive(child), "the child's end")
+    eventually(lambda: not file_lock.is_alive(child), "the child's end")
     second = run_forked(memory_path, steps=[{"name": "home", "scope": "tenant"}])
     assert second["exit_code"] == 0
     assert any(
@@ -250,9 +250,9 @@ def test_the_lock_stays_busy_while_a_child_of_a_killed_run_works(
     first.kill()
     first.wait()
     eventually(told.exists, "SIGTERM in the child")
-    monkeypatch.setattr(locks, "ORPHAN_PATIENCE", 0.3)
+    monkeypatch.setattr(file_lock, "ORPHAN_PATIENCE", 0.3)
     notes = []
-    lock = locks.FileLock(
+    lock = file_lock.FileLock(
         memory_path / "state" / "locks" / "tenant-a.lock",
         "tenant a",
         programs=programs.Programs(),

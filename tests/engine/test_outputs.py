@@ -1,7 +1,5 @@
 """What steps hand on, what a plan touches (nothing), and which artifacts are used (those planned with)."""
 
-import hashlib
-
 import pytest
 
 from airflow_platform import errors
@@ -160,19 +158,17 @@ class WithArtifact(EnvironmentStep):
     content = b"planned"
 
     def observe(self, context):
-        (context.run_directory / "plan.bin").write_bytes(b"planned")
-        return context.run_directory
+        return context.artifacts.put("plan.bin", b"planned")
 
     def plan(self, context, observed):
-        digest = hashlib.sha256(b"planned").hexdigest()
         if self.content is None:
-            (observed / "plan.bin").unlink()
+            context.artifacts.get("plan.bin").unlink()
         else:
-            (observed / "plan.bin").write_bytes(self.content)
-        return Change("use it", artifacts={"plan.bin": digest})
+            context.artifacts.put("plan.bin", self.content)
+        return Change("use it", artifacts={"plan.bin": observed})
 
     def apply(self, context, change):
-        return {"read": (context.run_directory / "plan.bin").read_text()}
+        return {"read": context.artifacts.get("plan.bin").read_text()}
 
 
 @pytest.mark.parametrize(
@@ -180,7 +176,7 @@ class WithArtifact(EnvironmentStep):
     [
         (b"planned", "changed", "use it"),
         (b"other", "failed", "not the file that was planned with: SHA-256"),
-        (None, "failed", "not the file that was planned with: No such file"),
+        (None, "failed", "artifact plan.bin of this run is missing"),
     ],
 )
 def test_artifacts_are_verified_before_they_are_used(content, outcome, reason, tmp_path):
@@ -191,3 +187,26 @@ def test_artifacts_are_verified_before_they_are_used(content, outcome, reason, t
     assert outcomes(report) == {"artifact": outcome}
     assert reason in report.steps[0].reason
     assert bool(store.history[0].entries) == (outcome == "changed")
+
+
+@pytest.mark.parametrize("lost", ["a", "environment"])
+def test_a_run_that_lost_a_lock_changes_nothing_more(lost, tmp_path, world):
+    """As a Lease that ran out while a step was looking at the world, and that somebody else took."""
+    store = stores.MemoryStore(tmp_path)
+
+    class Losing(EnvironmentStep):
+        name = "losing"
+
+        def observe(self, context):
+            store.held.pop(lost)
+
+        def plan(self, context, observed):
+            return Change("change it")
+
+        def apply(self, context, change):
+            raise AssertionError("applied without a lock")
+
+    report = run_steps(Losing(), store=store)
+    assert (report.exit_code, outcomes(report)) == (5, {"losing": "failed"})
+    assert "is lost" in report.steps[0].reason
+    assert store.history[0].entries == []

@@ -81,7 +81,7 @@ def check_order(arranged, trace, started_with):
             for need in arranged.needs[node]:
                 well = str(need) in ended or str(need) in started_with
                 assert well or fan_in_may_miss(arranged, node, need), f"{name} began before {need}"
-        if phase == "ended-changed":
+        if phase == "after-ended":
             ended.add(name)
 
 

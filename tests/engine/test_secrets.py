@@ -5,7 +5,7 @@ import json
 import pytest
 
 from airflow_platform import errors, programs, secrets
-from airflow_platform.engine import store
+from airflow_platform.engine import local_store
 from airflow_platform.engine.step import Change, EnvironmentStep, NoChange
 from airflow_platform.testing.reporters import RecordingReporter
 from airflow_platform.testing.runs import run_steps
@@ -49,7 +49,7 @@ def test_no_secret_anywhere(leak, tmp_path):
     step.leak = leak
     started = programs.Programs()
     started.mask.add(secrets.Secret(CANARY))
-    real = store.LocalStore(tmp_path, "test", lock_timeout=0, programs=started, on_note=reporter.note)
+    real = local_store.LocalStore(tmp_path, "test", lock_timeout=0, programs=started, on_note=reporter.note)
     report = run_steps(
         step, store=real, reporter=reporter, with_programs=started, planning=leak == "planning"
     )

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from airflow_platform import programs
-from airflow_platform.engine import locks, signals
+from airflow_platform.engine import file_lock, signals
 
 
 def eventually(condition, what, seconds=15):
@@ -42,7 +42,7 @@ def test_a_signal_ends_the_run_and_all_that_it_started(working, run_forked, memo
     answer, _ = run.communicate(timeout=15)
     assert run.returncode == code
     assert '"a/home": "failed", "a/after": "blocked"' in answer
-    eventually(lambda: not any(map(locks.is_alive, pids)), "the programs' end")
+    eventually(lambda: not any(map(file_lock.is_alive, pids)), "the programs' end")
     assert list((memory_path / "state" / "locks").iterdir()) == []
     steps = [{"name": "home", "scope": "tenant"}]
     assert run_forked(memory_path, steps=steps)["notes"] == []
@@ -57,7 +57,7 @@ def test_a_second_signal_shortens_the_wait(working):
     run.send_signal(signal.SIGTERM)
     run.communicate(timeout=15)  # They would have had 60 s.
     assert run.returncode == 130  # The first one decides.
-    eventually(lambda: not any(map(locks.is_alive, pids)), "the programs' end")
+    eventually(lambda: not any(map(file_lock.is_alive, pids)), "the programs' end")
 
 
 def test_an_ignored_signal_stays_ignored(working):

@@ -1,14 +1,15 @@
 """What every store and journal promises: the real ones and the doubles."""
 
+import hashlib
 import os
 import stat
 
 import pytest
 
 from airflow_platform import errors, programs
+from airflow_platform.engine.local_store import LocalStore
 from airflow_platform.engine.report import Node, Outcome
 from airflow_platform.engine.step import Change
-from airflow_platform.engine.store import LocalStore, tenants_at_work
 from airflow_platform.testing.stores import MemoryStore
 
 HOME, PACKAGES = Node("home", "a"), Node("packages")
@@ -90,17 +91,19 @@ def test_tenants_are_locked_one_by_one_and_released(store):
         pass
 
 
-def test_the_tenants_that_runs_work_on_are_told_and_asking_keeps_nobody_out(local, tmp_path):
-    assert tenants_at_work(tmp_path) == {}
-    (tmp_path / "locks").mkdir()
-    (tmp_path / "locks" / "tenant-killed.lock").write_text("{}")
-    with local.tenant_locks(["a", "b-c"]), local.environment_lock(), local.tenant_locks(["d"], leaving=True):
-        assert tenants_at_work(tmp_path) == {"a": False, "b-c": False, "d": True}
-        (tmp_path / "locks" / "tenant-d.lock").write_text("{")
-        assert not tenants_at_work(tmp_path)["d"], "nothing says that it goes"
-    with local.tenant_locks(["killed"]):
-        assert tenants_at_work(tmp_path) == {"killed": False}
-    assert tenants_at_work(tmp_path) == {}
+def test_the_tenants_that_runs_work_on_are_known_and_asking_keeps_nobody_out(store):
+    assert store.tenants_at_work() == {}
+    with store.tenant_locks(["a", "b-c"]), store.environment_lock(), store.tenant_locks(["d"], leaving=True):
+        assert store.tenants_at_work() == {"a": False, "b-c": False, "d": True}
+    with store.tenant_locks(["a"]):
+        assert store.tenants_at_work() == {"a": False}
+    assert store.tenants_at_work() == {}
+
+
+def test_a_held_lock_confirms_that_it_is_held(store):
+    with store.tenant_locks(["a", "b"]) as tenants, store.environment_lock() as environment:
+        tenants.confirm()
+        environment.confirm()
 
 
 def test_a_lock_is_released_when_the_work_raises(store):
@@ -117,11 +120,16 @@ def test_one_run_may_hold_the_environments_lock_several_times(store):
         pass
 
 
-def test_a_run_directory_is_new_empty_and_private(store):
-    directory = store.run_directory("1")
-    assert list(directory.iterdir()) == []
-    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert directory != store.run_directory("2")
+def test_artifacts_are_put_and_got_by_name_in_a_place_of_the_run_alone(store, tmp_path):
+    artifacts = store.artifacts("1")
+    (tmp_path / "made.bin").write_bytes(b"a plan")
+    digest = hashlib.sha256(b"a plan").hexdigest()
+    assert artifacts.put("one.bin", b"a plan") == digest
+    assert artifacts.put("two.bin", tmp_path / "made.bin") == digest
+    assert artifacts.get("one.bin").read_bytes() == artifacts.get("two.bin").read_bytes() == b"a plan"
+    assert stat.S_IMODE(artifacts.get("one.bin").parent.stat().st_mode) == 0o700
+    with pytest.raises(errors.StepError, match=r"one\.bin"):
+        store.artifacts("2").get("one.bin")
 
 
 # Of the real store alone
@@ -132,16 +140,38 @@ def local(tmp_path):
     return LocalStore(tmp_path, "test", lock_timeout=0, programs=programs.Programs(), on_note=print)
 
 
+def test_a_lock_that_a_killed_run_left_is_nobodys_work(local, tmp_path):
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks" / "tenant-killed.lock").write_text("{}")
+    assert local.tenants_at_work() == {}
+    with local.tenant_locks(["d"], leaving=True):
+        (tmp_path / "locks" / "tenant-d.lock").write_text("{")
+        assert not local.tenants_at_work()["d"], "nothing says that it goes"
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_lock_whose_file_was_deleted_is_lost(local, tmp_path, replaced):
+    with local.tenant_locks(["a", "b"]) as tenants, local.environment_lock() as environment:
+        for name in ("tenant-b", "environment"):
+            path = tmp_path / "locks" / f"{name}.lock"
+            path.unlink()
+            if replaced:
+                path.write_text("")
+        with pytest.raises(errors.BusyError, match="lost the lock of tenant b"):
+            tenants.confirm()
+        with pytest.raises(errors.BusyError, match="lost the lock of environment test"):
+            environment.confirm()
+
+
 def test_a_number_that_a_lost_journal_used_before_gets_a_new_directory(local):
-    (local.run_directory("1") / "plan.bin").write_text("old")
-    again = local.run_directory("1")
-    assert list(again.iterdir()) == []
+    local.artifacts("1").put("plan.bin", b"old")
+    assert list(local.artifacts("1").directory.iterdir()) == []
 
 
 @pytest.mark.parametrize("skew", [-3600, 3600])
 def test_old_run_directories_go_and_the_runs_own_stays_whatever_the_clock_says(local, tmp_path, skew):
     for number in range(1, 30):
-        directory = local.run_directory(str(number))
+        directory = local.artifacts(str(number)).directory
         assert directory.exists()
         moment = directory.stat().st_mtime + skew + number
         os.utime(directory, (moment, moment))
@@ -202,4 +232,4 @@ def test_a_state_directory_that_cannot_be_made_is_refused(tmp_path):
     with pytest.raises(errors.StateError, match="Not a directory"):
         store.open_journal()
     with pytest.raises(errors.StateError, match="Not a directory"):
-        store.run_directory("1")
+        store.artifacts("1")

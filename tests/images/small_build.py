@@ -19,7 +19,7 @@ from typing import Any
 
 from airflow_platform import programs
 from airflow_platform.config import image_recipes, image_settings
-from airflow_platform.engine import step, store
+from airflow_platform.engine import local_store, step
 from airflow_platform.engine.report import Report
 from airflow_platform.runtimes import images as runtime
 from airflow_platform.steps import build_leftovers, images
@@ -106,7 +106,7 @@ if __name__ == "__main__":
     if dies:
         die_when_all_is_done()
     runner = programs.Programs()
-    local = store.LocalStore(
+    local = local_store.LocalStore(
         Path(state), "images", lock_timeout=60, programs=runner, on_note=lambda line: None
     )
     wanted = steps(recipe(name, Path(folder)), json.loads(parent))

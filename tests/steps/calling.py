@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_platform import errors, programs
-from airflow_platform.engine import step
+from airflow_platform.engine import local_store, step
 from airflow_platform.steps import contexts
 from airflow_platform.testing import specs as testing
 
@@ -57,7 +57,8 @@ class Calls:
         environment: Any = None,
         tenant: Any = "analytics",
         goal: step.Goal = step.Goal.PRESENT,
-        run_directory: Path = Path("/nowhere"),
+        artifacts: Path = Path("/nowhere"),
+        at_work: Mapping[str, bool] | None = None,
     ) -> None:
         """State what the steps may know; outputs that are not among `outputs` are a KeyError."""
         self.outputs: dict[str, Mapping[str, Any]] = dict(outputs or {})
@@ -67,7 +68,8 @@ class Calls:
         self.patience = Patience()
         self.programs = programs.Programs(interruption=self.patience)
         self.news: list[str] = []
-        self._run_directory = run_directory
+        self._artifacts = local_store.LocalArtifacts(artifacts)
+        self.at_work = dict(at_work or {})
 
     def context(self, scope: step.Scope) -> Any:
         """The context of a step of this scope."""
@@ -75,7 +77,7 @@ class Calls:
             "environment": self.environment,
             "goal": self.goal,
             "run_id": "1",
-            "run_directory": self._run_directory,
+            "artifacts": self._artifacts,
             "programs": self.programs,
             "progress": self.news.append,
             "clock": lambda: self.patience.now,
@@ -83,7 +85,11 @@ class Calls:
         }
         if scope is step.Scope.TENANT:
             return contexts.TenantContext(**shared, tenant=self.tenant)
-        return contexts.EnvironmentContext(**shared, tenants=getattr(self.environment, "tenants", ()))
+        return contexts.EnvironmentContext(
+            **shared,
+            tenants=getattr(self.environment, "tenants", ()),
+            tenants_at_work=lambda: self.at_work,
+        )
 
     def faults(self, one: Any) -> list[errors.Fault]:
         """What the step's check finds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 
 from airflow_platform.config import places
+from airflow_platform.runtimes import local_access
 from airflow_platform.steps import keys, tenant_directory
-from airflow_platform.tools import health, users
+from airflow_platform.tenants.access import OpenAccess
+from airflow_platform.tools import users
 from tests.steps import api_server, calling
 
 
@@ -63,6 +66,7 @@ def reached(server: api_server.ApiServer, tenant: places.TenantPlace) -> dict[st
     place = places.EnvironmentPlace(tenant.directory.parents[1])
     calls.run(keys.Keys(place, names=keys.NAMES, has_data=lambda name: False))
     tenant.admin_password.write_text(api_server.PASSWORD)
+    tenant.ports.write_text(json.dumps({"airflow": server.server_address[1], "snowflake": 18081}))
     return {
         "components": {
             "url": server.url,
@@ -78,7 +82,7 @@ def reached(server: api_server.ApiServer, tenant: places.TenantPlace) -> dict[st
     }
 
 
-@pytest.fixture(autouse=True)
-def the_server_is_the_tenants(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The double answers from this very process, which as root is no process of the tenant's."""
-    monkeypatch.setattr(health, "_stranger", lambda port, user: "")
+@pytest.fixture
+def access(tenant: places.TenantPlace) -> OpenAccess:
+    """The way to the double, by the tenant's files. The double listens in this very process, which is no tenant's."""
+    return lambda name: local_access.opened(tenant, lambda port: "")

@@ -6,11 +6,13 @@ import contextlib
 import datetime
 import subprocess
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_platform import programs, secrets
-from airflow_platform.tools import airflow, dag_branch, git, git_remote
+from airflow_platform.tenants import access
+from airflow_platform.tools import dag_branch, git, git_remote
 from tests.steps import api_server
 
 AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@localhost", "-c", "commit.gpgsign=false")
@@ -113,14 +115,11 @@ class Place:
     def links(self) -> dict[str, str]:
         return self.linked
 
-    @contextlib.contextmanager
-    def connected(self) -> Iterator[airflow.Airflow]:
+    def access(self) -> AbstractContextManager[access.Access]:
         assert self.server is not None
-        client = airflow.Airflow(self.server.url, "admin", secrets.Secret(api_server.PASSWORD))
-        try:
-            yield client
-        finally:
-            client.session.close()
+        return access.opened(
+            self.server.url, "admin", secrets.Secret(api_server.PASSWORD), stranger=lambda: ""
+        )
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:

@@ -95,8 +95,7 @@ def supervised(monkeypatch):
 
 
 @pytest.fixture
-def outputs(reached, tenant):
-    tenant.ports.write_text(json.dumps(reached["ports"]))
+def outputs(reached):
     return {
         **reached,
         "airflow-packages": {"programs": "/packages/bin"},
@@ -121,8 +120,8 @@ def down(outputs):
 
 
 @pytest.fixture
-def step(place):
-    return components.Components(place)
+def step(place, access):
+    return components.Components(place, access)
 
 
 def test_a_tenant_that_is_down_is_started_waited_for_and_warmed(step, calls, supervised, server, tenant):
@@ -319,11 +318,11 @@ def test_a_tenant_that_is_not_healthy_is_waited_for_and_nothing_restarts(step, c
     assert dict(step.apply(calls.context(step.scope), planned)) == first.outputs
 
 
-def test_an_api_server_that_does_not_answer_is_what_is_missing(step, calls, supervised):
+def test_an_api_server_that_does_not_answer_is_what_is_missing(step, calls, supervised, tenant):
     calls.run(step)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        calls.outputs["ports"] = {"airflow": closed.getsockname()[1], "snowflake": 18081}
+        tenant.ports.write_text(json.dumps({"airflow": closed.getsockname()[1]}))
         observed = step.observe(calls.context(step.scope))
     assert observed.missing == "an answer of the api-server"
 

@@ -1,6 +1,7 @@
 """Components in containers: which are made anew, when they are healthy, when waiting ends, and their end."""
 
 import dataclasses
+import json
 import signal
 
 import pytest
@@ -9,6 +10,7 @@ from airflow_platform import errors
 from airflow_platform.config import places
 from airflow_platform.engine import step as engine
 from airflow_platform.manifests import containers as manifest
+from airflow_platform.runtimes import local_access
 from airflow_platform.steps import containers, keys, restart, tenant_certificates, tenant_network
 from airflow_platform.testing import containers as testing
 from airflow_platform.testing import specs
@@ -57,6 +59,7 @@ def outputs(reached, dev, server):
     calls.run(keys.Keys(dev, names=names, has_data=lambda name: False))
     calls.run(tenant_certificates.TenantCertificates(dev))
     tenant.admin_password.write_text(api_server.PASSWORD)
+    tenant.ports.write_text(json.dumps({"airflow": server.server_address[1]}))
     return {
         "ports": {"airflow": server.server_address[1]},
         "keys": calls.outputs["keys"],
@@ -87,7 +90,10 @@ class Unmade(dict):
 
 @pytest.fixture
 def step(dev, world):
-    return containers.Containers(dev, world.opened)
+    def access(name):
+        return local_access.opened(dev.tenant(name), lambda port: "")
+
+    return containers.Containers(dev, world.opened, access)
 
 
 def ids(world):

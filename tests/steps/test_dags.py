@@ -35,9 +35,9 @@ def bundle(tenant):
 
 
 @pytest.fixture
-def step(place, bundle):
+def step(place, bundle, access):
     return served_dags.ServedDags(
-        lambda name: metadata_database.bundle_version(place.tenant(name).database, "dags")
+        access, lambda name: metadata_database.bundle_version(place.tenant(name).database, "dags")
     )
 
 

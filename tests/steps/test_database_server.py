@@ -5,10 +5,9 @@ import dataclasses
 
 import pytest
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.config import built, places
 from airflow_platform.engine import step as engine
-from airflow_platform.engine import store
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.steps import database_server
 from airflow_platform.testing import containers as testing
@@ -64,19 +63,6 @@ def asked(monkeypatch, world, dev):
 
     monkeypatch.setattr(postgresql, "connected", connected)
     return found
-
-
-@pytest.fixture
-def work_on(dev):
-    """Hold a tenant's lock, as a run does from its beginning."""
-
-    def held(tenant, *, leaving=False):
-        made = store.LocalStore(
-            dev.directory, "dev", lock_timeout=1, programs=programs.Programs(), on_note=print
-        )
-        return made.tenant_locks([tenant], leaving=leaving)
-
-    return held
 
 
 @pytest.fixture
@@ -349,30 +335,31 @@ def test_what_is_ours_goes_and_what_is_somebody_elses_stays(server, calls_of, wo
 
 
 def test_it_stays_while_another_tenant_is_coming_up_that_has_nothing_yet(
-    server, volume, calls_of, world, asked, work_on
+    server, volume, calls_of, world, asked
 ):
     calls_of().run(server)
-    with work_on("finance"), work_on("analytics"):  # analytics is the one that goes.
-        for each in (server, volume):
-            assert calls_of(engine.Goal.ABSENT).run(each).text == "tenants still use it: finance"
+    down = calls_of(engine.Goal.ABSENT)
+    down.at_work = {"finance": False, "analytics": False}  # analytics is the one that goes.
+    for each in (server, volume):
+        assert down.run(each).text == "tenants still use it: finance"
     for each in (server, volume):
         assert calls_of(engine.Goal.ABSENT).run(each).changed
     assert world.volumes == {}
 
 
 def test_of_two_tenants_that_go_at_the_same_time_the_last_takes_everything(
-    server, volume, calls_of, world, asked, dev, work_on
+    server, volume, calls_of, world, asked, dev
 ):
     calls_of().run(server)
     directory = dev.tenants / "finance"
     directory.mkdir(parents=True)
     down = calls_of(engine.Goal.ABSENT)
-    with work_on("finance", leaving=True), work_on("analytics", leaving=True):
-        for each in (server, volume):
-            assert down.run(each).text == "tenants still use it: finance", "it may have something to drop"
-        directory.rmdir()
-        for each in (server, volume):
-            assert down.run(each).changed
+    down.at_work = {"finance": True, "analytics": True}
+    for each in (server, volume):
+        assert down.run(each).text == "tenants still use it: finance", "it may have something to drop"
+    directory.rmdir()
+    for each in (server, volume):
+        assert down.run(each).changed
     assert world.containers == world.volumes == {}
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_platform import errors, programs
 from airflow_platform.config import places
-from airflow_platform.engine import locks
+from airflow_platform.engine import file_lock
 from airflow_platform.steps import tenant_ports
 from airflow_platform.supervisor.spec import OWNER_VARIABLE, Status
 from airflow_platform.testing import specs
@@ -74,7 +74,7 @@ def test_tenants_of_different_environments_choose_one_after_the_other(place, ste
     """Each looks at the ports of all environments, and would not see what the other is about to take."""
     calls = calls_of(place, span)
     another = places.EnvironmentPlace(place.directory.parent / "another")
-    lock = locks.FileLock(another.ports_lock, "ports", programs=programs.Programs(), on_note=print)
+    lock = file_lock.FileLock(another.ports_lock, "ports", programs=programs.Programs(), on_note=print)
 
     def let_go(seconds):
         assert not place.tenant("analytics").ports.exists()

@@ -38,7 +38,7 @@ def survey_of(source, target, wanted=WANTED):
 
 @pytest.fixture
 def called(tmp_path):
-    return calling.Calls(run_directory=tmp_path)
+    return calling.Calls(artifacts=tmp_path)
 
 
 def steps_of(source, target):

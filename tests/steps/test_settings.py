@@ -5,6 +5,7 @@ import json
 import pytest
 
 from airflow_platform import errors
+from airflow_platform.runtimes import local_access
 from airflow_platform.steps import settings
 from airflow_platform.testing import specs
 from tests.steps import calling
@@ -38,8 +39,8 @@ def secrets_of_the_caller(monkeypatch):
 
 
 @pytest.fixture
-def step(place):
-    return settings.Settings(place)
+def step(place, access):
+    return settings.Settings(access, local_access.SettingsFile(place), local_access.KeyFiles(place))
 
 
 @pytest.fixture

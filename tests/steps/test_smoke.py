@@ -12,8 +12,8 @@ PROVES = {"airflow_platform": {"start": "start-1", "dag_version": "t" * 40, "set
 
 
 @pytest.fixture
-def step(place):
-    return smoke.Smoke(place)
+def step(access):
+    return smoke.Smoke(access)
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def run(server, around, **options):
             assert context.outputs("database-server") == {"port": 5432}
         return server.administrator
 
-    one = role_step(server, server=find)
+    one = role_step(server, server=find).after("database-server", "directory", "keys")
     environment = specs.environment("sandbox", "analytics")
     return runs.run_steps(*around, one, environment=environment, tenants=environment.tenants, **options)
 

@@ -10,19 +10,22 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_platform import errors, secrets
+from airflow_platform import errors, programs, secrets
 from airflow_platform.config import paths, places
 from airflow_platform.dag_checks import commits
-from airflow_platform.engine import locks
+from airflow_platform.engine import file_lock
+from airflow_platform.engine.store import Store
 from airflow_platform.rules.findings import Checked, Finding, ParsedDag, ParsedFile
-from airflow_platform.runtimes import choosing
-from airflow_platform.tools import airflow, dag_coming, git
+from airflow_platform.runtimes import choosing, local_access
+from airflow_platform.tenants import access
+from airflow_platform.tools import dag_coming, git
 from tests.steps import api_server
 from tests.steps.dag_project import Project
 
@@ -71,15 +74,16 @@ class Fleet:
     def tenants_found(self) -> tuple[str, ...]:
         return tuple(self.tenants)
 
-    @contextlib.contextmanager
-    def connected(self, tenant: str) -> Iterator[airflow.Airflow]:
+    def access(self, tenant: str) -> AbstractContextManager[access.Access]:
         server = self.tenants[tenant].server
         assert server is not None
-        client = airflow.Airflow(server.url, "admin", secrets.Secret(api_server.PASSWORD))
-        try:
-            yield client
-        finally:
-            client.session.close()
+        return access.opened(server.url, "admin", secrets.Secret(api_server.PASSWORD), stranger=lambda: "")
+
+    def store(
+        self, runner: programs.Programs, *, lock_timeout: float, on_note: Callable[[str], None]
+    ) -> Store:
+        place = places.EnvironmentPlace(paths.state(self.environment))
+        return local_access.store(place, runner, lock_timeout=lock_timeout, on_note=on_note)
 
     def _parse(self, tenant: str) -> None:
         """As the dag-processor does: all files of the branch `served`."""
@@ -135,19 +139,19 @@ class Scene:
 def leave_locked(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     """Have a program of a killed run hold a lock, and end as soon as somebody has seen whose it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    holder = locks.Holder(2**31, socket.gethostname(), "2026-11-23T02:44:00+00:00", "inv dags-sync")
+    holder = file_lock.Holder(2**31, socket.gethostname(), "2026-11-23T02:44:00+00:00", "inv dags-sync")
     path.write_text(json.dumps(dataclasses.asdict(holder)))
     held = [os.open(path, os.O_RDWR)]
     fcntl.flock(held[0], fcntl.LOCK_EX)
-    read = locks.read_holder
+    read = file_lock.read_holder
 
-    def end(asked: Path) -> locks.Holder | None:
+    def end(asked: Path) -> file_lock.Holder | None:
         found = read(asked)
         if asked == path and held:
             os.close(held.pop())
         return found
 
-    monkeypatch.setattr(locks, "read_holder", end)
+    monkeypatch.setattr(file_lock, "read_holder", end)
 
 
 @contextlib.contextmanager

@@ -130,7 +130,7 @@ def test_planning_may_ask_a_refusing_store_for_nothing(tmp_path):
         lambda: store.tenant_locks(["a"]),
         store.environment_lock,
         store.open_journal,
-        lambda: store.run_directory("1"),
+        lambda: store.artifacts("1"),
     ):
         with pytest.raises(AssertionError, match="asked for"):
             ask()

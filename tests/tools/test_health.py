@@ -1,7 +1,6 @@
 """What is missing until a tenant is healthy, in the order in which it comes about."""
 
 import datetime
-import socket
 
 import pytest
 
@@ -18,16 +17,18 @@ HEALTHY = dict.fromkeys(("metadatabase", "scheduler", "dag_processor", "triggere
 class Client:
     """Answers as an api-server, once asked for what a test allows."""
 
-    port = 18080
-
     def __init__(self, late=0.0, without=(), **parts):
         self._parts = {**HEALTHY, **parts}
+        self.session = self
         self._jobs = {name: START + datetime.timedelta(seconds=1 - late) for name in NAMES[1:4]}
         for name in without:
             del self._jobs[name]
 
     def health(self):
         return answers.Health(**{name: answers.Component(status) for name, status in self._parts.items()})
+
+    def require_tenant(self):
+        """The tenant itself listens."""
 
     def jobs(self):
         return {
@@ -81,15 +82,14 @@ def test_what_is_missing(found, client, missing):
     assert health.missing(found, client) == missing
 
 
-class NeverAsked(Client):
+class OfAStranger(Client):
+    def require_tenant(self):
+        raise airflow_session.StrangerListens("http://127.0.0.1:18080", "process 7 (thief)")
+
     def jobs(self):
         raise AssertionError("a stranger was told the password")
 
 
 def test_a_stranger_on_the_tenants_port_is_not_told_its_password():
     """`jobs` is the first call that logs in; a DAG of another tenant may answer `health` as it likes."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = NeverAsked()
-        client.port = listener.getsockname()[1]
-        missing = health.missing(status(), client, user=1_879_048_200)
-    assert missing.startswith("its own port, which process ")
+    assert health.missing(status(), OfAStranger()) == "its own port, which process 7 (thief) has"

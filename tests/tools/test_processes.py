@@ -1,4 +1,3 @@
-import dataclasses
 import os
 import signal
 import socket
@@ -7,9 +6,9 @@ import sys
 import uuid
 from pathlib import Path
 
+import psutil
 import pytest
 
-from airflow_platform.supervisor import linux
 from airflow_platform.tools import processes
 
 STUBBORN = (
@@ -43,18 +42,21 @@ def test_the_processes_of_an_owner_are_found_and_no_others(start, owner):
 
     (found,) = processes.owned(owner)
 
-    assert (found.pid, found.user, found.command) == (ours.pid, os.getuid(), "/bin/sleep 600")
+    assert (found.pid, processes.user_of(found), processes.command_of(found)) == (
+        ours.pid,
+        os.getuid(),
+        "/bin/sleep 600",
+    )
 
 
 def test_a_process_is_found_as_soon_as_whoever_started_it_knows_that_it_runs(start, owner, monkeypatch):
     for _ in range(50):
         child = start(owner)
-        listed = [linux.process(child.pid)]
-        monkeypatch.setattr(
-            linux, "processes", listed.copy
-        )  # All take so long that the kernel is done by then.
+        listed = [psutil.Process(child.pid)]
+        # To list all takes so long that the kernel is done by then.
+        monkeypatch.setattr(psutil, "process_iter", lambda listed=listed: iter(listed))
 
-        assert [one.command for one in processes.owned(owner)] == ["/bin/sleep 600"]
+        assert processes.owned(owner) == tuple(listed)
 
         child.kill()
 
@@ -68,11 +70,27 @@ def test_a_zombie_is_no_process(start, owner):
 
 def test_the_processes_of_a_user_are_found(start, owner):
     if os.geteuid() != 0:
-        assert all(one.user != 61_236 for one in processes.owned(owner, user=61_236))
+        assert processes.owned(owner, user=61_236) == ()
         return
     child = start("other", user=61_236)
 
     assert child.pid in {one.pid for one in processes.owned(owner, user=61_236)}
+
+
+@pytest.mark.root
+def test_the_mark_of_an_owner_is_believed_only_of_its_user_and_of_ours(start, owner):
+    ours, tenants, _strangers = start(owner), start("other", user=61_236), start(owner, user=61_237)
+
+    assert {one.pid for one in processes.owned(owner, user=61_236)} == {ours.pid, tenants.pid}
+    assert {one.pid for one in processes.owned(owner)} == {ours.pid}
+
+
+def test_the_user_of_a_listener_is_known_without_its_process():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        assert processes.users_listening(port) == {os.getuid()}
+    assert processes.users_listening(port) == set()
 
 
 @pytest.mark.parametrize("user", [0, os.getuid()])
@@ -96,9 +114,9 @@ def test_a_later_process_with_the_same_id_is_left_alone(start, owner):
     child = start(owner)
     (found,) = processes.owned(owner)
 
-    earlier = dataclasses.replace(found, started=found.started - 1)
+    found._ident = (child.pid, found.create_time() - 1)  # As of a process that had this id before.
 
-    assert processes.end([earlier], grace=0.1) == ()
+    assert processes.end([found], grace=0.1) == ()
     assert child.poll() is None
 
 
@@ -126,14 +144,14 @@ def test_a_listener_is_named_with_its_process(family, address):
         port = server.getsockname()[1]
         name = Path("/proc/self/comm").read_text().strip()
 
-        assert processes.listening(port) == (processes.Listener(address, port, os.getpid(), name),)
-        assert processes.listening(port)[0] in processes.listeners()
-        assert str(processes.listening(port)[0]) == f"process {os.getpid()} ({name}) on {address}"
-    assert processes.listening(port) == ()
+        assert processes.listeners(port) == (processes.Listener(address, port, os.getpid(), name),)
+        assert processes.listeners(port)[0] in processes.listeners()
+        assert str(processes.listeners(port)[0]) == f"process {os.getpid()} ({name}) on {address}"
+    assert processes.listeners(port) == ()
 
 
 def test_a_bound_port_that_does_not_listen_is_no_listener():
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
 
-        assert processes.listening(bound.getsockname()[1]) == ()
+        assert processes.listeners(bound.getsockname()[1]) == ()

@@ -98,7 +98,7 @@ class FileLock:
         self._descriptor = -1
 
     @contextlib.contextmanager
-    def held(self, *, timeout: float = 0.0) -> Iterator[None]:
+    def held(self, *, timeout: float = 0.0) -> Iterator[FileLock]:
         """Hold the lock; programs started meanwhile hold it, too.
 
         Args:
@@ -115,12 +115,26 @@ class FileLock:
                 self._programs.hold(self._descriptor)
             self._users += 1
         try:
-            yield
+            yield self
         finally:
             with self._mutex:
                 self._users -= 1
                 if self._users == 0:
                     self._release()
+
+    def confirm(self) -> None:
+        """Look again whether the locked file is still the one that others would lock.
+
+        Raises:
+            BusyError: The file was removed or replaced, so somebody else can hold the lock as well.
+        """
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(self._descriptor), self._path.stat()):
+                return
+        raise errors.BusyError(
+            f"This run has lost the lock of {self._thing}: {self._path} was removed or replaced.",
+            hint="Run this again. Do not delete lock files: the system frees a lock when its holder ends.",
+        )
 
     def _acquire(self, timeout: float) -> int:
         started = time.monotonic()

@@ -15,15 +15,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from airflow_platform import errors
-from airflow_platform.engine import locks
+from airflow_platform.engine import file_lock
 from airflow_platform.engine.report import Node, Outcome
 from airflow_platform.engine.step import Change
+from airflow_platform.engine.store import Unfinished
 
 VERSION = 1
 """Of the journal's tables, in `PRAGMA user_version`."""
@@ -62,41 +61,6 @@ CREATE TABLE step (
     ended TEXT, outcome TEXT, reason TEXT, seconds REAL
 );
 """
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """A step that was begun by a run which never said how it ended."""
-
-    run: int
-    node: Node
-    summary: str
-    began: str
-
-
-class Journal(Protocol):
-    """What the engine needs of a journal; every runtime brings one."""
-
-    def begin_run(self, task: str, tenants: Sequence[str]) -> str:
-        """Open a run and return its id."""
-
-    def unfinished(self) -> tuple[Unfinished, ...]:
-        """What earlier runs left unfinished, and has not been said yet."""
-
-    def expected(self) -> Mapping[Node, float]:
-        """Seconds that each step took when it last changed something."""
-
-    def begun(self, node: Node, change: Change) -> None:
-        """Make durable that a step is about to touch something."""
-
-    def ended(self, node: Node, outcome: Outcome, reason: str, seconds: float) -> None:
-        """Make durable how it ended."""
-
-    def end_run(self, exit_code: int) -> None:
-        """Close the run."""
-
-    def close(self) -> None:
-        """Let go of the file."""
 
 
 class SqliteJournal:
@@ -164,7 +128,7 @@ class SqliteJournal:
             over = [
                 row
                 for row in rows
-                if self._tenants & set(str(row[3]).split(",")) or not locks.is_alive(row[2])
+                if self._tenants & set(str(row[3]).split(",")) or not file_lock.is_alive(row[2])
             ]
             database.executemany(
                 "UPDATE step SET ended = ?, outcome = 'unknown' WHERE id = ?",

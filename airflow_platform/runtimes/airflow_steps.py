@@ -1,0 +1,33 @@
+"""The steps that work through Airflow's API: the same on every runtime, once its components answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from airflow_platform import secrets
+from airflow_platform.dag_checks import known_ids
+from airflow_platform.engine.step import Step
+from airflow_platform.runtimes.runtime import Runtime
+from airflow_platform.steps import served_dags, settings, smoke
+
+
+def compose(
+    runtime: Runtime, memory: settings.Memory, key: Callable[[str, str], secrets.Secret], *, undone_by: str
+) -> tuple[Step, ...]:
+    """What follows the step `components`.
+
+    Args:
+        runtime: Whose tenants they work on.
+        memory: What the settings step keeps of a tenant between runs.
+        key: A key or password of a tenant, by the tenant's name and its own.
+        undone_by: The step that removes all of a tenant's data.
+    """
+    return (
+        settings.Settings(runtime.access, memory, key).after("components", "keys", undone_by=undone_by),
+        served_dags.ServedDags(
+            runtime.access, runtime.dag_commit, refreshed=runtime.dags_refreshed, dags=known_ids.of
+        ).after("components", "dag-repository", "settings", undone_by=undone_by),
+        smoke.Smoke(runtime.access).after(
+            "components", "settings", "dags", "dag-repository", undone_by=undone_by
+        ),
+    )
