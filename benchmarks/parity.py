@@ -127,11 +127,11 @@ def status_of_many(bench: Bench) -> None:
     """`dags-status` over a fleet: the tenants that are up, several times each."""
     os.environ |= {key: bench.environ[key] for key in ("PYTHONPATH", "AIRFLOW_PLATFORM_STATE")}
     sys.path.insert(0, str(bench.checkout))
-    from airflow_platform.tasks import serving  # noqa: PLC0415
+    from airflow_platform.tasks import dags_status  # noqa: PLC0415
 
     seconds = []
     for _ in range(5):
-        look = serving.Look("", (), print)
+        look = dags_status.Look("", (), print)
         up = [place for place in look.places if not place.down()]
         look.places = tuple((up * TENANTS)[:TENANTS])
         began = time.perf_counter()

@@ -34,7 +34,7 @@ PROMOTE = ("promote", "--from=stage", "--to=prod")
 
 LOGIN = (
     "from airflow_platform.config import load; from airflow_platform.runtimes import registries;"
-    "from airflow_platform.tasks import collection, delivering, program;"
+    "from airflow_platform.tasks import collection, program, push;"
     "from airflow_platform.tools.registry import ecr;"
     "where = registries.address(load.environment('stage'));"
     "ecr.Ecr(where.account, where.region, on_secret=lambda secret: None).credentials()"

@@ -14,7 +14,7 @@ import pytest
 from invoke.collection import Collection
 
 from airflow_platform import errors
-from airflow_platform.tasks import collection, declaring
+from airflow_platform.tasks import collection, task_decorator
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "airflow_platform"
@@ -110,7 +110,7 @@ def test_the_drawn_error_tree_is_the_real_one() -> None:
 @pytest.mark.parametrize("name", sorted(collection.namespace.task_names))
 def test_a_task_is_declared_so_that_the_parser_cannot_be_tricked(name: str) -> None:
     task = collection.namespace[name]
-    assert isinstance(task, declaring.Declared)
+    assert isinstance(task, task_decorator.Task)
     assert (list(task.positional), task.auto_shortflags, list(task.aliases)) == ([], False, [])
     for argument in task.get_arguments():
         assert argument.kind in (str, bool, list)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from airflow_platform import programs
+from airflow_platform import errors, programs
 from airflow_platform.config import specs
 from airflow_platform.engine import step, store
 from airflow_platform.tenants.access import Access
@@ -134,3 +135,18 @@ def undeclared(spec: specs.Environment, runtime: Runtime) -> list[str]:
 def left_running(spec: specs.Environment, runtime: Runtime) -> list[str]:
     """Tenants that run and are declared nowhere."""
     return [name for name in undeclared(spec, runtime) if runtime.is_running(name)]
+
+
+def require_component(chosen: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse components that are not there.
+
+    Raises:
+        UsageError: Names the first, and the nearest match.
+    """
+    for name in chosen:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]}? " if near else ""
+            raise errors.UsageError(
+                f"There is no component {name!r}.", hint=f"{hint}Known: {', '.join(known)}."
+            )

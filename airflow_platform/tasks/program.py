@@ -26,7 +26,7 @@ import invoke.parser.argument
 import invoke.program
 
 from airflow_platform import errors
-from airflow_platform.tasks import declaring, listing
+from airflow_platform.tasks import help_text, task_decorator
 
 if TYPE_CHECKING:
     import invoke.collection
@@ -101,7 +101,7 @@ class PlatformProgram(invoke.program.Program):
             invoke.parser.argument.Argument(
                 names=names, kind=kind, default=default, optional=optional, help=text
             )
-            for names, kind, default, optional, text in listing.CORE_FLAGS
+            for names, kind, default, optional, text in help_text.CORE_FLAGS
         ]
 
     def create_config(self) -> None:
@@ -130,7 +130,7 @@ class PlatformProgram(invoke.program.Program):
 
     def print_help(self) -> None:
         """What `inv --help`, and `inv` alone, prints."""
-        listing.print_overview(self.initial_context, self.collection)
+        help_text.print_overview(self.initial_context, self.collection)
 
     def print_version(self) -> None:
         """What `inv --version` prints."""
@@ -138,11 +138,11 @@ class PlatformProgram(invoke.program.Program):
 
     def list_tasks(self) -> None:
         """What `inv --list` prints."""
-        listing.print_tasks(self.collection)
+        help_text.print_tasks(self.collection)
 
     def print_task_help(self, name: str) -> None:
         """What `inv TASK --help` prints."""
-        listing.print_task(self.parser.contexts[name], self.collection[name])
+        help_text.print_task(self.parser.contexts[name], self.collection[name])
 
     def parse_cleanup(self) -> None:
         """Answer what is not a task after all: help of a task, completions, nothing at all."""
@@ -176,9 +176,9 @@ class PlatformProgram(invoke.program.Program):
         """Refuse the whole command line before its first task runs."""
         for context in self.tasks:
             task = self.collection[context.name]
-            if isinstance(task, declaring.Declared):
+            if isinstance(task, task_decorator.Task):
                 try:
-                    declaring.check_given(task.name, task.required, context.as_kwargs)
+                    task_decorator.check_given(task.name, task.required, context.as_kwargs)
                 except errors.UsageError as error:
                     raise _with_environments(error) from None
             if self.args.dry.value:

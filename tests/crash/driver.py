@@ -48,12 +48,12 @@ def main(arguments):
 def preload():
     """Import what a run imports."""
     import airflow_platform.supervisor.loop
-    import airflow_platform.tasks.asking
     import airflow_platform.tasks.collection
-    import airflow_platform.tasks.inspecting
+    import airflow_platform.tasks.doctor
     import airflow_platform.tasks.program
-    import airflow_platform.tasks.running
-    import airflow_platform.tasks.selecting
+    import airflow_platform.tasks.tenant_down
+    import airflow_platform.tasks.tenant_status
+    import airflow_platform.tasks.tenant_up
     import airflow_platform.tools.certificates  # noqa: F401
 
 

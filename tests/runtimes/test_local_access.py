@@ -13,7 +13,7 @@ from airflow_platform.testing import specs
 from airflow_platform.tools import airflow_session
 
 THIEF = """
-import http.server, os, sys
+import encodings.idna, http.server, os, sys
 
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_POST(self):

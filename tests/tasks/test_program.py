@@ -12,13 +12,13 @@ from invoke.collection import Collection
 
 from airflow_platform import errors
 from airflow_platform.errors import Fault
-from airflow_platform.tasks import declaring, program
+from airflow_platform.tasks import program, task_decorator
 
 calls: list[object] = []
 
 
 def named(name: str, **help: str):
-    return declaring.task_named(name, group="Tenants", help=help)
+    return task_decorator.task_named(name, group="Tenants", help=help)
 
 
 @named("tenant-up", env="Environment.", tenant="Tenant; may be repeated.", plan="Show.", json="As JSON.")
@@ -77,7 +77,7 @@ def terminated(context):
 @named("traceback-wanted")
 def traceback_wanted(context):
     """Say whether --traceback was given."""
-    calls.append(declaring.wants_traceback(context))
+    calls.append(task_decorator.wants_traceback(context))
 
 
 @pytest.fixture

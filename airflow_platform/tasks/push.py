@@ -1,91 +1,56 @@
-"""The wiring of `push` and `promote`: environments, registries, reporter, engine, summary."""
+"""`push` and `promote`: images to an environment's registry, and from one registry to another's."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.config import load, pushed, specs
 from airflow_platform.engine import run, step
-from airflow_platform.engine.order import Order
 from airflow_platform.engine.report import Outcome, Report, StepReport
-from airflow_platform.reporting import document, summary
 from airflow_platform.runtimes import registries
-from airflow_platform.tasks import flags, wiring
-from airflow_platform.tasks.declaring import seconds
+from airflow_platform.tasks.command_line import CommandLine
 
 WORKERS = 4
 """Images that move at the same time; the engine sends five layers of each."""
 
-Steps = Callable[[programs.Programs], AbstractContextManager[tuple[step.Step, ...]]]
-"""Makes the steps of a run, and closes their connections at its end."""
 
-
-@dataclasses.dataclass(frozen=True)
-class Call:
-    """What a command line says, apart from what it is about."""
-
-    task: str
-    plan: bool = False
-    json: bool = False
-    tracebacks: bool = False
-    lock_timeout: str = flags.LOCK_SECONDS
-
-
-def push(call: Call, environment: str) -> int:
+def push(line: CommandLine) -> int:
     """Push the images to an environment's registry; the exit code."""
-    spec = load.environment(environment)
+    spec = line.spec()
     registries.address(spec)
-    return _tell(call, _run(call, spec, lambda runner: registries.push_steps(spec, runner), "pushed"))
+    with registries.push_steps(spec, line.runner) as steps:
+        return _finish(line, _run(line, spec, steps, "pushed"))
 
 
-def promote(call: Call, source: str, target: str, images: Sequence[str]) -> int:
-    """Copy the images of one environment's registry to another's; the exit code."""
-    origin, spec = load.environment(source), load.environment(target)
+def promote(line: CommandLine, source: str, images: Sequence[str]) -> int:
+    """Copy the images of one environment's registry to that of `line.environment`; the exit code."""
+    origin, spec = load.environment(source), line.spec()
     if origin == spec:
-        raise errors.UsageError(f"--from and --to both say {target}.", hint="Name two environments.")
+        raise errors.UsageError(f"--from and --to both say {spec.name}.", hint="Name two environments.")
     for each in (origin, spec):
         registries.address(each)
     wanted = _wanted(origin, registries.images(spec), images)
-    return _tell(
-        call,
-        _run(call, spec, lambda runner: registries.promotion_steps(origin, spec, wanted, runner), "promoted"),
+    with registries.promotion_steps(origin, spec, wanted, line.runner) as steps:
+        return _finish(line, _run(line, spec, steps, "promoted"))
+
+
+def _run(line: CommandLine, spec: specs.Environment, steps: Sequence[step.Step], reached: str) -> Report:
+    store = registries.open_store(
+        spec, line.runner, lock_timeout=line.lock_seconds, on_note=line.reporter.note
+    )
+    return run.execute(
+        line.order(spec, (), steps, store, goal=step.Goal.PRESENT, reached=reached, workers=WORKERS)
     )
 
 
-def _run(call: Call, spec: specs.Environment, make: Steps, reached: str) -> Report:
-    reporter = wiring.reporter(json=call.json)
-    runner = wiring.runner(spec.name)
-    timeout = seconds(call.lock_timeout)
-    with make(runner) as steps:
-        return run.execute(
-            Order(
-                task=call.task,
-                environment=spec,
-                tenants=(),
-                goal=step.Goal.PRESENT,
-                steps=steps,
-                store=registries.open_store(spec, runner, lock_timeout=timeout, on_note=reporter.note),
-                reporter=reporter,
-                programs=runner,
-                reached=reached,
-                planning=call.plan,
-                workers=WORKERS,
-            )
-        )
-
-
-def _tell(call: Call, report: Report) -> int:
+def _finish(line: CommandLine, report: Report) -> int:
     images = {
         each.name.partition("-")[2]: dict(each.outputs) for each in report.steps if "digest" in each.outputs
     }
     report = dataclasses.replace(report, data={"images": images} if images else None)
-    if call.json:
-        document.write(report)
-    summary.show(report, notes=_notes(report), tracebacks=call.tracebacks)
-    return report.exit_code
+    return line.finish(report, notes=_notes(report))
 
 
 def _notes(report: Report) -> list[str]:

@@ -7,7 +7,8 @@ import pytest
 from airflow_platform import errors
 from airflow_platform.engine import run, step
 from airflow_platform.engine.report import Report
-from airflow_platform.tasks import declaring, running
+from airflow_platform.tasks import tenant_down, tenant_up
+from airflow_platform.tasks.command_line import CommandLine
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def orders(environments, monkeypatch):
 
 
 def test_up_asks_for_all_declared_tenants(orders):
-    assert running.up(running.Call("tenant-up", "sandbox", lock_timeout="5")) == 0
+    assert tenant_up.up(CommandLine("tenant-up", "sandbox", lock_timeout="5")) == 0
     (order,) = orders
     assert ([each.name for each in order.tenants], order.goal) == (
         ["analytics", "finance"],
@@ -35,7 +36,7 @@ def test_up_asks_for_all_declared_tenants(orders):
 
 
 def test_up_asks_for_those_that_were_named_and_only_plans_where_it_should(orders):
-    running.up(running.Call("tenant-up", "sandbox", ("finance",), plan=True), restart=("scheduler",))
+    tenant_up.up(CommandLine("tenant-up", "sandbox", ("finance",), plan=True), restart=("scheduler",))
     (order,) = orders
     assert ([each.name for each in order.tenants], order.planning) == (["finance"], True)
     assert "restart" in [each.name for each in order.steps]
@@ -43,11 +44,10 @@ def test_up_asks_for_those_that_were_named_and_only_plans_where_it_should(orders
 
 @pytest.mark.parametrize("delete", [True, False])
 def test_down_leaves_data_unless_it_is_to_be_deleted(orders, delete):
-    call = running.Call("tenant-down", "sandbox")
-    tenants = call.spec().tenants
-    running.down(call, tenants=tenants, delete_data=delete)
+    line = CommandLine("tenant-down", "sandbox")
+    tenant_down.down(line, (), delete_data=delete)
     (order,) = orders
-    assert (order.goal, tuple(order.tenants)) == (step.Goal.ABSENT, tenants)
+    assert (order.goal, tuple(order.tenants)) == (step.Goal.ABSENT, line.spec().tenants)
     kept = (
         {}
         if delete
@@ -58,14 +58,14 @@ def test_down_leaves_data_unless_it_is_to_be_deleted(orders, delete):
 
 
 def test_with_json_there_is_one_document_and_news_go_elsewhere(orders, capsys):
-    running.up(running.Call("tenant-up", "sandbox", json=True))
+    tenant_up.up(CommandLine("tenant-up", "sandbox", json=True))
     assert json.loads(capsys.readouterr().out)["status"] == "healthy"
-    running.up(running.Call("tenant-up", "sandbox"))
+    tenant_up.up(CommandLine("tenant-up", "sandbox"))
     assert capsys.readouterr().out == ""
 
 
 def test_a_plan_for_an_answer_tells_nobody(orders, capsys):
-    assert running.planned(running.Call("tenant-status", "sandbox")).exit_code == 0
+    assert tenant_up.planned(CommandLine("tenant-status", "sandbox")).exit_code == 0
     assert orders[0].planning
     assert orders[0].reporter.anything("at", "all") is None
     assert capsys.readouterr() == ("", "")
@@ -73,10 +73,10 @@ def test_a_plan_for_an_answer_tells_nobody(orders, capsys):
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("1.5", 1.5), ("60", 60.0)])
 def test_a_lock_timeout_is_seconds(text, seconds):
-    assert declaring.seconds(text) == seconds
+    assert CommandLine("tenant-up", lock_timeout=text).lock_seconds == seconds
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "inf", "nan"])
 def test_what_is_no_lock_timeout_is_a_usage_error(text):
     with pytest.raises(errors.UsageError, match="is no number of seconds"):
-        declaring.seconds(text)
+        _ = CommandLine("tenant-up", lock_timeout=text).lock_seconds

@@ -24,7 +24,7 @@ Body = Callable[..., int | None]
 """A task's function: takes Invoke's context and keyword arguments, returns its exit code (None is 0)."""
 
 
-class Declared(invoke.tasks.Task):  # type: ignore[type-arg]
+class Task(invoke.tasks.Task):  # type: ignore[type-arg]
     """A task with a group to be listed under and flags that must be given."""
 
     group: str
@@ -41,7 +41,7 @@ class Declared(invoke.tasks.Task):  # type: ignore[type-arg]
             self.help = kept
 
 
-def task_named(name: str, *, group: str, help: Mapping[str, str]) -> Callable[[Body], Declared]:
+def task_named(name: str, *, group: str, help: Mapping[str, str]) -> Callable[[Body], Task]:
     """Declare a task.
 
     Args:
@@ -57,10 +57,10 @@ def task_named(name: str, *, group: str, help: Mapping[str, str]) -> Callable[[B
         TypeError: The declaration breaks these rules.
     """
 
-    def declare(body: Body) -> Declared:
+    def declare(body: Body) -> Task:
         parameters = _parameters(body)
         _check(name, body, parameters, help)
-        task = Declared(
+        task = Task(
             _wrapped(name, body, parameters),
             name=name,
             positional=[],
@@ -83,21 +83,6 @@ def wants_traceback(context: Any) -> bool:
 def flag(parameter: str) -> str:
     """The flag of a parameter; one whose name Python reserves, such as `from_`, ends in an underscore."""
     return f"--{parameter.strip('_').replace('_', '-')}"
-
-
-def seconds(text: str) -> float:
-    """The value of a flag such as `--lock-timeout`.
-
-    Raises:
-        UsageError: It is no number of seconds.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise errors.UsageError(f"--lock-timeout={text} is no number of seconds.", hint="For example 60.")
-    return value
 
 
 def check_given(name: str, required: tuple[str, ...], values: Mapping[str, object]) -> None:

@@ -1,15 +1,12 @@
-"""The wiring of `dags-check`: commit, environments, check, formats."""
+"""`dags-check`: what Airflow would make of a commit's DAGs, and whether they keep to the rules."""
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.config import load, paths
 from airflow_platform.dag_checks import recall, revisions
 from airflow_platform.dag_checks.standards import Against
@@ -17,37 +14,39 @@ from airflow_platform.engine import signals
 from airflow_platform.reporting import findings as shown
 from airflow_platform.reporting import output
 from airflow_platform.rules.findings import FOLDER, Checked
+from airflow_platform.tasks.command_line import CommandLine
 from airflow_platform.tools import files, git
 
-TASK = "dags-check"
 
+def check(
+    line: CommandLine, revision: str, environments: Sequence[str], junit: str, code_quality: str
+) -> int:
+    """Check, show, write; the exit code.
 
-@dataclass(frozen=True)
-class Call:
-    """What a command line says."""
-
-    ref: str
-    environments: tuple[str, ...] = ()
-    json: bool = False
-    junit: str = ""
-    code_quality: str = ""
-    tracebacks: bool = False
-
-
-def check(call: Call) -> int:
-    """Check, tell, write; the exit code."""
+    Args:
+        line: The command line.
+        revision: What to check.
+        environments: Whose tenants are considered; none for all.
+        junit: A file for the findings as JUnit has them; "" for none.
+        code_quality: The same as GitLab's code quality report has them.
+    """
     began = time.monotonic()
-    runner = programs.Programs(marker={"AIRFLOW_PLATFORM_RUN": f"{TASK}-{os.getpid()}"})
-    _require_known(call.environments)
-    with signals.handled(runner.interruption):
-        commit = revisions.resolved(runner, call.ref)
-        uncommitted = git.uncommitted(runner, paths.CHECKOUT, FOLDER)
-        against = recall.declared(call.environments)
-        checked = recall.known_or(commit, against, lambda: _anew(call, commit, against, runner))
-    unwritten = _write(call, checked)
+    _require_known(environments)
+    with signals.handled(line.runner.interruption):
+        commit = revisions.resolved(line.runner, revision)
+        uncommitted = git.uncommitted(line.runner, paths.CHECKOUT, FOLDER)
+        against = recall.declared(environments)
+        checked = recall.known_or(commit, against, lambda: _anew(line, commit, against))
+    unwritten = _write(checked, junit, code_quality)
     code = errors.ExitCode.FAILED if checked.count("error") or unwritten else errors.ExitCode.DONE
-    if call.json:
-        _tell(checked, uncommitted, int(code), unwritten)
+    if line.json:
+        from airflow_platform.engine.report import Report
+        from airflow_platform.reporting import document
+
+        data = {**checked.to_json(), "uncommitted": list(uncommitted)}
+        status = "findings" if checked.count("error") else "failed" if unwritten else "passed"
+        found = () if unwritten is None else unwritten.faults()
+        document.write(Report(line.task, None, status, int(code), found, data=data))
         return int(code)
     output.answer(shown.text(checked.findings))
     output.answer(_summary(checked, len(uncommitted), time.monotonic() - began))
@@ -56,13 +55,13 @@ def check(call: Call) -> int:
     return int(code)
 
 
-def _anew(call: Call, commit: git.Commit, against: Against, runner: programs.Programs) -> recall.Result:
+def _anew(line: CommandLine, commit: git.Commit, against: Against) -> recall.Result:
     """Check what is not known."""
     from airflow_platform.dag_checks import imports
-    from airflow_platform.reporting import choosing as reporters
 
-    progress = reporters.choose(sys.stderr, os.environ, json=call.json).note
-    return imports.find_out(commit, against, checkout=paths.CHECKOUT, runner=runner, progress=progress)
+    return imports.find_out(
+        commit, against, checkout=paths.CHECKOUT, runner=line.runner, progress=line.reporter.note
+    )
 
 
 def _require_known(names: Sequence[str]) -> None:
@@ -80,18 +79,18 @@ def _require_known(names: Sequence[str]) -> None:
         load.require(name)
 
 
-def _write(call: Call, checked: Checked) -> errors.StateError | None:
+def _write(checked: Checked, junit: str, code_quality: str) -> errors.StateError | None:
     """Write the reports that are wanted; why one cannot be written, which is told after the findings."""
-    if not (call.junit or call.code_quality):
+    if not (junit or code_quality):
         return None
     from airflow_platform.reporting import finding_formats
 
     places = [f"{FOLDER}/{each.path}" for each in checked.files]
     try:
-        if call.junit:
-            _put(call.junit, finding_formats.junit(checked.findings, places))
-        if call.code_quality:
-            _put(call.code_quality, finding_formats.code_quality(checked.findings))
+        if junit:
+            _put(junit, finding_formats.junit(checked.findings, places))
+        if code_quality:
+            _put(code_quality, finding_formats.code_quality(checked.findings))
     except errors.StateError as error:
         return error
     return None
@@ -104,25 +103,13 @@ def _put(place: str, text: str) -> None:
     files.write(path, text, mode=0o644)
 
 
-def _tell(
-    checked: Checked, uncommitted: Sequence[str], code: int, unwritten: errors.StateError | None
-) -> None:
-    from airflow_platform.engine.report import Report
-    from airflow_platform.reporting import document
-
-    data = {**checked.to_json(), "uncommitted": list(uncommitted)}
-    status = "findings" if checked.count("error") else "failed" if unwritten else "passed"
-    found = () if unwritten is None else unwritten.faults()
-    document.write(Report(TASK, None, status, code, found, data=data))
-
-
 def _summary(checked: Checked, uncommitted: int, seconds: float) -> str:
     dags = len(checked.ids)
     figures = (
         f"{_count(checked.count('error'), 'error')}, {_count(checked.count('warning'), 'warning')}: "
         f"{_count(dags, 'DAG')} in {_count(len(checked.files), 'file')}, {checked.anew} checked anew, {seconds:.1f} s"
     )
-    lines = [f"{TASK} {checked.commit[:12]} (version {checked.tree[:12]}): {figures}\n"]
+    lines = [f"dags-check {checked.commit[:12]} (version {checked.tree[:12]}): {figures}\n"]
     if uncommitted:
         lines.append(f"{_count(uncommitted, 'file')} under {FOLDER}/ not committed, so not checked.\n")
     return "".join(lines)

@@ -10,7 +10,8 @@ from airflow_platform import errors
 from airflow_platform.config import built, pushed
 from airflow_platform.engine import run
 from airflow_platform.engine.report import Outcome, Report, StepReport
-from airflow_platform.tasks import delivering
+from airflow_platform.tasks import push
+from airflow_platform.tasks.command_line import CommandLine
 
 TENANT = '[[tenants]]\nname = "a"\nsnowflake = { database = "D", warehouse = "W", role = "R" }\n'
 EKS = 'runtime = "eks"\neks = {{ account = "{}", region = "eu-central-1", cluster = "c" }}\n'
@@ -49,7 +50,7 @@ def orders(clouds, monkeypatch):
 
 
 def test_a_push_is_a_run_of_the_environment_without_tenants(orders, capsys):
-    assert delivering.push(delivering.Call("push", lock_timeout="5"), "stage") == 0
+    assert push.push(CommandLine("push", "stage", lock_timeout="5")) == 0
     (order,) = orders
     assert (order.environment.name, tuple(order.tenants), order.planning) == ("stage", (), False)
     assert [each.name for each in order.steps] == ["registry", "record"]
@@ -61,7 +62,7 @@ def test_a_push_is_a_run_of_the_environment_without_tenants(orders, capsys):
 
 
 def test_with_json_the_images_are_the_data(orders, capsys):
-    delivering.push(delivering.Call("push", json=True), "stage")
+    push.push(CommandLine("push", "stage", json=True))
     document = json.loads(capsys.readouterr().out)
     assert set(document["data"]["images"]) == {"worker", "api-server", "broker"}
     assert document["data"]["images"]["api-server"]["requests"] == 3
@@ -69,7 +70,7 @@ def test_with_json_the_images_are_the_data(orders, capsys):
 
 def test_a_promotion_locks_the_target(orders):
     words = [f"{name}:1" for name in ("airflow-base", "worker")]
-    assert delivering.promote(delivering.Call("promote", plan=True), "stage", "live", words) == 0
+    assert push.promote(CommandLine("promote", "live", plan=True), "stage", words) == 0
     (order,) = orders
     assert (order.environment.name, order.planning, order.reached) == ("live", True, "promoted")
     assert [each.name for each in order.steps] == [
@@ -87,10 +88,10 @@ def test_what_is_promoted_is_what_the_record_says_unless_a_tag_is_named(orders):
     images = {name: pushed.Image("1", f"sha256:{name}") for name in names}
     registry = "111111111111.dkr.ecr.eu-central-1.amazonaws.com/airflow-platform"
     pushed.path("stage").write_text(pushed.Pushed(registry, images).to_json())
-    call = delivering.Call("promote")
-    delivering.promote(call, "stage", "live", ())
+    line = CommandLine("promote", "live")
+    push.promote(line, "stage", ())
     assert wanted_by(orders) == images
-    delivering.promote(call, "stage", "live", ("worker", "scheduler:1", "triggerer:2"))
+    push.promote(line, "stage", ("worker", "scheduler:1", "triggerer:2"))
     assert wanted_by(orders) == {
         "worker": images["worker"],
         "scheduler": images["scheduler"],
@@ -111,7 +112,7 @@ def test_what_is_promoted_is_what_the_record_says_unless_a_tag_is_named(orders):
 )
 def test_what_cannot_be_meant_is_a_usage_error(orders, source, target, images, says):
     with pytest.raises(errors.UsageError, match=says):
-        delivering.promote(delivering.Call("promote"), source, target, images)
+        push.promote(CommandLine("promote", target), source, images)
     assert orders == []
 
 

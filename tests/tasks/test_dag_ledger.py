@@ -6,7 +6,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.engine.report import Report, TenantReport
-from airflow_platform.tasks import ledger
+from airflow_platform.tasks import dag_ledger
 from airflow_platform.tools.dag_branch import Synced
 
 
@@ -30,7 +30,7 @@ def scene(text):
         )
         history.insert(0, synced)
         if kind in "+-<":
-            result = ledger.INCOMPLETE if kind == "-" else ledger.SERVED
+            result = dag_ledger.INCOMPLETE if kind == "-" else dag_ledger.SERVED
             entries.append({"commit": synced.commit, "version": tree, "result": result})
     return history, entries
 
@@ -51,32 +51,32 @@ def test_a_rollback_never_goes_back_to_what_was_fled_from(events, expected):
     history, entries = scene(events)
     if expected is None:
         with pytest.raises(errors.UsageError, match="no other version"):
-            ledger.target(history, entries)
+            dag_ledger.target(history, entries)
     else:
-        assert ledger.target(history, entries).tree == expected
+        assert dag_ledger.target(history, entries).tree == expected
 
 
 @pytest.mark.parametrize("events", ["+Z +A +B !A", "+A +B !A"])
 def test_a_rollback_that_was_ended_goes_on_where_it_went(events):
     history, entries = scene(events)
-    assert ledger.target(history, entries) == history[0], "neither back to B nor on to Z"
+    assert dag_ledger.target(history, entries) == history[0], "neither back to B nor on to Z"
 
 
 def test_a_rollback_that_was_ended_and_covered_is_still_known_to_have_fled():
     history, entries = scene("+A +B !A +C")
-    assert ledger.target(history, entries).tree == "A"
+    assert dag_ledger.target(history, entries).tree == "A"
 
 
 @pytest.mark.parametrize(
     ("statuses", "code", "everywhere", "expected"),
     [
-        (("served", "down"), 0, True, ledger.SERVED),
-        (("served",), 0, False, ledger.SERVED_IN_PART),
-        (("down", "down"), 0, True, ledger.NOT_PROVED),
-        (("served", "failed"), 1, True, ledger.INCOMPLETE),
+        (("served", "down"), 0, True, dag_ledger.SERVED),
+        (("served",), 0, False, dag_ledger.SERVED_IN_PART),
+        (("down", "down"), 0, True, dag_ledger.NOT_PROVED),
+        (("served", "failed"), 1, True, dag_ledger.INCOMPLETE),
     ],
 )
 def test_what_became_of_a_version(statuses, code, everywhere, expected):
     tenants = tuple(TenantReport(f"e/{number}", status) for number, status in enumerate(statuses))
     report = Report("dags-sync", None, "served", code, tenants=tenants)
-    assert ledger.result_of(report, everywhere=everywhere) == expected
+    assert dag_ledger.result_of(report, everywhere=everywhere) == expected

@@ -12,7 +12,6 @@ from airflow_platform import errors
 from airflow_platform.config import load
 from airflow_platform.dag_checks import imports, recall
 from airflow_platform.rules.findings import Checked, Finding, ParsedDag, ParsedFile
-from airflow_platform.tasks import checking
 from airflow_platform.tools import git
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text())
@@ -224,4 +223,3 @@ def test_what_stops_a_check_has_its_exit_code(told, command, monkeypatch, raised
 
     monkeypatch.setattr(imports, "find_out", find_out)
     assert command("dags-check")[0] == code
-    assert checking.TASK == "dags-check"

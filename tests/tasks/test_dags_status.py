@@ -131,16 +131,6 @@ def test_nothing_that_is_up_is_not_proved(environments, tmp_path, monkeypatch, c
     assert "not proved: no tenant is up; 5 down" in out
 
 
-def test_workers_that_git_sync_has_brought_something_else_are_a_skew(scene, command):
-    scene.fleets["boxes"].tenants["analytics"].links = {"worker": "f" * 40}
-    code, document = read(command)
-    assert code == 3
-    (fault,) = document["faults"]
-    assert fault["thing"] == "boxes/analytics"
-    assert "worker" in fault["cause"]
-    assert "ffffffffffff" in fault["cause"]
-
-
 def test_a_tenant_that_runs_and_is_not_declared_is_a_skew(scene, command, environments):
     spec = environments / "sandbox.toml"
     text = spec.read_text()

@@ -11,7 +11,8 @@ import pytest
 from airflow_platform import errors
 from airflow_platform.config import built
 from airflow_platform.runtimes import images
-from airflow_platform.tasks import building
+from airflow_platform.tasks import build as task
+from airflow_platform.tasks.command_line import CommandLine
 from airflow_platform.testing.steps import Script, ScriptedStep, World
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text())
@@ -43,7 +44,7 @@ def played(monkeypatch):
 
 
 def build(*, pull=False, lock_timeout="60", **said):
-    return building.build(building.Call("build", **said), pull=pull, lock_timeout=lock_timeout)
+    return task.build(CommandLine("build", lock_timeout=lock_timeout, **said), pull=pull)
 
 
 def test_what_was_built_is_in_the_answer(played, capsys):

@@ -10,8 +10,7 @@ import pytest
 from airflow_platform import errors
 from airflow_platform.config import paths
 from airflow_platform.rules.findings import Finding
-from airflow_platform.tasks import bringing
-from airflow_platform.tasks import ledger as ledger_of_report
+from airflow_platform.tasks import dag_ledger, dags_sync
 from airflow_platform.tools import dag_coming, git_remote
 from tests.steps.dag_project import run_git
 from tests.tasks import dag_scene
@@ -279,7 +278,7 @@ def test_a_run_that_ended_before_its_entry_is_made_up_for_by_the_next(scene, com
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("airflow_platform.tasks.ledger.entry", end)
+        patched.setattr("airflow_platform.tasks.dag_ledger.entry", end)
         assert synced(scene, command, {"orders.py": "x = 2"})[1] == 130
     assert branch("rev-parse", "dags-live")
     assert branch("branch", "--list", "dags-ledger") == ""
@@ -296,7 +295,7 @@ def test_a_rollback_that_ended_before_its_entry_goes_on_where_it_went(scene, com
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("airflow_platform.tasks.ledger.entry", end)
+        patched.setattr("airflow_platform.tasks.dag_ledger.entry", end)
         assert command("dags-rollback")[0] == 130
     before = branch("rev-parse", "dags-live")
     assert command("dags-rollback")[0] == 0
@@ -308,16 +307,16 @@ def test_a_rollback_that_ended_before_its_entry_goes_on_where_it_went(scene, com
 def test_a_version_that_somebody_has_put_another_on_top_of_ends_with_exit_1(scene, command, monkeypatch):
     other = scene.project.commit({"orders.py": "x = 'theirs'"})
     mine = scene.project.commit({"orders.py": "x = 'mine'"})
-    proved = ledger_of_report.result_of
+    proved = dag_ledger.result_of
 
     def overtake(report, **options):
         """As another machine does, just when this one has proved its version."""
-        monkeypatch.setattr("airflow_platform.tasks.ledger.result_of", proved)
+        monkeypatch.setattr("airflow_platform.tasks.dag_ledger.result_of", proved)
         assert proved(report, **options) == "served"
         assert command("dags-sync", f"--ref={other.sha}")[0] == 0
         return proved(report, **options)
 
-    monkeypatch.setattr("airflow_platform.tasks.ledger.result_of", overtake)
+    monkeypatch.setattr("airflow_platform.tasks.dag_ledger.result_of", overtake)
     code, _, err = command("dags-sync", f"--ref={mine.sha}")
     assert code == 1
     assert f"has put version {other.tree[:12]} (Serve the DAGs of {other.sha[:12]}) on top meanwhile." in (
@@ -362,7 +361,7 @@ def test_a_rollback_is_not_kept_up_by_a_file_that_is_not_in_order(scene, command
 
 def test_an_undoing_that_was_interrupted_ends_as_interrupted(scene, command, monkeypatch):
     synced(scene, command, {"orders.py": "x = 2"})
-    execute = bringing.Scene.execute
+    execute = dags_sync.Sync.execute
 
     def interrupted(self, task, *arguments, **options):
         report = execute(self, task, *arguments, **options)
@@ -370,7 +369,7 @@ def test_an_undoing_that_was_interrupted_ends_as_interrupted(scene, command, mon
             return report
         return dataclasses.replace(report, status="interrupted", exit_code=130)
 
-    monkeypatch.setattr(bringing.Scene, "execute", interrupted)
+    monkeypatch.setattr(dags_sync.Sync, "execute", interrupted)
     _, code, _ = synced(scene, command, {"orders.py": "raise 'fails in finance'"}, "--rollback-on-error")
     assert code == 130
 
@@ -390,7 +389,7 @@ def test_a_rollback_that_cannot_begin_keeps_the_report_of_the_sync(scene, comman
     def busy(*arguments):
         raise errors.BusyError("Another sync is at work.", hint="Wait for it.")
 
-    monkeypatch.setattr("airflow_platform.tasks.ledger.last_good", busy)
+    monkeypatch.setattr("airflow_platform.tasks.dag_ledger.last_good", busy)
     wanted, code, told = synced(
         scene, command, {"orders.py": "raise 'fails in finance'"}, "--rollback-on-error"
     )

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_platform.tasks import declaring
+from airflow_platform.tasks import task_decorator
 
 if TYPE_CHECKING:
     import invoke.collection
@@ -63,7 +63,7 @@ def print_tasks(collection: invoke.collection.Collection) -> None:
 
 def print_task(context: invoke.parser.context.ParserContext, task: Any) -> None:
     """One task: usage with the flags that must be given, the docstring, all flags."""
-    required = " ".join(f"{declaring.flag(name)}=..." for name in getattr(task, "required", ()))
+    required = " ".join(f"{task_decorator.flag(name)}=..." for name in getattr(task, "required", ()))
     print(" ".join(f"Usage: inv {context.name} {required} [--flag=value ...]".split()))
     print(f"\n{inspect.getdoc(task) or ''}\n")
     if flags := _flags(context):
