@@ -22,12 +22,13 @@ from airflow_platform.tasks import collection
 PAGE = Path(__file__).with_name("reference.md")
 
 VARIABLES = {
-    "AIRFLOW_PLATFORM_STATE": "Where tenants live. By default the user's state directory, a digest of the checkout's"
+    "AIRFLOW_PLATFORM_STATE": "Where tenants live. By default the user's state directory, a digest of the project's"
     " path, and the environment's name.",
     "AIRFLOW_PLATFORM_CACHE": "Where installed packages and downloads are kept; safe to delete. By default the user's"
     " cache directory, as root `/var/cache/airflow-platform`.",
-    "AIRFLOW_PLATFORM_ENVIRONMENTS": "Where the files of environments are. By default `environments/` in the"
-    " checkout.",
+    "AIRFLOW_PLATFORM_PROJECT": "The project: the repository with `environments/` and `dags/`. By default the nearest folder,"
+    " from the working directory upwards, that has `environments/`; `scripts/inv` works on its own checkout.",
+    "AIRFLOW_PLATFORM_ENVIRONMENTS": "Where the files of environments are. By default `environments/` in the project.",
     "AIRFLOW_PLATFORM_WARM": "Seconds that the program which imports DAG files waits for the next `dags-check`. By"
     " default 900; 0 where `CI` is set.",
     "NO_COLOR": "Anything: no colours.",

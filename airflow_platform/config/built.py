@@ -1,6 +1,6 @@
 """The record of the images that were built: what `inv build` writes and later steps read.
 
-It lies at `build/images.json` in the checkout, not committed: a CI job can hand it to the next one as
+It lies at `build/images.json` in the project, not committed: a CI job can hand it to the next one as
 an artifact only from inside its project's directory, and it says what was built here, not what should
 be. It is a note, never the truth: a tag is a digest of all that the image is made from, so that
 `inv build` finds its images again without it.
@@ -16,8 +16,6 @@ from pathlib import Path
 
 from airflow_platform import errors
 from airflow_platform.config import paths
-
-RECORD = paths.CHECKOUT / "build" / "images.json"
 
 SCHEMA = 1
 """Of the record; one of another is not read."""
@@ -71,12 +69,13 @@ def command(host: str | None) -> str:
     return f"DOCKER_HOST={shlex.quote(host)} scripts/inv build" if host else "scripts/inv build"
 
 
-def read(path: Path = RECORD) -> Built | None:
-    """The record; None when there is none.
+def read(path: Path | None = None) -> Built | None:
+    """The record, by default the project's; None when there is none.
 
     Raises:
         StateError: It cannot be read, or is not what `inv build` writes.
     """
+    path = path or paths.project().built_images
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data.pop("schema") != SCHEMA:

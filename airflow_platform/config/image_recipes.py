@@ -27,8 +27,6 @@ FORMAT = 2
 LOCK = "requirements.lock"
 """The file of a recipe that names its Python packages."""
 
-_FOLDER = paths.CHECKOUT / "images"
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -83,10 +81,10 @@ def is_program(path: Path) -> bool:
 def recipes() -> tuple[Recipe, ...]:
     """All of them, parents first."""
     wanted = versions.read()
-    airflow = _FOLDER / "airflow"
+    airflow = paths.toolkit().images / "airflow"
     return (
         _system("airflow-system", "airflow", "airflow:50000:root:0:/home/airflow"),
-        _python("airflow-packages", "airflow", package_recipes.AIRFLOW.additions),
+        _python("airflow-packages", "airflow", package_recipes.airflow().additions),
         Recipe(
             name=components.BASE_IMAGE,
             parent="airflow-packages",
@@ -122,14 +120,14 @@ def published() -> tuple[str, ...]:
 
 def _system(name: str, folder: str, account: str) -> Recipe:
     """Debian packages, and the account that their programs run as."""
-    place = _FOLDER / folder
+    place = paths.toolkit().images / folder
     root = {f"rootfs/{each.relative_to(place / 'rootfs')}": each for each in _below(place / "rootfs")}
     packages = tuple(_lines(place / "system-packages.txt"))
     return Recipe(
         name=name,
         parent=BASE,
         title=f"Debian packages of {folder}",
-        files={**root, "system.sh": _FOLDER / "install" / "system.sh"},
+        files={**root, "system.sh": paths.toolkit().images / "install" / "system.sh"},
         install=("/mnt/system.sh", account, *packages),
         published=False,
     )
@@ -137,7 +135,7 @@ def _system(name: str, folder: str, account: str) -> Recipe:
 
 def _python(name: str, folder: str, additions: Mapping[str, Path]) -> Recipe:
     """What a hashed lock says, in a virtual environment."""
-    place, install = _FOLDER / folder, _FOLDER / "install"
+    place, install = paths.toolkit().images / folder, paths.toolkit().images / "install"
     build_packages = tuple(_lines(place / "build-packages.txt"))
     where = f"/opt/{folder}-venv"
     return Recipe(
@@ -162,7 +160,7 @@ def _component(name: str, version: str) -> Recipe:
 
 
 def _service(name: str, version: str, parent: str, title: str, *files: str) -> Recipe:
-    return Recipe(name, parent, title, version, _files(_FOLDER / name, "Dockerfile", *files))
+    return Recipe(name, parent, title, version, _files(paths.toolkit().images / name, "Dockerfile", *files))
 
 
 def _files(folder: Path, *names: str) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""What a project may choose about its images: `images/images.toml`.
+"""What a project may choose about its images: `images.toml`.
 
 Read by hand instead of by pydantic: `inv build` with nothing to build is to be over before that is imported.
 """
@@ -15,8 +15,6 @@ from typing import Any
 
 from airflow_platform import errors, secrets
 from airflow_platform.config import paths
-
-FILE = paths.CHECKOUT / "images" / "images.toml"
 
 PLATFORMS = ("amd64", "arm64")
 """What Debian, uv's wheels and the locks' wheels are there for."""
@@ -43,7 +41,7 @@ class Index:
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """What `images/images.toml` says."""
+    """What `images.toml` says."""
 
     base: str = "debian:bookworm-slim"
     """The image that all are made from: Debian 12 by default, because its Python is one that Airflow supports
@@ -54,12 +52,13 @@ class ImageSettings:
     """A private package index; none by default."""
 
 
-def read(path: Path = FILE) -> ImageSettings:
-    """The settings of this checkout; a file that is not there says nothing.
+def read(path: Path | None = None) -> ImageSettings:
+    """The settings of the project; a file that is not there says nothing.
 
     Raises:
         ConfigurationError: It does not say what it must; carries every fault.
     """
+    path = path or paths.project().images_file
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

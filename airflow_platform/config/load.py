@@ -23,7 +23,7 @@ SpecT = TypeVar("SpecT", bound="specs.Spec")
 
 def names(directory: Path | None = None) -> tuple[str, ...]:
     """The environments that are declared, by their files' names."""
-    return tuple(sorted(path.stem for path in (directory or paths.environments()).glob("*.toml")))
+    return tuple(sorted(path.stem for path in (directory or paths.project().environments).glob("*.toml")))
 
 
 def require(name: str, directory: Path | None = None) -> Path:
@@ -32,7 +32,7 @@ def require(name: str, directory: Path | None = None) -> Path:
     Raises:
         UsageError: There is none of that name; names the nearest one and all.
     """
-    place = directory or paths.environments()
+    place = directory or paths.project().environments
     known = names(place)
     if name not in known:
         raise errors.UsageError(f"There is no environment {name!r}.", hint=_instead(name, known, str(place)))
@@ -83,7 +83,7 @@ def dag_project(path: Path | None = None) -> project.Project:
     """
     from airflow_platform.config import project  # noqa: PLC0415
 
-    path = path or project.FILE
+    path = path or paths.project().dags_file
     return _validate(project.Project, _read(path) if path.exists() else {}, path)
 
 
@@ -155,8 +155,9 @@ def _faulty(path: Path, faults: Sequence[errors.Fault]) -> errors.ConfigurationE
 
 
 def _shown(path: Path) -> str:
-    """The path as a reader of the checkout would write it."""
-    return str(path.relative_to(paths.CHECKOUT)) if path.is_relative_to(paths.CHECKOUT) else str(path)
+    """The path as a reader of the project would write it."""
+    root = paths.project().root
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
 def _fault(path: Path, data: Any, details: Any, model: type[pydantic.BaseModel]) -> errors.Fault:

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from airflow_platform.config import paths
 
-_IMAGES = paths.CHECKOUT / "images"
-
 GIT_SYNC_MODULE = "airflow_platform_git_sync"
 """The stand-in for git-sync, among Airflow's packages."""
 
@@ -38,28 +36,33 @@ class Recipe:
         return digest.hexdigest()[:16]
 
 
-AIRFLOW = Recipe(
-    lock=_IMAGES / "airflow" / "requirements.lock",
-    # celery 5.7 resolved, and its provider did not import: each executor and provider is tried.
-    verify=(
-        "import airflow.executors.local_executor, airflow.providers.celery.executors.celery_executor,"
-        " airflow.providers.cncf.kubernetes.executors.kubernetes_executor,"
-        " airflow.providers.snowflake.hooks.snowflake, airflow.providers.git.bundles.git,"
-        " airflow.providers.postgres.hooks.postgres, airflow.providers.amazon.aws.hooks.s3,"
-        " airflow.providers.fab.auth_manager.fab_auth_manager"
-    ),
-    # Fewer garbage collections while it starts: a fifth less processor time, no more memory.
-    additions={
-        "site-packages/airflow_platform.pth": _IMAGES / "airflow" / "startup.pth",
-        "site-packages/airflow_platform_bundle.py": _IMAGES / "airflow" / "airflow_platform_bundle.py",
-        f"site-packages/{GIT_SYNC_MODULE}.py": _IMAGES / "git-sync" / "git_sync.py",
-    },
-)
-"""Airflow's packages: those of tenants, of images, and of the check of DAG files."""
+def airflow() -> Recipe:
+    """Airflow's packages: those of tenants, of images, and of the check of DAG files."""
+    images = paths.toolkit().images
+    return Recipe(
+        lock=images / "airflow" / "requirements.lock",
+        # celery 5.7 resolved, and its provider did not import: each executor and provider is tried.
+        verify=(
+            "import airflow.executors.local_executor, airflow.providers.celery.executors.celery_executor,"
+            " airflow.providers.cncf.kubernetes.executors.kubernetes_executor,"
+            " airflow.providers.snowflake.hooks.snowflake, airflow.providers.git.bundles.git,"
+            " airflow.providers.postgres.hooks.postgres, airflow.providers.amazon.aws.hooks.s3,"
+            " airflow.providers.fab.auth_manager.fab_auth_manager"
+        ),
+        # Fewer garbage collections while it starts: a fifth less processor time, no more memory.
+        additions={
+            "site-packages/airflow_platform.pth": images / "airflow" / "startup.pth",
+            "site-packages/airflow_platform_bundle.py": images / "airflow" / "airflow_platform_bundle.py",
+            f"site-packages/{GIT_SYNC_MODULE}.py": images / "git-sync" / "git_sync.py",
+        },
+    )
 
-FAKESNOW = Recipe(
-    lock=_IMAGES / "fakesnow" / "requirements.lock",
-    verify="import fakesnow.server, snowflake.connector",
-    additions={FAKESNOW_PROGRAM: _IMAGES / "fakesnow" / "server.py"},
-)
-"""Those of the stand-in for Snowflake, with the program that serves it."""
+
+def fakesnow() -> Recipe:
+    """Those of the stand-in for Snowflake, with the program that serves it."""
+    images = paths.toolkit().images
+    return Recipe(
+        lock=images / "fakesnow" / "requirements.lock",
+        verify="import fakesnow.server, snowflake.connector",
+        additions={FAKESNOW_PROGRAM: images / "fakesnow" / "server.py"},
+    )

@@ -1,10 +1,11 @@
-"""Where things are: the checkout, and per environment the state; the cache is shared by all.
+"""Where things are: the project, the toolkit's own files, the state of each environment, and the shared cache.
 
 | variable | default | default as root |
 | --- | --- | --- |
-| AIRFLOW_PLATFORM_STATE | the user's state directory / airflow-platform / digest of the checkout's path | /var/lib/airflow-platform/… |
+| AIRFLOW_PLATFORM_PROJECT | the nearest folder, from the working directory upwards, that has `environments/`; else the toolkit's checkout | the same |
+| AIRFLOW_PLATFORM_ENVIRONMENTS | environments/ in the project | the same |
+| AIRFLOW_PLATFORM_STATE | the user's state directory / airflow-platform / digest of the project's path | /var/lib/airflow-platform/… |
 | AIRFLOW_PLATFORM_CACHE | the user's cache directory / airflow-platform | /var/cache/airflow-platform |
-| AIRFLOW_PLATFORM_ENVIRONMENTS | environments/ in the checkout | the same |
 
 Root has other defaults because tenants then run as users of their own, who cannot look into /root.
 """
@@ -13,12 +14,102 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-"""The repository that this toolkit was started from."""
+from airflow_platform import errors
 
 _NAME = "airflow-platform"
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Project:
+    """The repository of a company: what should exist, its DAGs, and the records of what was built."""
+
+    root: Path
+
+    @property
+    def environments(self) -> Path:
+        """The directory of the environment files."""
+        override = os.environ.get("AIRFLOW_PLATFORM_ENVIRONMENTS")
+        return Path(override).absolute() if override else self.root / "environments"
+
+    @property
+    def dags_file(self) -> Path:
+        """What all environments share about their DAGs."""
+        return self.root / "dags.toml"
+
+    @property
+    def images_file(self) -> Path:
+        """What the project chooses about its images."""
+        return self.root / "images.toml"
+
+    @property
+    def built_images(self) -> Path:
+        """What `inv build` recorded; may not exist yet."""
+        return self.root / "build" / "images.json"
+
+    @property
+    def pushed_images(self) -> Path:
+        """The directory of what `inv push` and `inv promote` recorded; may not exist yet."""
+        return self.root / "build" / "pushed"
+
+
+@dataclass(frozen=True)
+class Toolkit:
+    """Files that the toolkit brings: at the top of its checkout, or inside the installed package."""
+
+    root: Path
+
+    @property
+    def images(self) -> Path:
+        """Dockerfiles, base locks and what else images are made of."""
+        return self.root / "images"
+
+    @property
+    def versions_file(self) -> Path:
+        """The versions of Airflow and its surroundings."""
+        return self.root / "versions.toml"
+
+    @property
+    def bootstrap_lock(self) -> Path:
+        """The hashed requirement that uv is installed from."""
+        return self.root / "requirements" / "bootstrap.lock"
+
+    @property
+    def import_path(self) -> Path:
+        """What a program that imports this package needs on its PYTHONPATH."""
+        return _PACKAGE.parent
+
+
+def project() -> Project:
+    """The project that commands are about.
+
+    Raises:
+        UsageError: There is none here.
+    """
+    override = os.environ.get("AIRFLOW_PLATFORM_PROJECT")
+    if override:
+        return Project(Path(override).absolute())
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "environments").is_dir():
+            return Project(folder)
+    checkout = toolkit().root
+    if (checkout / "environments").is_dir():
+        return Project(checkout)
+    raise errors.UsageError(
+        f"There is no project here: neither {here} nor a folder above it has environments/.",
+        hint="Change into your project, or set AIRFLOW_PLATFORM_PROJECT to its path.",
+    )
+
+
+def toolkit() -> Toolkit:
+    """The toolkit's own files."""
+    checkout = _PACKAGE.parent
+    return Toolkit(checkout if (checkout / "images").is_dir() else _PACKAGE / "toolkit_files")
 
 
 def state(environment: str) -> Path:
@@ -49,14 +140,8 @@ def dag_checks() -> Path:
     return cache() / "dag-checks"
 
 
-def environments() -> Path:
-    """The directory of the environment files."""
-    override = os.environ.get("AIRFLOW_PLATFORM_ENVIRONMENTS")
-    return Path(override).absolute() if override else CHECKOUT / "environments"
-
-
 def _default_state() -> Path:
-    digest = hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(str(project().root).encode()).hexdigest()[:12]
     if os.geteuid() == 0:
         return Path("/var/lib") / _NAME / digest
     import platformdirs  # noqa: PLC0415

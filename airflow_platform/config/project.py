@@ -7,11 +7,8 @@ from typing import Annotated
 
 import pydantic
 
-from airflow_platform.config import paths
 from airflow_platform.config.dag_rules import Rules
 from airflow_platform.config.specs import SecretReference, Spec
-
-FILE = paths.CHECKOUT / "dags.toml"
 
 BranchName = Annotated[
     str, pydantic.StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=100)

@@ -1,6 +1,6 @@
 """The record of the images that an environment's registry has: what `push` and `promote` write.
 
-It lies at `build/pushed/<environment>.json` in the checkout, beside the record of what was built and for the
+It lies at `build/pushed/<environment>.json` in the project, beside the record of what was built and for the
 same reason: a CI job can hand it to the next one as an artifact. Flux is told digests from it, and
 `promote` takes from it what to copy, so that production gets the bytes that were pushed and nothing
 that a tag came to mean since. It is a note, never the truth: the registry is asked each time, and
@@ -16,8 +16,6 @@ from pathlib import Path
 
 from airflow_platform import errors
 from airflow_platform.config import paths
-
-FOLDER = paths.CHECKOUT / "build" / "pushed"
 
 SCHEMA = 1
 """Of the record; one of another is not read."""
@@ -48,7 +46,7 @@ class Pushed:
 
 def path(environment: str) -> Path:
     """Where an environment's record is; it may not exist yet."""
-    return FOLDER / f"{environment}.json"
+    return paths.project().pushed_images / f"{environment}.json"
 
 
 def read(environment: str) -> Pushed | None:

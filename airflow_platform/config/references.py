@@ -28,7 +28,7 @@ def resolve(reference: specs.SecretReference) -> secrets.Secret:
 def _look_up(reference: specs.SecretReference) -> tuple[str, str]:
     if reference.env is not None:
         return os.environ.get(reference.env, ""), f"Set the environment variable {reference.env}."
-    path = paths.CHECKOUT / (reference.file or "")
+    path = paths.project().root / (reference.file or "")
     remedy = f"Write the value into {path}, mode 0600."
     try:
         return path.read_text(encoding="utf-8").rstrip("\n"), remedy

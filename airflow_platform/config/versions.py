@@ -21,8 +21,8 @@ class Versions:
 
 
 def read() -> Versions:
-    """The versions of this checkout."""
-    data = tomllib.loads((paths.CHECKOUT / "versions.toml").read_text())
+    """The versions of this toolkit."""
+    data = tomllib.loads(paths.toolkit().versions_file.read_text())
     return Versions(
         airflow=data["airflow"]["version"],
         airflow_python=data["python"]["airflow"],

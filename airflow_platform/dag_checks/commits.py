@@ -19,7 +19,7 @@ def check(
     *,
     runner: programs.Programs,
     progress: Callable[[str], None],
-    checkout: Path = paths.CHECKOUT,
+    checkout: Path | None = None,
 ) -> Checked:
     """Import every DAG file of a commit as the tenants would, and hold it against the rules.
 
@@ -28,7 +28,7 @@ def check(
         against: What it is held against; at least one tenant.
         runner: Starts programs; its interruption ends the check.
         progress: Called with lines of news.
-        checkout: The repository that has the commit.
+        checkout: The repository that has the commit; by default the project's.
 
     Raises:
         PreflightError: Airflow's packages cannot be installed.
@@ -38,5 +38,7 @@ def check(
     return recall.known_or(
         commit,
         against,
-        lambda: imports.find_out(commit, against, checkout=checkout, runner=runner, progress=progress),
+        lambda: imports.find_out(
+            commit, against, checkout=checkout or paths.project().root, runner=runner, progress=progress
+        ),
     )

@@ -32,7 +32,7 @@ def installed(runner: programs.Programs, progress: Callable[[str], None]) -> Pat
     Raises:
         PreflightError: It cannot be made; carries every fault.
     """
-    step_ = AirflowPackages(package_recipes.AIRFLOW, cache=paths.cache(), ready=None)
+    step_ = AirflowPackages(package_recipes.airflow(), cache=paths.cache(), ready=None)
     context: Any = step.EnvironmentContext[_AllEnvironments, Any](
         environment=_AllEnvironments(),
         goal=step.Goal.PRESENT,

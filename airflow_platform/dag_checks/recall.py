@@ -85,7 +85,7 @@ def declared(environments: Sequence[str]) -> Against:
 
 def declaration(environments: Sequence[str]) -> str:
     """Changes with what is declared for these environments, or for all when none is named."""
-    files = [paths.environments() / f"{name}.toml" for name in load.names()]
+    files = [paths.project().environments / f"{name}.toml" for name in load.names()]
     return results.key(sorted(environments), [(path.name, digest(path)) for path in files], surroundings())
 
 
@@ -94,9 +94,9 @@ def surroundings() -> list[object]:
     """What decides besides DAGs and environments: code, limits, packages, and for which Python they are."""
     files = [
         *deciding(),
-        package_recipes.AIRFLOW.lock,
-        *package_recipes.AIRFLOW.additions.values(),
-        paths.CHECKOUT / "dags.toml",
+        package_recipes.airflow().lock,
+        *package_recipes.airflow().additions.values(),
+        paths.project().root / "dags.toml",
     ]
     python = [sys.version, getattr(sys, "_base_executable", sys.executable), os.environ.get("PATH", "")]
     return [parsing_worker.code_digest(), [digest(path) for path in files], python]

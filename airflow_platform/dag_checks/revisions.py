@@ -15,6 +15,6 @@ def resolved(runner: programs.Programs, revision: str) -> git.Commit:
         UsageError: There is no such revision, or it has no DAGs.
     """
     try:
-        return git.resolve(runner, paths.CHECKOUT, revision, FOLDER)
+        return git.resolve(runner, paths.project().root, revision, FOLDER)
     except git.NoCommit as error:
         raise errors.UsageError(error.message, hint=error.hint) from error

@@ -21,7 +21,7 @@ from airflow_platform.components import (
     SCHEDULER,
     WORKER,
 )
-from airflow_platform.config import built, paths, places, specs, versions
+from airflow_platform.config import built, package_recipes, paths, places, specs, versions
 from airflow_platform.engine import plugins, signals, step, store
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import containers as manifests
@@ -49,9 +49,6 @@ from airflow_platform.tools.containers.spec import Found
 if TYPE_CHECKING:
     from airflow_platform.steps.contexts import TenantContext
 
-LOCK = paths.CHECKOUT / "images" / "airflow" / "requirements.lock"
-
-
 LINK_TIMEOUT = 10.0
 """Seconds to read a link in a container; a tenth of one on a quiet machine."""
 
@@ -76,7 +73,7 @@ class DockerRuntime:
         built_in: tuple[step.Step, ...] = (
             container_images.ContainerImages(
                 host=docker.host,
-                record=built.RECORD,
+                record=paths.project().built_images,
                 names=self._images(),
                 building=images.Images(docker.host).base_faults,
             ).after(undone_by="docker image prune"),
@@ -84,7 +81,7 @@ class DockerRuntime:
             database_server.DatabaseVolume(place, engine).after(before=["directory"]),
             database_server.DatabaseServer(place, engine).after("images", "database-volume"),
             dag_repository.DagRepository(
-                place, checkout=paths.CHECKOUT, branch=following.branch_if_any
+                place, checkout=paths.project().root, branch=following.branch_if_any
             ).after(before=["directory"]),
             tenant_directory.TenantDirectory(place),
             keys.Keys(
@@ -102,7 +99,7 @@ class DockerRuntime:
                 owner=str(place.directory),
                 limit=docker.connections,
             ).after("database-server", "directory", "keys"),
-            database_server.DatabaseAccess(place, engine, record=built.RECORD).after("database-role"),
+            database_server.DatabaseAccess(place, engine, record=paths.project().built_images).after("database-role"),
             migration.Migration(place, engine, self._server).after(
                 "images", "database-server", "database-role", "network", "keys", "certificates", "ports",
                 "dag-repository",
@@ -252,7 +249,7 @@ class DockerRuntime:
 
     def versions(self) -> Mapping[str, runtime.Version]:
         recorded = built.read()
-        pinned = installed.pinned_version("apache-airflow", LOCK)
+        pinned = installed.pinned_version("apache-airflow", package_recipes.airflow().lock)
         return {
             "Airflow": runtime.Version(versions.read().airflow, pinned, recorded.airflow if recorded else "")
         }

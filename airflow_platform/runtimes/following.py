@@ -71,7 +71,7 @@ def branch_if_any(runner: programs.Programs, on_note: Callable[[str], None]) -> 
 def objects(runner: programs.Programs) -> Path:
     """Where the checkout keeps what Git has committed."""
     words = ("rev-parse", "--path-format=absolute", "--git-path", "objects")
-    return Path(git.call(runner, paths.CHECKOUT, *words).stdout.strip())
+    return Path(git.call(runner, paths.project().root, *words).stdout.strip())
 
 
 def _remote(spec: project.Remote, *, must_enter: bool) -> git_remote.Remote:
@@ -82,11 +82,11 @@ def _remote(spec: project.Remote, *, must_enter: bool) -> git_remote.Remote:
         if must_enter:
             raise
     return git_remote.Remote(
-        url=str(paths.CHECKOUT / spec.url) if spec.url.startswith(("./", "../")) else spec.url,
+        url=str(paths.project().root / spec.url) if spec.url.startswith(("./", "../")) else spec.url,
         user=spec.user,
         token=token,
-        key=paths.CHECKOUT / spec.key.file if spec.key and spec.key.file else None,
-        known_hosts=paths.CHECKOUT / spec.known_hosts if spec.known_hosts else None,
+        key=paths.project().root / spec.key.file if spec.key and spec.key.file else None,
+        known_hosts=paths.project().root / spec.known_hosts if spec.known_hosts else None,
     )
 
 
@@ -101,7 +101,7 @@ def _who(runner: programs.Programs) -> str:
 
 
 def _configured(runner: programs.Programs, key: str) -> str:
-    return git.call(runner, paths.CHECKOUT, "config", "--get", key, check=False).stdout.strip()
+    return git.call(runner, paths.project().root, "config", "--get", key, check=False).stdout.strip()
 
 
 def turns(

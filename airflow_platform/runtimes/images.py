@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from airflow_platform import errors, programs
-from airflow_platform.config import built, image_recipes, image_settings, paths, versions
+from airflow_platform.config import image_recipes, image_settings, paths, versions
 from airflow_platform.engine import file_lock, local_store, step, store
 from airflow_platform.steps import base_image, build_leftovers, build_record, images
 from airflow_platform.tools import git, package_index, uv
 from airflow_platform.tools.containers import shelf
-
-_BOOTSTRAP = paths.CHECKOUT / "requirements" / "bootstrap.lock"
 
 
 @dataclass(frozen=True)
@@ -31,15 +29,15 @@ class Place:
 class Images:
     """The images of this checkout in one engine."""
 
-    def __init__(self, host: str | None = None, record: Path = built.RECORD) -> None:
+    def __init__(self, host: str | None = None, record: Path | None = None) -> None:
         """Prepare; nothing is asked yet.
 
         Args:
             host: The engine, as DOCKER_HOST has it; None for DOCKER_HOST itself, or this machine's.
-            record: Where the images are recorded.
+            record: Where the images are recorded; by default in the project.
         """
         self._shelf = shelf.Shelf(host)
-        self._record = record
+        self._record = record or paths.project().built_images
 
     def build_steps(self, *, anew: bool = False) -> Sequence[step.Step]:
         """What makes all images.
@@ -97,7 +95,7 @@ class Images:
 
 def _checkout() -> str:
     """What tells this checkout's drafts from others'."""
-    return hashlib.sha256(str(paths.CHECKOUT).encode()).hexdigest()[:12]
+    return hashlib.sha256(str(paths.project().root).encode()).hexdigest()[:12]
 
 
 def _labels() -> Callable[[images.EnvironmentContext], Mapping[str, str]]:
@@ -106,7 +104,7 @@ def _labels() -> Callable[[images.EnvironmentContext], Mapping[str, str]]:
     @functools.cache
     def commit(runner: programs.Programs) -> str:
         try:
-            return git.resolve(runner, paths.CHECKOUT, "HEAD", "images").sha
+            return git.resolve(runner, paths.toolkit().root, "HEAD", "images").sha
         except errors.StepError:
             return ""  # An archive of the sources has none.
 
@@ -119,7 +117,8 @@ def _labels() -> Callable[[images.EnvironmentContext], Mapping[str, str]]:
 
 def _uv(context: images.EnvironmentContext, architecture: str) -> Path:
     """The uv of the toolkit's own lock, for images; whatever this machine is."""
-    digest = hashlib.sha256(_BOOTSTRAP.read_bytes()).hexdigest()[:16]
+    lock_file = paths.toolkit().bootstrap_lock
+    digest = hashlib.sha256(lock_file.read_bytes()).hexdigest()[:16]
     directory = paths.cache() / "images" / f"uv-{digest}-{architecture}"
     lock = file_lock.FileLock(
         directory.with_suffix(".lock"), str(directory), programs=context.programs, on_note=context.progress
@@ -129,7 +128,7 @@ def _uv(context: images.EnvironmentContext, architecture: str) -> Path:
             context.programs,
             directory,
             architecture=architecture,
-            lock=_BOOTSTRAP,
+            lock=lock_file,
             cache=paths.cache() / "downloads",
             environment=package_index.uv_environment(os.environ),
         )

@@ -52,17 +52,17 @@ class ProcessRuntime:
         place, settings_ = self._place, self._environment.process
         built_in: tuple[step.Step, ...] = (
             packages.AirflowPackages(
-                package_recipes.AIRFLOW, cache=paths.cache(), ready=_ready(settings_.packages)
+                package_recipes.airflow(), cache=paths.cache(), ready=_ready(settings_.packages)
             ).after(undone_by=runtime.CACHE_PRUNE),
             packages.SnowflakePackages(
-                package_recipes.FAKESNOW, cache=paths.cache(), ready=_ready(settings_.snowflake_packages)
+                package_recipes.fakesnow(), cache=paths.cache(), ready=_ready(settings_.snowflake_packages)
             ).after(undone_by=runtime.CACHE_PRUNE),
             template.DatabaseTemplate(ready_cache=place.directory / "templates").after(
                 "airflow-packages", undone_by=runtime.CACHE_PRUNE
             ),
             # Before the directories, so that on the way down it goes when no tenant is left.
             dag_repository.DagRepository(
-                place, checkout=paths.CHECKOUT, branch=following.branch_if_any
+                place, checkout=paths.project().root, branch=following.branch_if_any
             ).after(before=["directory"]),
             tenant_directory.TenantDirectory(place),
             keys.Keys(
@@ -202,14 +202,14 @@ class ProcessRuntime:
             "Airflow": installed.version(
                 "apache-airflow",
                 wanted=wanted.airflow,
-                lock=package_recipes.AIRFLOW.lock,
+                lock=package_recipes.airflow().lock,
                 entries=cache / packages.AirflowPackages.name,
                 ready=_ready(settings_.packages),
             ),
             "fakesnow": installed.version(
                 "fakesnow",
                 wanted=wanted.fakesnow,
-                lock=package_recipes.FAKESNOW.lock,
+                lock=package_recipes.fakesnow().lock,
                 entries=cache / packages.SnowflakePackages.name,
                 ready=_ready(settings_.snowflake_packages),
             ),
@@ -231,4 +231,4 @@ class ProcessRuntime:
 
 
 def _ready(path: str | None) -> Path | None:
-    return None if path is None else paths.CHECKOUT / path
+    return None if path is None else paths.project().root / path

@@ -51,7 +51,7 @@ def known_in(spec: specs.Environment) -> dict[str, pushed.Image]:
     record = pushed.read(spec.name)
     if record is not None and record.registry == str(address(spec)):
         return dict(record.images)
-    made = built.read(built.RECORD)
+    made = built.read(paths.project().built_images)
     return {name: pushed.Image(image.tag, "") for name, image in made.images.items()} if made else {}
 
 
@@ -63,7 +63,7 @@ def push_steps(spec: specs.Environment, runner: programs.Programs) -> Iterator[t
         UsageError: The environment has no registry.
         StateError: The record of what was built cannot be read.
     """
-    wanted, made = images(spec), built.read(built.RECORD)
+    wanted, made = images(spec), built.read(paths.project().built_images)
     found = made.images if made else {}
     with _opened(address(spec), runner) as registry:
         connect = pushes.way_to(spec.docker.host)

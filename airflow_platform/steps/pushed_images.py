@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_platform import errors
-from airflow_platform.config import built
+from airflow_platform.config import built, paths
 from airflow_platform.engine import step
 from airflow_platform.steps.contexts import EnvironmentContext, EnvironmentStep
 from airflow_platform.tools.containers import engine, pushes
@@ -76,7 +76,7 @@ class RegistryForPush(EnvironmentStep):
         if unbuilt := [name for name in self._wanted if name not in self._images]:
             yield errors.Fault(
                 f"images {', '.join(unbuilt)}",
-                f"They are not in the record of what was built, {built.RECORD}.",
+                f"They are not in the record of what was built, {paths.project().built_images}.",
                 f"Run `{self._build}`.",
             )
             return

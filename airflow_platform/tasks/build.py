@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from airflow_platform import errors
-from airflow_platform.config import built, load, specs
+from airflow_platform.config import built, load, paths, specs
 from airflow_platform.engine import run, step
 from airflow_platform.engine.order import Order
 from airflow_platform.engine.report import Outcome
@@ -34,7 +34,9 @@ def build(line: CommandLine, *, pull: bool) -> int:
     recorded = built.read() if report.exit_code == 0 and not line.plan else None
     if recorded:
         data = {name: dataclasses.asdict(each) for name, each in recorded.images.items()}
-        report = dataclasses.replace(report, data={"images": data, "record": str(built.RECORD)})
+        report = dataclasses.replace(
+            report, data={"images": data, "record": str(paths.project().built_images)}
+        )
     changed = any(each.status is Outcome.CHANGED for each in report.steps)
     return line.finish(report, next_commands=_next_commands() if recorded and changed else ())
 

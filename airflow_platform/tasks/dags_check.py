@@ -34,7 +34,7 @@ def check(
     _require_known(environments)
     with signals.handled(line.runner.interruption):
         commit = revisions.resolved(line.runner, revision)
-        uncommitted = git.uncommitted(line.runner, paths.CHECKOUT, FOLDER)
+        uncommitted = git.uncommitted(line.runner, paths.project().root, FOLDER)
         against = recall.declared(environments)
         checked = recall.known_or(commit, against, lambda: _anew(line, commit, against))
     unwritten = _write(checked, junit, code_quality)
@@ -60,7 +60,7 @@ def _anew(line: CommandLine, commit: git.Commit, against: Against) -> recall.Res
     from airflow_platform.dag_checks import imports
 
     return imports.find_out(
-        commit, against, checkout=paths.CHECKOUT, runner=line.runner, progress=line.reporter.note
+        commit, against, checkout=paths.project().root, runner=line.runner, progress=line.reporter.note
     )
 
 
@@ -72,7 +72,7 @@ def _require_known(names: Sequence[str]) -> None:
     """
     if not load.names():
         raise errors.UsageError(
-            f"No environment is declared in {paths.environments()}.",
+            f"No environment is declared in {paths.project().environments}.",
             hint="A DAG is checked for tenants: declare one.",
         )
     for name in names:

@@ -37,7 +37,7 @@ def sync(
         objects=following.objects(scene.runner),
         message=f"Serve the DAGs of {commit.sha[:12]}",
     )
-    if left := git.uncommitted(scene.runner, paths.CHECKOUT, manifest.FOLDER):
+    if left := git.uncommitted(scene.runner, paths.project().root, manifest.FOLDER):
         scene.notes.append(f"{len(left)} under dags/ not committed, so not synced: {', '.join(left)}.")
     report = scene.execute(line.task, wanted, must_pass=True)
     if line.plan:

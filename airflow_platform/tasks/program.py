@@ -232,12 +232,9 @@ def _print_completion_script(shell: str, names: list[str]) -> None:
 
 
 def _version() -> str:
-    import tomllib
+    from airflow_platform import version
 
-    from airflow_platform.config import paths
-
-    project = tomllib.loads((paths.CHECKOUT / "pyproject.toml").read_text())
-    return str(project["project"]["version"])
+    return version.VERSION
 
 
 def _as_error(error: Exception) -> errors.PlatformError:
@@ -267,7 +264,7 @@ def _with_environments(error: errors.UsageError) -> errors.UsageError:
         return error
     from airflow_platform.config import paths
 
-    where = paths.environments()
+    where = paths.project().environments
     names = sorted(path.stem for path in where.glob("*.toml"))
     known = f"Known environments: {', '.join(names)}." if names else f"There is none yet in {where}."
     return errors.UsageError(error.message, hint=known)

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from airflow_platform import errors
 from airflow_platform.components import AIRFLOW, BROKER, FAKESNOW, METADATA_DATABASE, WORKER
-from airflow_platform.config import built, load, specs
+from airflow_platform.config import built, load, paths, specs
 from airflow_platform.steps import container_images
 from airflow_platform.testing import leftovers
 from airflow_platform.testing.local_airflow import LocalAirflow, Result, UnexpectedState
@@ -75,7 +75,7 @@ def running_airflow(
     executor: Executor = "LocalExecutor",
     triggerer: bool = False,
     schedules: bool = False,
-    images: Path = built.RECORD,
+    images: Path | None = None,
     timeout: float = START_TIMEOUT,
     **tenant: Any,
 ) -> Iterator[LocalAirflow]:
@@ -87,7 +87,7 @@ def running_airflow(
         executor: With CeleryExecutor there are a broker and a worker, as in production; it takes longer.
         triggerer: Whether there is one; deferred tasks need it.
         schedules: Whether DAGs run by their schedules, too, as soon as a test has run them once.
-        images: What `inv build` wrote.
+        images: What `inv build` wrote; by default into the project.
         timeout: Seconds until all components must be healthy.
         tenant: What the tenant's table in an environment's file may hold: `pools`, `variables`,
             `connections`, `parallelism`, `snowflake`, …
@@ -98,6 +98,7 @@ def running_airflow(
         StepError: Something did not start: says what, with its last lines.
     """
     _environment("options", executor, tenant)  # Before anything is made.
+    images = images or paths.project().built_images
     engine.require_here(None)
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(engine.connected(None))

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from airflow_platform import components
-from airflow_platform.config import image_recipes, versions
+from airflow_platform.config import image_recipes, paths, versions
 
 RECIPES = image_recipes.recipes()
 BY_NAME = {each.name: each for each in RECIPES}
@@ -96,10 +96,10 @@ def test_lists_of_packages_have_comments(tmp_path):
 
 def test_compilers_are_wanted_only_where_something_is_built(monkeypatch, tmp_path):
     assert BY_NAME["airflow-packages"].before == ()
-    folder = tmp_path / "airflow"
-    folder.mkdir()
+    folder = tmp_path / "images" / "airflow"
+    folder.mkdir(parents=True)
     (folder / "build-packages.txt").write_text("gcc\n")
-    monkeypatch.setattr(image_recipes, "_FOLDER", tmp_path)
+    monkeypatch.setattr(paths, "toolkit", lambda: paths.Toolkit(tmp_path))
     made = image_recipes._python("airflow-packages", "airflow", {})
     assert made.before == ("/mnt/build.sh", "/opt/airflow-venv", "gcc")
     assert "build.sh" in made.files

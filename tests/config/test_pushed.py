@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.config import pushed
+from airflow_platform.config import paths, pushed
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(pushed, "FOLDER", tmp_path)
-    return tmp_path
+    monkeypatch.setenv("AIRFLOW_PLATFORM_PROJECT", str(tmp_path))
+    made = paths.project().pushed_images
+    made.mkdir(parents=True)
+    return made
 
 
 def test_what_is_written_is_read_back(folder):

@@ -3,7 +3,7 @@
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.config import paths, references, specs
+from airflow_platform.config import references, specs
 
 
 def test_a_variable_of_the_environment(monkeypatch):
@@ -13,8 +13,8 @@ def test_a_variable_of_the_environment(monkeypatch):
     assert "s3cret" not in repr(found)
 
 
-def test_a_file_below_the_checkout(monkeypatch, tmp_path):
-    monkeypatch.setattr(paths, "CHECKOUT", tmp_path)
+def test_a_file_below_the_project(monkeypatch, tmp_path):
+    monkeypatch.setenv("AIRFLOW_PLATFORM_PROJECT", str(tmp_path))
     (tmp_path / "key.pem").write_text("one\ntwo\n")
     assert references.resolve(specs.SecretReference(file="key.pem")).reveal() == "one\ntwo"
 

@@ -98,6 +98,6 @@ def test_a_line_that_is_no_requirement_is_told_with_its_number(lock):
     assert fault.thing == "images/airflow/extra.in: line 2"
 
 
-@pytest.mark.parametrize("lock", sorted(paths.CHECKOUT.glob("images/*/requirements.lock")), ids=str)
+@pytest.mark.parametrize("lock", sorted(paths.project().root.glob("images/*/requirements.lock")), ids=str)
 def test_the_locks_of_this_checkout_fit(lock):
     assert stale(lock) == []

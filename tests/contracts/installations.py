@@ -135,7 +135,7 @@ class Installation(abc.ABC):
         where.mkdir(mode=0o755)
         made = cls(where, name=name)
         made._alive = _locked(where)
-        git(where, "clone", "--quiet", "--local", str(paths.CHECKOUT), str(made.checkout))
+        git(where, "clone", "--quiet", "--local", str(paths.project().root), str(made.checkout))
         if not name:
             shipped = made.checkout / "environments" / f"{cls.shipped}.toml"
             made.spec.write_text(made.own_settings(shipped.read_text()))

@@ -15,7 +15,7 @@ import psycopg
 from installations import PREFIX, Installation
 from on_processes import command_lines
 
-from airflow_platform.config import built, paths
+from airflow_platform.config import paths
 from airflow_platform.tools import ports as tcp_ports
 from airflow_platform.tools import processes
 from airflow_platform.tools.containers import marked
@@ -61,12 +61,13 @@ class Containers(Installation):
     @classmethod
     def make(cls, *, name: str = "") -> Containers:
         made = super().make(name=name)
-        if not built.RECORD.exists():
+        ours = paths.project().built_images
+        if not ours.exists():
             made.delete()
-            raise AssertionError(f"There is no {built.RECORD}: run `scripts/inv build` first.")
-        record = made.checkout / built.RECORD.relative_to(paths.CHECKOUT)
+            raise AssertionError(f"There is no {ours}: run `scripts/inv build` first.")
+        record = paths.Project(made.checkout).built_images
         record.parent.mkdir(exist_ok=True)
-        shutil.copy(built.RECORD, record)
+        shutil.copy(ours, record)
         return made
 
     @classmethod

@@ -11,7 +11,7 @@ from installations import TENANTS, wait_until
 
 from airflow_platform.config import paths
 
-SCHEMA = json.loads((paths.CHECKOUT / "docs" / "report.schema.json").read_text())
+SCHEMA = json.loads((paths.project().root / "docs" / "report.schema.json").read_text())
 
 
 def test_up_tells_where_each_tenant_is(installed):

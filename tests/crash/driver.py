@@ -18,7 +18,6 @@ A request is a JSON document:
     clock         seconds by which the wall clock is wrong, "start" or "step": since when
 """
 
-import dataclasses
 import datetime
 import json
 import os
@@ -108,18 +107,11 @@ def run(request):
 
 
 def move_to(checkout):
-    """Have the toolkit believe that it was started from another checkout."""
-    from airflow_platform.config import package_recipes, paths
+    """Have the toolkit work on another project, and with that one's locks."""
+    from airflow_platform.config import paths
 
-    def moved(path):
-        return checkout / path.relative_to(paths.CHECKOUT)
-
-    for name, recipe in list(vars(package_recipes).items()):
-        if isinstance(recipe, package_recipes.Recipe):
-            additions = {place: moved(source) for place, source in recipe.additions.items()}
-            there = dataclasses.replace(recipe, lock=moved(recipe.lock), additions=additions)
-            setattr(package_recipes, name, there)
-    paths.CHECKOUT = checkout
+    os.environ["AIRFLOW_PLATFORM_PROJECT"] = str(checkout)
+    paths.toolkit = lambda: paths.Toolkit(checkout)
 
 
 def watch(watcher):

@@ -375,6 +375,7 @@ def make_workshop(directory: Path) -> None:
     )
     checkout = directory / "checkout"
     shutil.copytree(HERE.parents[1] / "images", checkout / "images")
+    shutil.copy(HERE.parents[1] / "versions.toml", checkout)
     for name, text in {
         "dags/platform_smoke.py": "# the smoke DAG\n",
         "dags/orders_daily.py": "# another\n",

@@ -407,7 +407,7 @@ def test_ids_of_a_version_with_errors_are_not_known(worker, repository, declared
 
 
 def test_what_is_declared_is_loaded_once_for_all_who_ask_for_ids(worker, repository, declared, monkeypatch):
-    dev = paths.environments() / "dev.toml"
+    dev = paths.project().environments / "dev.toml"
     dev.write_text(f"# Nobody has loaded this one.\n{dev.read_text()}")
     commit(repository, one="dag")
     checked = declared(repository)
@@ -578,12 +578,12 @@ def test_what_is_held_against_survives_being_kept():
 
 def test_a_known_result_needs_neither_specs_nor_an_http_client():
     program = (
-        "import sys; from airflow_platform.tasks import checking; from airflow_platform.dag_checks import imports;"
+        "import sys; from airflow_platform.tasks import dags_check; from airflow_platform.dag_checks import imports;"
         "print(sorted({'pydantic', 'urllib3', 'cryptography', 'rich'} & sys.modules.keys()))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=paths.CHECKOUT,
+        cwd=paths.project().root,
         capture_output=True,
         text=True,
         check=True,

@@ -21,16 +21,17 @@ def test_names_that_specs_may_have_are_among_what_decides():
 
 @pytest.mark.parametrize("change", ["lock", "addition", "new addition"])
 def test_other_packages_are_other_surroundings(tmp_path, monkeypatch, change):
-    before, recipe = recall.surroundings.__wrapped__(), package_recipes.AIRFLOW
+    before, recipe = recall.surroundings.__wrapped__(), package_recipes.airflow()
     (tmp_path / "file").write_text("# Another one.")
     changed = {
         "lock": {"lock": tmp_path / "file"},
         "addition": {"additions": dict.fromkeys(recipe.additions, tmp_path / "file")},
         "new addition": {"additions": {**recipe.additions, "site-packages/x.py": tmp_path / "file"}},
     }
-    monkeypatch.setattr(package_recipes, "AIRFLOW", dataclasses.replace(recipe, **changed[change]))
+    changed_recipe = dataclasses.replace(recipe, **changed[change])
+    monkeypatch.setattr(package_recipes, "airflow", lambda: changed_recipe)
     assert recall.surroundings.__wrapped__() != before
 
 
 def test_how_packages_are_verified_is_code_that_decides():
-    assert paths.CHECKOUT / "airflow_platform/config/package_recipes.py" in recall.deciding()
+    assert paths.project().root / "airflow_platform/config/package_recipes.py" in recall.deciding()

@@ -18,7 +18,7 @@ IDENTITY = ("-c", "user.name=A", "-c", "user.email=a@localhost", "-c", "commit.g
 
 def load(path: str) -> ModuleType:
     """A program of an image, as a module."""
-    spec = importlib.util.spec_from_file_location(Path(path).stem, paths.CHECKOUT / "images" / path)
+    spec = importlib.util.spec_from_file_location(Path(path).stem, paths.project().root / "images" / path)
     assert spec
     assert spec.loader
     made = importlib.util.module_from_spec(spec)

@@ -20,8 +20,8 @@ VARIABLES = {
 def main() -> int:
     """Print a line `NAME=directory` for each environment."""
     steps = (
-        packages.AirflowPackages(package_recipes.AIRFLOW, cache=paths.cache(), ready=None),
-        packages.SnowflakePackages(package_recipes.FAKESNOW, cache=paths.cache(), ready=None),
+        packages.AirflowPackages(package_recipes.airflow(), cache=paths.cache(), ready=None),
+        packages.SnowflakePackages(package_recipes.fakesnow(), cache=paths.cache(), ready=None),
     )
     report = run_steps(*steps, environment=load.environment("sandbox"), tenants=())
     for fault in report.faults:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from airflow_platform.config import built
+from airflow_platform.config import built, paths
 from airflow_platform.tools import metadata_database
 from tests.images import conftest
 
@@ -25,13 +25,13 @@ def test_a_second_build_changes_nothing(images):
 
 
 def test_a_lost_record_is_found_again_without_building(images):
-    before = built.RECORD.read_text()
-    built.RECORD.unlink()
+    before = paths.project().built_images.read_text()
+    paths.project().built_images.unlink()
     done = conftest.inv("build", "--json")
     changed = [name for name, status in statuses(done).items() if status == "changed"]
     assert changed == ["record"]
     assert built.read() == images
-    assert built.RECORD.read_text() == before
+    assert paths.project().built_images.read_text() == before
 
 
 def test_the_record_is_what_the_engine_has(images, client):

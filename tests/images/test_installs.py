@@ -137,7 +137,7 @@ def run(wanted, parent, network, downloads):
 @pytest.fixture
 def wanted(name, index, tmp_path):
     """A recipe with the index's one package."""
-    install = paths.CHECKOUT / "images" / "install"
+    install = paths.project().root / "images" / "install"
     lock = tmp_path / "requirements.lock"
     lock.write_text(f"private-thing==1.0 --hash=sha256:{hashlib.sha256(index.package).hexdigest()}\n")
     return image_recipes.Recipe(

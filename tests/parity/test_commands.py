@@ -8,7 +8,7 @@ import http_server
 import pytest
 from conftest import READER, TOKEN, head_of, run_git
 
-from airflow_platform.config import paths, project
+from airflow_platform.config import paths
 from tests.tasks import conftest as of_tasks
 from tests.tasks import dag_scene
 
@@ -25,8 +25,7 @@ def scene(tmp_path, monkeypatch, environments, server):
     place = tmp_path / "scene"
     place.mkdir()
     with dag_scene.served(place, monkeypatch, *UP) as made:
-        monkeypatch.setattr(project, "FILE", paths.CHECKOUT / "dags.toml")
-        project.FILE.write_text(
+        paths.project().dags_file.write_text(
             f'[branch.remote]\nurl = "{server.url}/project.git"\ntoken = {{ env = "DAGS_TOKEN" }}\n'
         )
         yield made

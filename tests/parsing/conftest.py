@@ -64,7 +64,7 @@ def dag(name: str) -> str:
 def make_cache(directory: Path) -> Path:
     """A cache that has the locked packages, by a link to where they are."""
     directory.chmod(0o755)
-    step = packages.AirflowPackages(package_recipes.AIRFLOW, cache=directory, ready=None)
+    step = packages.AirflowPackages(package_recipes.airflow(), cache=directory, ready=None)
     entry = step.observe(calling.Calls(environment=SANDBOX).context(step.scope)).directory
     entry.mkdir(parents=True)
     (entry / "venv").symlink_to(PACKAGES)

@@ -47,17 +47,18 @@ class Toolkit:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.built = directory / "images.json"
-        self.pushed = directory / "pushed"
+        self.built = directory / "build" / "images.json"
+        self.pushed = directory / "build" / "pushed"
         self.environment = {
             **os.environ,
-            "AIRFLOW_PLATFORM_ENVIRONMENTS": str(directory / "environments"),
+            "AIRFLOW_PLATFORM_PROJECT": str(directory),
             "AIRFLOW_PLATFORM_STATE": str(directory / "state"),
             "AIRFLOW_PLATFORM_CACHE": str(directory / "cache"),
             "PYTHONPATH": str(CHECKOUT),
             "NO_COLOR": "1",
         }
         (directory / "environments").mkdir()
+        self.built.parent.mkdir()
 
     def declare(self, name: str, account: str, *, images: Sequence[str] = NAMES, **registry: str) -> None:
         """Write an environment's file."""
@@ -76,14 +77,8 @@ class Toolkit:
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         """The command line in a process of its own."""
-        script = (
-            "import sys; from pathlib import Path; from airflow_platform.config import built, pushed;"
-            f"built.RECORD = Path({str(self.built)!r}); pushed.FOLDER = Path({str(self.pushed)!r});"
-            "from airflow_platform.tasks import collection, program;"
-            "sys.exit(program.PlatformProgram(collection.namespace).outcome(['inv', *sys.argv[1:]]))"
-        )
         return subprocess.Popen(
-            [sys.executable, "-c", script, *words, "--json"],
+            [sys.executable, "-m", "airflow_platform.tasks", *words, "--json"],
             env={**self.environment, **environment},
             cwd=CHECKOUT,
             stdout=subprocess.PIPE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_platform import components, errors, programs
-from airflow_platform.config import built, image_recipes, pushed
+from airflow_platform.config import built, image_recipes, paths, pushed
 from airflow_platform.runtimes import registries
 from airflow_platform.testing import specs
 
@@ -15,8 +15,8 @@ AIRFLOW = ("airflow-base", "api-server", "scheduler", "dag-processor", "triggere
 
 @pytest.fixture(autouse=True)
 def records(tmp_path, monkeypatch):
-    monkeypatch.setattr(built, "RECORD", tmp_path / "images.json")
-    monkeypatch.setattr(pushed, "FOLDER", tmp_path)
+    monkeypatch.setenv("AIRFLOW_PLATFORM_PROJECT", str(tmp_path))
+    paths.project().pushed_images.mkdir(parents=True)
 
 
 def eks(name="stage", **registry):
@@ -28,7 +28,7 @@ def record(*names):
     images = {
         name: built.Image(name, f"airflow-platform/{name}:1-{name}", "sha256:1", "amd64", 1) for name in names
     }
-    built.RECORD.write_text(built.Built(images, "c", "3.3.2", "r", ("r",)).to_json())
+    paths.project().built_images.write_text(built.Built(images, "c", "3.3.2", "r", ("r",)).to_json())
 
 
 def test_an_eks_environment_has_the_ecr_of_its_account():

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from airflow_platform.config import pushed
+from airflow_platform.config import paths, pushed
 from airflow_platform.steps import image_record
 from airflow_platform.testing import specs
 from tests.steps import calling
@@ -15,8 +15,8 @@ from tests.steps import calling
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(pushed, "FOLDER", tmp_path / "build" / "pushed")
-    return pushed.FOLDER
+    monkeypatch.setenv("AIRFLOW_PLATFORM_PROJECT", str(tmp_path))
+    return paths.project().pushed_images
 
 
 OUTPUTS = {

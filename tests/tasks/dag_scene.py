@@ -172,7 +172,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *up: str) -> Iterato
             stack.callback(server.shutdown)
             scene.fleets[environment].tenants[tenant].server = server
         scene.was_up(*{name.partition("/")[0] for name in up})
-        monkeypatch.setattr(paths, "CHECKOUT", scene.project.checkout)
+        monkeypatch.setenv("AIRFLOW_PLATFORM_PROJECT", str(scene.project.checkout))
         monkeypatch.setattr(choosing, "of", lambda spec: scene.fleets[spec.name])
         monkeypatch.setattr(commits, "check", scene.check)
         for name in ("CONFIRMED", "SETTLING"):

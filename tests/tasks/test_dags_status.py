@@ -18,7 +18,7 @@ from tests.steps.dag_project import run_git
 from tests.tasks import dag_scene
 
 UP = ("sandbox/analytics", "sandbox/finance", "boxes/analytics")
-SCHEMA = json.loads((paths.CHECKOUT / "docs" / "report.schema.json").read_text())
+SCHEMA = json.loads((paths.project().root / "docs" / "report.schema.json").read_text())
 
 
 @pytest.fixture

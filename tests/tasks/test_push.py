@@ -7,7 +7,7 @@ import json
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.config import built, pushed
+from airflow_platform.config import built, paths, pushed
 from airflow_platform.engine import run
 from airflow_platform.engine.report import Outcome, Report, StepReport
 from airflow_platform.tasks import push
@@ -22,8 +22,8 @@ def clouds(environments, tmp_path, monkeypatch):
     """The environments stage and prod, in two accounts; nothing was built or pushed."""
     for name, account in {"stage": "111111111111", "live": "222222222222"}.items():
         (environments / f"{name}.toml").write_text(EKS.format(account) + TENANT)
-    monkeypatch.setattr(built, "RECORD", tmp_path / "images.json")
-    monkeypatch.setattr(pushed, "FOLDER", tmp_path)
+    monkeypatch.setenv("AIRFLOW_PLATFORM_PROJECT", str(tmp_path))
+    paths.project().pushed_images.mkdir(parents=True)
 
 
 @pytest.fixture
@@ -137,6 +137,6 @@ def test_without_aws_credentials_the_command_is_exit_6(command, clouds, monkeypa
         name: built.Image(name, f"airflow-platform/{name}:1", "sha256:1", "amd64", 1)
         for name in ("airflow-base", "api-server", "scheduler", "dag-processor", "triggerer", "worker")
     }
-    built.RECORD.write_text(built.Built(images, "c", "3.3.2", "r", ("r",)).to_json())
+    paths.project().built_images.write_text(built.Built(images, "c", "3.3.2", "r", ("r",)).to_json())
     code, _, told = command("push", "--env=stage")
     assert (code, "no usable credentials" in " ".join(told.split())) == (6, True)
