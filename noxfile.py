@@ -34,6 +34,7 @@ nox.options.sessions = [
     "imports",
     "tests",
     "docs",
+    "package",
     "parity",
     "crash",
     "dags",
@@ -115,6 +116,13 @@ def parity(session: nox.Session) -> None:
     """One DAG version everywhere: real Git servers that refuse, race and break. Seconds."""
     _sync(session, "tests")
     session.run("pytest", "--timeout=60", "tests/parity", *session.posargs)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """The toolkit as a wheel, installed for a project that has nothing else. Seconds."""
+    _sync(session, "tests")
+    session.run("pytest", "--timeout=300", "tests/package", *session.posargs)
 
 
 @nox.session

@@ -14,7 +14,7 @@ import pytest
 # A shell's background job ignores SIGINT, and so would every program that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-REAL = {"e2e", "contracts", "cloud", "cluster", "registry", "images", "integration"}
+REAL = {"e2e", "package", "contracts", "cloud", "cluster", "registry", "images", "integration"}
 """Folders whose tests run the real thing and see to their own isolation."""
 
 _LEFT_ALONE = (
