@@ -31,7 +31,7 @@ sys.path.insert(0, str(CHECKOUT))
 from airflow_platform import secrets  # noqa: E402
 from airflow_platform.components import API_SERVER, FAKESNOW  # noqa: E402
 from airflow_platform.supervisor.spec import Spec  # noqa: E402
-from airflow_platform.tools import airflow, processes, supervisor  # noqa: E402
+from airflow_platform.tools import airflow, supervisor  # noqa: E402
 
 TENANT = "analytics"
 DEADLINE = 300.0
@@ -128,7 +128,7 @@ class Bench:
         status = supervisor.status(self.place / "run")
         assert status is not None
         snowflake = next(c.pid for c in status.components if c.name == FAKESNOW)
-        sizes = {each.pid: _pss(each.pid) for each in processes.owned(str(self.place))}
+        sizes = {each.pid: _pss(each.pid) for each in supervisor.processes_of(self.place)}
         return {"Airflow": sum(sizes.values()) - sizes[snowflake], "fakesnow": sizes[snowflake]}
 
     def run_dags(self) -> None:

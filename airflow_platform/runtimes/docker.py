@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -201,7 +202,10 @@ class DockerRuntime:
         return b"".join(printed).decode(errors="replace").strip().rpartition("/")[2]
 
     def access(self, tenant: str) -> AbstractContextManager[Access]:
-        return local_access.opened(self._place.tenant(tenant), local_access.stranger_to_engine)
+        # The engine listens for containers, as root or as this user.
+        return local_access.opened(
+            self._place.tenant(tenant), lambda port: local_access.stranger(port, {0, os.getuid()})
+        )
 
     def unwell(self, tenant: str) -> str:
         place, url = self._place.tenant(tenant), self.url(tenant)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,7 +15,7 @@ from airflow_platform.engine.step import Step
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.steps import restart
 from airflow_platform.tenants import access
-from airflow_platform.tools import files, processes, users
+from airflow_platform.tools import files, processes
 
 
 def store(
@@ -69,27 +68,8 @@ def opened(
     return access.opened(manifest.address(known), manifest.ADMIN, password, stranger=lambda: stranger(known))
 
 
-def stranger_to_process(place: places.TenantPlace, port: int) -> str:
-    """Who listens on a port in place of a tenant's processes; "" for nobody.
-
-    As root the kernel says which user listens, and each tenant has its own. Otherwise all tenants run as one user, and
-    the process must be one that was started for this tenant.
-    """
-    user = users.of_tenant(place.directory)
-    if found := _stranger(port, {os.getuid() if user is None else user}):
-        return found
-    if user is None:
-        mine = {each.pid for each in processes.owned(str(place.directory))}
-        return next((str(each) for each in processes.listeners(port) if each.pid not in mine), "")
-    return ""
-
-
-def stranger_to_engine(port: int) -> str:
-    """Who listens on a port in place of a Docker engine, which runs as root or as this user; "" for nobody."""
-    return _stranger(port, {0, os.getuid()})
-
-
-def _stranger(port: int, expected: Collection[int]) -> str:
+def stranger(port: int, expected: Collection[int]) -> str:
+    """Who listens on a port and runs as none of the expected users, for people; "" for nobody."""
     if sys.platform != "linux":  # There the kernel does not say; Docker Desktop listens as this user.
         return ""
     if foreign := processes.users_listening(port).difference(expected):

@@ -68,7 +68,7 @@ class ProcessRuntime:
             keys.Keys(
                 place, names=keys.NAMES, has_data=lambda name: place.tenant(name).database.exists()
             ).after("directory", undone_by="directory"),
-            tenant_ports.TenantPorts(place, tenant_ports.ON_THIS_MACHINE).after(
+            tenant_ports.TenantPorts(place, PORTS).after(
                 "directory", undone_by="directory"
             ),
             tenant_certificates.TenantCertificates(place).after("directory", undone_by="directory"),
@@ -107,9 +107,7 @@ class ProcessRuntime:
 
     def is_running(self, tenant: str) -> bool:
         place = self._place.tenant(tenant)
-        return supervisor.is_held(place.run) or bool(
-            processes.owned(str(place.directory), user=users.of_tenant(place.directory))
-        )
+        return supervisor.is_held(place.run) or bool(supervisor.processes_of(place.directory))
 
     def components(self, tenant: str) -> tuple[runtime.Component, ...]:
         status = supervisor.status(self._place.tenant(tenant).run)
@@ -144,7 +142,7 @@ class ProcessRuntime:
 
     def access(self, tenant: str) -> AbstractContextManager[Access]:
         place = self._place.tenant(tenant)
-        return local_access.opened(place, lambda port: local_access.stranger_to_process(place, port))
+        return local_access.opened(place, lambda port: _stranger(place, port))
 
     def unwell(self, tenant: str) -> str:
         place = self._place.tenant(tenant)
@@ -228,6 +226,33 @@ class ProcessRuntime:
                 "author can read the other tenants' files. Run as root for a user id a tenant."
             )
         return "Each tenant runs as a user id of its own, and reads nothing of the others."
+
+
+def _stranger(place: places.TenantPlace, port: int) -> str:
+    """Who listens on a port in place of a tenant's processes; "" for nobody.
+
+    As root the kernel says which user listens, and each tenant has its own. Otherwise all tenants run as one user, and
+    the process must be one that was started for this tenant.
+    """
+    user = users.of_tenant(place.directory)
+    if found := local_access.stranger(port, {os.getuid() if user is None else user}):
+        return found
+    if user is None:
+        mine = {each.pid for each in supervisor.processes_of(place.directory)}
+        return next((str(each) for each in processes.listeners(port) if each.pid not in mine), "")
+    return ""
+
+
+def _is_mine(place: places.TenantPlace, port: int) -> bool:
+    """Whether a tenant listens on a port; also a process that a killed supervisor left: the way up ends those."""
+    if supervisor.status(place.run) is not None:
+        return True
+    holders = {each.pid for each in processes.listeners(port)}
+    return bool(holders) and holders <= {each.pid for each in supervisor.processes_of(place.directory)}
+
+
+PORTS = tenant_ports.Needs(tenant_ports.USES, lambda environment: environment.process.ports, _is_mine)
+"""What tenants need ports for."""
 
 
 def _ready(path: str | None) -> Path | None:

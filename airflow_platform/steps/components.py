@@ -105,8 +105,7 @@ class Components(TenantStep):
                     raise
         if not supervisor.is_held(place.run):
             # What a killed supervisor left behind would hold ports and the database.
-            user = users.of_tenant(place.directory)
-            processes.end(processes.owned(str(place.directory), user=user), grace=10.0, sleep=sleep)
+            processes.end(supervisor.processes_of(place.directory), grace=10.0, sleep=sleep)
         return supervisor.start(place.run, python=Path(sys.executable), timeout=START_TIMEOUT, sleep=sleep)
 
     def _wanted(self, context: TenantContext) -> Spec:
@@ -169,8 +168,7 @@ def _stop(context: TenantContext, place: places.TenantPlace) -> step.Outputs:
     context.progress("stopping")
     taken = _listened_on(place)
     supervisor.stop(place.run, STOP_TIMEOUT, sleep=sleep)
-    user = users.of_tenant(place.directory)
-    processes.end(processes.owned(str(place.directory), user=user), grace=10.0, sleep=sleep)
+    processes.end(supervisor.processes_of(place.directory), grace=10.0, sleep=sleep)
     context.wait_for("everything to be gone", lambda: _left(place, taken), timeout=15.0)
     return _LEFT_NOTHING
 
@@ -257,7 +255,7 @@ def _give_up_on(place: places.TenantPlace, component: str, restarts: int, last_e
 
 def _listened_on(place: places.TenantPlace) -> tuple[int, ...]:
     """The ports on which the tenant's processes listen; one that a stranger has taken is not among them."""
-    mine = {each.pid for each in processes.owned(str(place.directory), user=users.of_tenant(place.directory))}
+    mine = {each.pid for each in supervisor.processes_of(place.directory)}
     return tuple(each.port for each in processes.listeners() if each.pid in mine)
 
 
@@ -270,8 +268,7 @@ def _left(place: places.TenantPlace, taken: Iterable[int] = ()) -> str:
     """
     if supervisor.is_held(place.run):
         return "the supervisor's lock"
-    user = users.of_tenant(place.directory)
-    if left := processes.owned(str(place.directory), user=user):
+    if left := supervisor.processes_of(place.directory):
         return f"process {left[0].pid} ({processes.command_of(left[0])})"
     for port in taken:
         if not ports.is_free(port) and (listeners := processes.listeners(port)):

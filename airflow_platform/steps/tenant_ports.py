@@ -11,7 +11,7 @@ from airflow_platform import errors
 from airflow_platform.config import places, specs
 from airflow_platform.engine import file_lock, step
 from airflow_platform.steps.contexts import TenantContext, TenantStep
-from airflow_platform.tools import files, ports, processes, supervisor, users
+from airflow_platform.tools import files, ports, processes
 
 USES = ("airflow", "snowflake")
 """What a tenant can need a port for."""
@@ -121,16 +121,3 @@ def _listed(mine: Mapping[str, int]) -> str:
 def _who(port: int) -> str:
     found = processes.listeners(port)
     return str(found[0]) if found else "a program that cannot be seen from here"
-
-
-def _is_of_process(place: places.TenantPlace, port: int) -> bool:
-    """Also a process that a killed supervisor left behind: the way up ends those."""
-    if supervisor.status(place.run) is not None:
-        return True
-    holders = {each.pid for each in processes.listeners(port)}
-    mine = processes.owned(str(place.directory), user=users.of_tenant(place.directory))
-    return bool(holders) and holders <= {each.pid for each in mine}
-
-
-ON_THIS_MACHINE = Needs(USES, lambda environment: environment.process.ports, _is_of_process)
-"""What tenants of the process runtime need."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from airflow_platform import components, errors, secrets
+from airflow_platform import errors, secrets
 from airflow_platform.tools import airflow_answers as answers
 from airflow_platform.tools import airflow_session as sessions
 from airflow_platform.tools.airflow_session import quoted
@@ -27,9 +27,9 @@ LOG_LINES = 20
 """Last lines of a failed try that an error shows."""
 
 JOB_TYPES = {
-    components.SCHEDULER: "SchedulerJob",
-    components.DAG_PROCESSOR: "DagProcessorJob",
-    components.TRIGGERER: "TriggererJob",
+    "scheduler": "SchedulerJob",
+    "dag-processor": "DagProcessorJob",
+    "triggerer": "TriggererJob",
 }
 """Components that register a job, and its type; the api-server registers none."""
 

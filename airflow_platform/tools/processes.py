@@ -17,7 +17,6 @@ from pathlib import Path
 import psutil
 
 from airflow_platform import errors
-from airflow_platform.supervisor.spec import OWNER_VARIABLE
 
 Process = psutil.Process
 """A process; psutil tells it from a later one with the same id by when it was started."""
@@ -48,12 +47,12 @@ class Listener:
         return f"{by} on {self.address}"
 
 
-def owned(owner: str, *, user: int | None = None) -> tuple[Process, ...]:
-    """Every living process that was started for this owner, or, with `user`, that runs as that user.
+def marked(variable: str, value: str, *, user: int | None = None) -> tuple[Process, ...]:
+    """Every living process that was started with this environment variable, or, with `user`, that runs as that user.
 
     Args:
-        owner: The value of `AIRFLOW_PLATFORM_OWNER` in its environment. Any process can set it, so it counts only
-            where the process runs as `user` or as the user who asks.
+        variable: The variable's name.
+        value: Its value. Any process can set it, so it counts only where the process runs as the user who asks.
         user: The user id of one tenant; None where tenants have none of their own.
 
     Raises:
@@ -65,7 +64,7 @@ def owned(owner: str, *, user: int | None = None) -> tuple[Process, ...]:
     found = []
     for each in _others():
         uid = user_of(each)
-        if uid == user or (uid == os.geteuid() and _environment(each).get(OWNER_VARIABLE) == owner):
+        if uid == user or (uid == os.geteuid() and _environment(each).get(variable) == value):
             found.append(each)
     return tuple(found)
 

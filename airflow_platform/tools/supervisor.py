@@ -26,6 +26,7 @@ from airflow_platform.supervisor.spec import (
     Status,
     write_atomically,
 )
+from airflow_platform.tools import processes, users
 
 _LOOK_EVERY = 0.02
 _LARGEST_LOG = 10_000_000
@@ -62,6 +63,11 @@ def status(run_directory: Path) -> Status | None:
     """How the live supervisor and its components are; None when there is no live one."""
     holder = lock.look(run_directory).process
     return None if holder is None else _status_by(run_directory, holder.pid)
+
+
+def processes_of(directory: Path) -> tuple[processes.Process, ...]:
+    """Every living process of the tenant with this directory, whether or not its supervisor lives."""
+    return processes.marked(OWNER_VARIABLE, str(directory), user=users.of_tenant(directory))
 
 
 def is_held(run_directory: Path) -> bool:

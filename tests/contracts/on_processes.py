@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from installations import Installation, wait_until
 
 from airflow_platform.supervisor.spec import Status
-from airflow_platform.tools import processes, supervisor, users
+from airflow_platform.tools import processes, supervisor
 
 
 class Processes(Installation):
@@ -59,7 +59,7 @@ class Processes(Installation):
     def owned(self, tenant: str) -> tuple[processes.Process, ...]:
         """All processes of a tenant, and, where it has a user of its own, all of that user."""
         directory = self.place.tenant(tenant).directory
-        return processes.owned(str(directory), user=users.of_tenant(directory))
+        return supervisor.processes_of(directory)
 
     def running(self, tenant: str) -> set[str]:
         place = self.place.tenant(tenant)

@@ -43,6 +43,8 @@ class Supervisor:
     def _refuse(self, name):
         return lambda *_, **__: pytest.fail(f"supervisor.{name} was called")
 
+    processes_of = staticmethod(supervisor.processes_of)
+
     def status(self, directory):
         return self.found
 
@@ -390,8 +392,8 @@ def test_a_port_that_the_tenant_listened_on_is_looked_at_when_its_processes_are_
         (port,) = components._listened_on(tenant)
         change = down.plan(step)
         # As if it had forked something that hides whose it is, which still listens there.
-        found = iter([processes.owned(str(tenant.directory))])
-        monkeypatch.setattr(processes, "owned", lambda *_, **__: next(found, ()))
+        found = iter([supervisor.processes_of(tenant.directory)])
+        monkeypatch.setattr(supervisor, "processes_of", lambda directory: next(found, ()))
         monkeypatch.setattr(processes, "end", lambda *_, **__: ())
         down.patience.pace = 20
         with pytest.raises(errors.StepError, match=f"still missing: port {port}, taken by process"):

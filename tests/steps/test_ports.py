@@ -14,6 +14,7 @@ import pytest
 from airflow_platform import errors, programs
 from airflow_platform.config import places
 from airflow_platform.engine import file_lock
+from airflow_platform.runtimes import process
 from airflow_platform.steps import tenant_ports
 from airflow_platform.supervisor.spec import OWNER_VARIABLE, Status
 from airflow_platform.testing import specs
@@ -32,7 +33,7 @@ def span():
 
 @pytest.fixture
 def step(place, span):
-    return tenant_ports.TenantPorts(place, tenant_ports.ON_THIS_MACHINE)
+    return tenant_ports.TenantPorts(place, process.PORTS)
 
 
 def calls_of(place, span, name="analytics", *, last=5):

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.supervisor import linux
-from airflow_platform.supervisor.spec import Component, Spec, Status
+from airflow_platform.supervisor.spec import OWNER_VARIABLE, Component, Spec, Status
 from airflow_platform.tools import processes, supervisor
 
 PRELUDE = """
@@ -89,7 +89,7 @@ class Run:
         return (self.directory / "supervisor.log").read_text()
 
     def alive(self):
-        return processes.owned(self.owner)
+        return processes.marked(OWNER_VARIABLE, self.owner)
 
     def guardian(self):
         found = linux.process(self.last_status().pid)

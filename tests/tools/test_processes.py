@@ -11,6 +11,8 @@ import pytest
 
 from airflow_platform.tools import processes
 
+MARK = "STARTED_FOR"
+
 STUBBORN = (
     "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
 )
@@ -26,7 +28,7 @@ def start():
     started = []
 
     def start_one(owner, *argv, **more):
-        environment = {"AIRFLOW_PLATFORM_OWNER": owner}
+        environment = {MARK: owner}
         child = subprocess.Popen(argv or ["/bin/sleep", "600"], env=environment, **more)
         started.append(child)
         return child
@@ -40,7 +42,7 @@ def start():
 def test_the_processes_of_an_owner_are_found_and_no_others(start, owner):
     ours, _longer, _other = start(owner), start(owner + "x"), start("other")
 
-    (found,) = processes.owned(owner)
+    (found,) = processes.marked(MARK, owner)
 
     assert (found.pid, processes.user_of(found), processes.command_of(found)) == (
         ours.pid,
@@ -56,7 +58,7 @@ def test_a_process_is_found_as_soon_as_whoever_started_it_knows_that_it_runs(sta
         # To list all takes so long that the kernel is done by then.
         monkeypatch.setattr(psutil, "process_iter", lambda listed=listed: iter(listed))
 
-        assert processes.owned(owner) == tuple(listed)
+        assert processes.marked(MARK, owner) == tuple(listed)
 
         child.kill()
 
@@ -65,24 +67,24 @@ def test_a_zombie_is_no_process(start, owner):
     child = start(owner, "/bin/true")
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
 
-    assert processes.owned(owner) == ()
+    assert processes.marked(MARK, owner) == ()
 
 
 def test_the_processes_of_a_user_are_found(start, owner):
     if os.geteuid() != 0:
-        assert processes.owned(owner, user=61_236) == ()
+        assert processes.marked(MARK, owner, user=61_236) == ()
         return
     child = start("other", user=61_236)
 
-    assert child.pid in {one.pid for one in processes.owned(owner, user=61_236)}
+    assert child.pid in {one.pid for one in processes.marked(MARK, owner, user=61_236)}
 
 
 @pytest.mark.root
 def test_the_mark_of_an_owner_is_believed_only_of_its_user_and_of_ours(start, owner):
     ours, tenants, _strangers = start(owner), start("other", user=61_236), start(owner, user=61_237)
 
-    assert {one.pid for one in processes.owned(owner, user=61_236)} == {ours.pid, tenants.pid}
-    assert {one.pid for one in processes.owned(owner)} == {ours.pid}
+    assert {one.pid for one in processes.marked(MARK, owner, user=61_236)} == {ours.pid, tenants.pid}
+    assert {one.pid for one in processes.marked(MARK, owner)} == {ours.pid}
 
 
 def test_the_user_of_a_listener_is_known_without_its_process():
@@ -96,7 +98,7 @@ def test_the_user_of_a_listener_is_known_without_its_process():
 @pytest.mark.parametrize("user", [0, os.getuid()])
 def test_a_user_that_is_no_tenants_is_refused(owner, user):
     with pytest.raises(ValueError, match="not a tenant's own"):
-        processes.owned(owner, user=user)
+        processes.marked(MARK, owner, user=user)
 
 
 def test_processes_are_ended_the_stubborn_ones_too(start, owner):
@@ -104,15 +106,15 @@ def test_processes_are_ended_the_stubborn_ones_too(start, owner):
     stubborn = start(owner, sys.executable, "-S", "-c", STUBBORN, stdout=subprocess.PIPE)
     assert stubborn.stdout.readline() == b"ready\n"
 
-    assert processes.end(processes.owned(owner), grace=0.3) == ()
+    assert processes.end(processes.marked(MARK, owner), grace=0.3) == ()
 
     assert (polite.wait(5), stubborn.wait(5)) == (-signal.SIGTERM, -signal.SIGKILL)
-    assert processes.owned(owner) == ()
+    assert processes.marked(MARK, owner) == ()
 
 
 def test_a_later_process_with_the_same_id_is_left_alone(start, owner):
     child = start(owner)
-    (found,) = processes.owned(owner)
+    (found,) = processes.marked(MARK, owner)
 
     found._ident = (child.pid, found.create_time() - 1)  # As of a process that had this id before.
 
@@ -122,7 +124,7 @@ def test_a_later_process_with_the_same_id_is_left_alone(start, owner):
 
 def test_what_has_ended_already_is_no_fault(start, owner):
     child = start(owner)
-    found = processes.owned(owner)
+    found = processes.marked(MARK, owner)
     child.kill()
     child.wait()
 

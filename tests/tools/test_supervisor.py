@@ -11,7 +11,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.supervisor import lock
-from airflow_platform.supervisor.spec import Component, Spec, Status, write_atomically
+from airflow_platform.supervisor.spec import OWNER_VARIABLE, Component, Spec, Status, write_atomically
 from airflow_platform.tools import processes, supervisor
 
 PYTHON = Path(sys.executable)
@@ -85,7 +85,7 @@ def test_two_starts_at_once_make_one_supervisor(directory):
         starts = [pool.submit(supervisor.start, directory, python=PYTHON, timeout=10) for _ in range(4)]
 
     assert len({start.result().pid for start in starts}) == 1
-    assert len(processes.owned(OWNER)) == 3
+    assert len(processes.marked(OWNER_VARIABLE, OWNER)) == 3
 
 
 def test_a_supervisor_that_does_not_start_shows_its_last_lines(directory):
