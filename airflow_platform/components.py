@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 Name = Literal[
     "api-server", "scheduler", "dag-processor", "triggerer", "worker", "broker", "fakesnow",
-    "metadata-database", "git-sync",
+    "metadata-database",
 ]  # fmt: skip
 """A component's name: that of its process or container, and of its image where it has one."""
 
@@ -23,8 +23,6 @@ FAKESNOW: Final = "fakesnow"
 """Stands for Snowflake where a tenant names no account."""
 METADATA_DATABASE: Final = "metadata-database"
 """The server that tenants in containers share."""
-GIT_SYNC: Final = "git-sync"
-"""Brings DAGs, where an environment chooses that."""
 
 AIRFLOW: tuple[Name, ...] = (API_SERVER, SCHEDULER, DAG_PROCESSOR, TRIGGERER)
 """What makes an Airflow everywhere, in the order in which people know them."""
@@ -54,7 +52,6 @@ STOP_TIMEOUTS: Mapping[str, int] = {
     # It can lose a SIGTERM, and takes the one that is sent again after 4 s.
     DAG_PROCESSOR: 12,
     BROKER: 5,
-    GIT_SYNC: 5,
     FAKESNOW: 10,
     METADATA_DATABASE: 30,
 }

@@ -9,9 +9,6 @@ from pathlib import Path
 
 from airflow_platform.config import paths
 
-GIT_SYNC_MODULE = "airflow_platform_git_sync"
-"""The stand-in for git-sync, among Airflow's packages."""
-
 FAKESNOW_PROGRAM = "server.py"
 """fakesnow's server program, in its virtual environment."""
 
@@ -52,8 +49,6 @@ def airflow() -> Recipe:
         # Fewer garbage collections while it starts: a fifth less processor time, no more memory.
         additions={
             "site-packages/airflow_platform.pth": images / "airflow" / "startup.pth",
-            "site-packages/airflow_platform_bundle.py": images / "airflow" / "airflow_platform_bundle.py",
-            f"site-packages/{GIT_SYNC_MODULE}.py": images / "git-sync" / "git_sync.py",
         },
     )
 

@@ -70,11 +70,6 @@ class TenantPlace:
         return self.directory / "home"
 
     @property
-    def git_sync(self) -> Path:
-        """Where git-sync brings the commits that are served; belongs to the tenant's user."""
-        return self.home / "git-sync"
-
-    @property
     def database(self) -> Path:
         """The metadata database."""
         return self.home / "airflow.db"

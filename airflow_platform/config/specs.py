@@ -279,10 +279,6 @@ class Dags(Spec):
     parse_interval: Annotated[int, pydantic.Field(ge=5, le=86400)] = 300
     """Seconds until a file that has not changed is parsed again, for what it reads from elsewhere; Airflow's own
     default is 30. Parsing 500 files takes two minutes of a core: raise it where DAGs depend on nothing else."""
-    delivery: Literal["git-bundle", "git-sync"] = "git-bundle"
-    """How DAGs come to a tenant. `git-bundle`: Airflow's own GitDagBundle, which parses again only what has
-    changed. `git-sync`: a program beside Airflow brings each commit to a directory of its own and then swaps a
-    link; every file is parsed again with each version."""
 
 
 class Environment(Spec):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from airflow_platform.components import DAG_PROCESSOR, GIT_SYNC, SCHEDULER, WORKER
+from airflow_platform.components import DAG_PROCESSOR, SCHEDULER, WORKER
 from airflow_platform.config import specs
 
 BRANCH = "served"
@@ -19,9 +19,6 @@ BUNDLE = "dags"
 
 GIT_CONNECTION = "dags_repository"
 """The bundle's connection: without one, GitDagBundle logs a traceback at every start."""
-
-LINK = "current"
-"""The name of its link to the commit that is served."""
 
 KEYS = {
     "AIRFLOW__CORE__FERNET_KEY": "fernet_key",
@@ -67,8 +64,6 @@ class Installation:
     inner_url: str
     """Where its own components find it."""
     executor: str = "LocalExecutor"
-    link: str = ""
-    """Where git-sync's link to the commit is; "" where Airflow itself fetches from the repository."""
     database: str = ""
     """SQLAlchemy's URL of the metadata database; "" when it is handed over as a secret."""
 
@@ -148,26 +143,7 @@ def _celery(tenant: specs.Tenant, at: Installation) -> dict[str, str]:
     return {"AIRFLOW__CELERY__WORKER_CONCURRENCY": str(tenant.parallelism)}
 
 
-def git_sync(dags: specs.Dags, repository: str, root: str) -> tuple[str, ...]:
-    """The arguments of git-sync, from version 4."""
-    return (
-        f"--repo={repository}",
-        f"--ref={BRANCH}",
-        f"--root={root}",
-        f"--link={LINK}",
-        f"--period={dags.refresh_interval}s",
-        # Tasks that are queued now begin within that time; those that run have a copy.
-        "--stale-worktree-timeout=24h",
-    )
-
-
 def _bundle(dags: specs.Dags, at: Installation) -> dict[str, object]:
-    if dags.delivery == GIT_SYNC:
-        return {
-            "name": BUNDLE,
-            "classpath": "airflow_platform_bundle.GitSyncDagBundle",
-            "kwargs": {"link": at.link, "subdir": FOLDER, "refresh_interval": dags.refresh_interval},
-        }
     return {
         "name": BUNDLE,
         "classpath": "airflow.providers.git.bundles.git.GitDagBundle",

@@ -12,11 +12,9 @@ from airflow_platform.components import (
     AIRFLOW,
     API_SERVER,
     ARGUMENTS,
-    BASE_IMAGE,
     BROKER,
     DAG_PROCESSOR,
     FAKESNOW,
-    GIT_SYNC,
     METADATA_DATABASE,
     SCHEDULER,
     STOP_TIMEOUT,
@@ -24,7 +22,7 @@ from airflow_platform.components import (
     TRIGGERER,
     WORKER,
 )
-from airflow_platform.config import package_recipes, specs
+from airflow_platform.config import specs
 from airflow_platform.manifests import airflow
 from airflow_platform.tools.containers.spec import Container, File
 
@@ -55,15 +53,9 @@ REPOSITORY = "/srv/dags.git"
 GIT_CONFIG = f"[safe]\n\tdirectory = {REPOSITORY}\n"
 """What lets Git read that repository, which belongs to the toolkit's user."""
 
-SYNCED = "/opt/airflow/git-sync"
-"""Where an Airflow container finds what git-sync has brought."""
-
-GIT_SYNC_IMAGE = BASE_IMAGE
-"""What the stand-in for git-sync runs in: it has Git, and no health check of a component."""
-
 MEMORY = {
     API_SERVER: 1024, SCHEDULER: 1024, DAG_PROCESSOR: 1024, TRIGGERER: 768, WORKER: 2048,
-    BROKER: 128, FAKESNOW: 1024, METADATA_DATABASE: 1024, GIT_SYNC: 256,
+    BROKER: 128, FAKESNOW: 1024, METADATA_DATABASE: 1024,
 }  # fmt: skip
 """MiB a container, where the spec says nothing: twice what was measured after some DAG runs."""
 
@@ -137,7 +129,6 @@ def components(tenant: specs.Tenant, environment: specs.Environment) -> tuple[st
     return (
         *((FAKESNOW,) if tenant.snowflake.account is None else ()),
         *((BROKER,) if celery else ()),
-        *((GIT_SYNC,) if environment.dags.delivery == GIT_SYNC else ()),
         *AIRFLOW,
         *((WORKER,) if celery else ()),
     )
@@ -156,7 +147,7 @@ class TenantContainers:
 
     def all(self) -> tuple[Container, ...]:
         """Those that run for as long as the tenant is up."""
-        special = {FAKESNOW: self._fakesnow, BROKER: self._broker, GIT_SYNC: self._git_sync}
+        special = {FAKESNOW: self._fakesnow, BROKER: self._broker}
         names = components(self.tenant, self.environment)
         return tuple(special[name]() if name in special else self._airflow(name) for name in names)
 
@@ -180,10 +171,7 @@ class TenantContainers:
             files=self._airflow_files(),
             owner=AIRFLOW_USER,
             binds={REPOSITORY: str(self.at.repository)},
-            volumes={
-                "/opt/airflow/logs": logs_volume(self.environment.name, self.tenant.name),
-                **self._synced(),
-            },
+            volumes={"/opt/airflow/logs": logs_volume(self.environment.name, self.tenant.name)},
             ports={API_PORT: self.at.port} if name == API_SERVER else {},
         )
 
@@ -209,24 +197,6 @@ class TenantContainers:
             owner=SERVICE_USERS[FAKESNOW],
             volumes={"/var/lib/fakesnow": snowflake_volume(self.environment.name, self.tenant.name)},
         )
-
-    def _git_sync(self) -> Container:
-        arguments = airflow.git_sync(self.environment.dags, REPOSITORY, SYNCED)
-        return replace(
-            self._base(GIT_SYNC, image=GIT_SYNC_IMAGE),
-            command=("python", "-m", package_recipes.GIT_SYNC_MODULE, *arguments),
-            environment={"GIT_CONFIG_GLOBAL": f"{SECRETS}/gitconfig"},
-            files={f"{SECRETS}/gitconfig": File(secrets.Secret(GIT_CONFIG))},
-            owner=AIRFLOW_USER,
-            binds={REPOSITORY: str(self.at.repository)},
-            volumes=self._synced(),
-        )
-
-    def _synced(self) -> dict[str, str]:
-        """The volume with what git-sync brings, where it does."""
-        if self.environment.dags.delivery != GIT_SYNC:
-            return {}
-        return {SYNCED: synced_volume(self.environment.name, self.tenant.name)}
 
     def _broker(self) -> Container:
         return replace(
@@ -260,7 +230,6 @@ class TenantContainers:
             port=API_PORT,
             url=airflow.address(self.at.port),
             inner_url=f"http://api-server:{API_PORT}",
-            link=f"{SYNCED}/{airflow.LINK}",
             executor=self.environment.docker.executor,
         )
 
@@ -329,11 +298,6 @@ def _quoted(part: str) -> str:
 def logs_volume(environment: str, tenant: str) -> str:
     """The volume with the logs of a tenant's tasks."""
     return f"{prefix(environment, tenant)}.logs"
-
-
-def synced_volume(environment: str, tenant: str) -> str:
-    """The volume with the commits that git-sync brings a tenant."""
-    return f"{prefix(environment, tenant)}.git-sync"
 
 
 def snowflake_volume(environment: str, tenant: str) -> str:

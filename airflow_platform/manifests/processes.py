@@ -10,7 +10,6 @@ from airflow_platform.components import (
     AIRFLOW,
     ARGUMENTS,
     FAKESNOW,
-    GIT_SYNC,
     SCHEDULER,
     STOP_TIMEOUT,
     STOP_TIMEOUTS,
@@ -51,7 +50,6 @@ class Machine:
             port=self.port,
             url=self.url,
             inner_url=self.url,
-            link=str(self.place.git_sync / airflow.LINK),
             database=f"sqlite:///{self.place.database}",
         )
 
@@ -76,8 +74,7 @@ def supervised(
         generations: By component: another text restarts it.
     """
     components = [_component(name, tenant, dags, at) for name in AIRFLOW]
-    bringing = [_git_sync(dags, at)] if dags.delivery == GIT_SYNC else []
-    everything = [*([snowflake] if snowflake else []), *bringing, *components]
+    everything = [*([snowflake] if snowflake else []), *components]
     return Spec(
         owner=str(at.place.directory),
         user=user,
@@ -123,19 +120,6 @@ def _component(name: str, tenant: specs.Tenant, dags: specs.Dags, at: Machine) -
         secret_environment=secret_environment(at.place),
         idle_title=IDLE_WORKER if name == SCHEDULER else "",
         stop_timeout=STOP_TIMEOUTS.get(name, STOP_TIMEOUT),
-    )
-
-
-def _git_sync(dags: specs.Dags, at: Machine) -> Component:
-    """What brings each commit to a directory of its own, where the environment chooses that."""
-    program = (str(at.programs / "python"), "-m", package_recipes.GIT_SYNC_MODULE)
-    return Component(
-        name=GIT_SYNC,
-        argv=(*program, *airflow.git_sync(dags, str(at.repository), str(at.place.git_sync))),
-        directory=str(at.place.home),
-        log=str(at.place.log(GIT_SYNC)),
-        environment=_process(at),
-        stop_timeout=STOP_TIMEOUTS[GIT_SYNC],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +49,6 @@ class LocalPlace:
 
     def refreshed(self) -> datetime.datetime | None:
         return self.runs_in.dags_refreshed(self.tenant)
-
-    def links(self) -> Mapping[str, str]:
-        return self.runs_in.links(self.tenant)
 
     def access(self) -> AbstractContextManager[Access]:
         return self.runs_in.access(self.tenant)

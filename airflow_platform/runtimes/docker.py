@@ -15,11 +15,8 @@ from airflow_platform.components import (
     AIRFLOW,
     API_SERVER,
     BROKER,
-    DAG_PROCESSOR,
     FAKESNOW,
-    GIT_SYNC,
     METADATA_DATABASE,
-    SCHEDULER,
     WORKER,
 )
 from airflow_platform.config import built, package_recipes, paths, places, specs, versions
@@ -50,10 +47,6 @@ from airflow_platform.tools.containers.spec import Found
 if TYPE_CHECKING:
     from airflow_platform.steps.contexts import TenantContext
 
-LINK_TIMEOUT = 10.0
-"""Seconds to read a link in a container; a tenth of one on a quiet machine."""
-
-
 STATES = {"running": "running", "restarting": "waiting"}
 """What the engine calls a component's state, in the contract's words; one that is paused or ended does not run."""
 
@@ -75,7 +68,7 @@ class DockerRuntime:
             container_images.ContainerImages(
                 host=docker.host,
                 record=paths.project().built_images,
-                names=self._images(),
+                names=(*self.component_names(), METADATA_DATABASE),
                 building=images.Images(docker.host).base_faults,
             ).after(undone_by="docker image prune"),
             # Before the directories, so that on the way down these go when no tenant is left.
@@ -126,13 +119,8 @@ class DockerRuntime:
         return local_access.store(self._place, runner, lock_timeout=lock_timeout, on_note=on_note)
 
     def component_names(self) -> tuple[str, ...]:
-        celery = self._environment.docker.has_celery
-        return (
-            *AIRFLOW,
-            *((WORKER, BROKER) if celery else ()),
-            FAKESNOW,
-            *((GIT_SYNC,) if self._syncs() else ()),
-        )
+        celery = (WORKER, BROKER) if self._environment.docker.has_celery else ()
+        return (*AIRFLOW, *celery, FAKESNOW)
 
     def tenants_found(self) -> tuple[str, ...]:
         with contextlib.suppress(errors.PreflightError), self._open() as engine:
@@ -179,27 +167,6 @@ class DockerRuntime:
         role = tenant_postgresql.name_of(self._environment.name, tenant)
         port, secret = server.ports[manifests.DATABASE_PORT], secrets.Secret(password.read_text())
         return postgresql.Server("127.0.0.1", port, role, secret, database=role)
-
-    def links(self, tenant: str) -> Mapping[str, str]:
-        if not self._syncs():
-            return {}
-        celery = self._environment.docker.has_celery
-        readers = (DAG_PROCESSOR, WORKER if celery else SCHEDULER)
-        with self._open() as engine:
-            names = self._containers(engine, tenant, readers)
-            return {reader: self._linked(engine, name) for reader, name in names.items()}
-
-    def _linked(self, engine: opened.Engine, container: str) -> str:
-        """The commit at the end of git-sync's link, as a container sees it; "" for none."""
-        printed: list[bytes] = []
-        command = ("readlink", f"{manifests.SYNCED}/{manifest.LINK}")
-        try:
-            engine.containers.execute(
-                container, command, on_output=lambda _, data: printed.append(data), timeout=LINK_TIMEOUT
-            )
-        except errors.StepError:  # It is just being replaced.
-            return ""
-        return b"".join(printed).decode(errors="replace").strip().rpartition("/")[2]
 
     def access(self, tenant: str) -> AbstractContextManager[Access]:
         # The engine listens for containers, as root or as this user.
@@ -271,13 +238,6 @@ class DockerRuntime:
         """
         place = self._place.tenant(tenant)
         return place.migrated.exists() or place.settings.exists()
-
-    def _images(self) -> tuple[str, ...]:
-        images = {GIT_SYNC: manifests.GIT_SYNC_IMAGE}
-        return (*(images.get(name, name) for name in self.component_names()), METADATA_DATABASE)
-
-    def _syncs(self) -> bool:
-        return self._environment.dags.delivery == GIT_SYNC
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[opened.Engine]:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from airflow_platform import errors, programs
-from airflow_platform.components import AIRFLOW, API_SERVER, FAKESNOW, GIT_SYNC
+from airflow_platform.components import AIRFLOW, API_SERVER, FAKESNOW
 from airflow_platform.config import package_recipes, paths, places, specs, versions
 from airflow_platform.engine import plugins, step, store
 from airflow_platform.manifests import airflow as manifest
@@ -99,8 +99,7 @@ class ProcessRuntime:
         return local_access.store(self._place, runner, lock_timeout=lock_timeout, on_note=on_note)
 
     def component_names(self) -> tuple[str, ...]:
-        bringing = (GIT_SYNC,) if self._environment.dags.delivery == GIT_SYNC else ()
-        return (*AIRFLOW, FAKESNOW, *bringing)
+        return (*AIRFLOW, FAKESNOW)
 
     def tenants_found(self) -> tuple[str, ...]:
         return tuple(name for name in self._place.found() if specs.is_name(name))
@@ -129,16 +128,6 @@ class ProcessRuntime:
         database = self._place.tenant(tenant).database
         known = metadata_database.bundle_refreshed(database, manifest.BUNDLE) if database.exists() else ""
         return airflow_answers.moment(known)
-
-    def links(self, tenant: str) -> Mapping[str, str]:
-        if self._environment.dags.delivery != GIT_SYNC:
-            return {}
-        # Processes share one link: what one of them reads, all do.
-        try:
-            target = (self._place.tenant(tenant).git_sync / manifest.LINK).readlink().name
-        except OSError:
-            target = ""
-        return {"all components": target}
 
     def access(self, tenant: str) -> AbstractContextManager[Access]:
         place = self._place.tenant(tenant)

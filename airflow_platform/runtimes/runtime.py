@@ -92,9 +92,6 @@ class Runtime(Protocol):
     def dags_refreshed(self, tenant: str) -> datetime.datetime | None:
         """When a tenant's dag-processor looked for a new commit the last time; None when it never did."""
 
-    def links(self, tenant: str) -> Mapping[str, str]:
-        """The commit that git-sync has brought a tenant, by the component that reads it; none without git-sync."""
-
     def access(self, tenant: str) -> AbstractContextManager[Access]:
         """The way to a tenant's Airflow, closed at the end; raises StepError when its address is not known."""
 

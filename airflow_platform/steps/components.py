@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_platform import errors
-from airflow_platform.components import AIRFLOW, FAKESNOW, GIT_SYNC
+from airflow_platform.components import AIRFLOW, FAKESNOW
 from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import airflow as manifest
@@ -205,8 +205,8 @@ def _generations(context: TenantContext, place: places.TenantPlace) -> dict[str,
     keys = context.outputs("keys")["fingerprint"]
     certificate = context.outputs("certificates")["fingerprint"]
     asked = asked_restarts(place)
-    names = (*AIRFLOW, FAKESNOW, GIT_SYNC)
-    return {name: f"{step.digest([keys, certificate])} {asked.get(name, '')}".strip() for name in names}
+    generation = step.digest([keys, certificate])
+    return {name: f"{generation} {asked.get(name, '')}".strip() for name in (*AIRFLOW, FAKESNOW)}
 
 
 def _url(context: TenantContext) -> str:

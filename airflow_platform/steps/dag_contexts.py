@@ -6,7 +6,6 @@ The "environment" of such a run is the project, and its "tenants" are places: ea
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,9 +50,6 @@ class Place(Protocol):
 
     def refreshed(self) -> datetime.datetime | None:
         """When its dag-processor looked for a new commit the last time; None when it never did."""
-
-    def links(self) -> Mapping[str, str]:
-        """The commit that git-sync has brought, by component; none where git-sync brings nothing."""
 
     def access(self) -> AbstractContextManager[Access]:
         """The way to its Airflow."""

@@ -210,7 +210,7 @@ class Proof(PlaceStep):
 
 
 def _bundle(place: Place, client: airflow.Airflow) -> dag_serving.Bundle:
-    return dag_serving.Bundle(client, manifest.BUNDLE, place.commit, place.links)
+    return dag_serving.Bundle(client, manifest.BUNDLE, place.commit)
 
 
 def _in_flight(runs: Sequence[airflow_answers.Run]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow_platform.components import GIT_SYNC, METADATA_DATABASE
+from airflow_platform.components import METADATA_DATABASE
 from airflow_platform.config import places
 from airflow_platform.engine import step
 from airflow_platform.manifests import containers as manifest
@@ -108,13 +108,6 @@ def _name(context: TenantContext) -> str:
     return manifest.prefix(context.environment.name, context.tenant.name)
 
 
-def _volumes(context: TenantContext) -> tuple[str, ...]:
-    """Those that it has, or on the way down all that it may have had: the environment may say otherwise by now."""
+def _volumes(context: TenantContext) -> tuple[str, str]:
     where = (context.environment.name, context.tenant.name)
-    going = context.goal is step.Goal.ABSENT
-    synced = going or context.environment.dags.delivery == GIT_SYNC
-    return (
-        manifest.logs_volume(*where),
-        manifest.snowflake_volume(*where),
-        *((manifest.synced_volume(*where),) if synced else ()),
-    )
+    return manifest.logs_volume(*where), manifest.snowflake_volume(*where)

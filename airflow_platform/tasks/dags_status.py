@@ -149,8 +149,6 @@ class Row:
     """Seconds since the commit was made."""
     failures: tuple[str, ...] = ()
     dags: int = 0
-    elsewhere: str = ""
-    """What git-sync has brought instead of what dag-processor parses; "" where that is the same."""
     declared: bool = True
 
     @property

@@ -6,7 +6,7 @@ import datetime
 import functools
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from airflow_platform.tools import airflow, airflow_answers, airflow_session
 from airflow_platform.tools.dag_changes import ALL, NONE, Concerned
@@ -21,14 +21,9 @@ class Served:
     dags: tuple[airflow_answers.Dag, ...]
     """Of the bundle, and still there."""
     failures: tuple[airflow_answers.ImportFailure, ...]
-    links: Mapping[str, str] = field(default_factory=dict)
-    """The commit that git-sync has brought, by the component that reads it; none where git-sync brings nothing."""
 
     def elsewhere(self, commit: str) -> str:
-        """What is not at a commit, dag-processor or git-sync, and where it is; "" for nothing."""
-        for component, linked in self.links.items():
-            if linked != commit:
-                return f"git-sync of {component} is at {linked[:12] or 'no commit'}"
+        """Where the dag-processor is, for people; "" when it is at that commit."""
         return "" if self.commit == commit else f"the bundle is at {self.commit[:12] or 'no commit'}"
 
     def behind(self, commit: str, concerned: Callable[[str], Concerned]) -> tuple[airflow_answers.Dag, ...]:
@@ -60,25 +55,23 @@ class Bundle:
     name: str
     commit: Callable[[], str]
     """The bundle's version, as the metadata database has it; "" for none yet."""
-    links: Callable[[], Mapping[str, str]] = dict
-    """As `Served.links`."""
 
     def look(self) -> Served:
         """What is served now."""
         commit = self.commit()  # Before the DAGs: what they lack of it, they lack now.
         dags = tuple(dag for dag in self.client.dags() if self._has(dag))
-        return Served(commit, dags, self.failures(), self.links())
+        return Served(commit, dags, self.failures())
 
     def look_again(self, before: Served, ids: Collection[str]) -> Served:
         """What is served now, when nothing but these DAGs can have changed: those are asked for one by one."""
         commit = self.commit()
         found = [dag for name in sorted(ids) if (dag := self._dag(name)) is not None]
         others = [dag for dag in before.dags if dag.id not in ids]
-        return Served(commit, (*others, *found), self.failures(), self.links())
+        return Served(commit, (*others, *found), self.failures())
 
     def position(self, before: Served) -> Served:
         """The same, with the commits of now."""
-        return replace(before, commit=self.commit(), links=self.links())
+        return replace(before, commit=self.commit())
 
     def failures(self) -> tuple[airflow_answers.ImportFailure, ...]:
         """The files that cannot be imported."""
@@ -196,7 +189,7 @@ def lacking(
 def compared(
     now: Served, wanted: Expected, *, moment: datetime.datetime | None = None, way: Concerned = NONE
 ) -> Lacking:
-    """What of a version the DAGs lack, wherever dag-processor and git-sync are; `lacking` says the rest."""
+    """What of a version the DAGs lack, wherever the dag-processor is; `lacking` says the rest."""
     gone = tuple(dag for dag in now.dags if _is_gone(dag, wanted))
     there = [dag for dag in now.dags if not _is_gone(dag, wanted)]
     parsed = {dag.file for dag in there if dag.version == wanted.commit}

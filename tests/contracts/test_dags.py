@@ -1,15 +1,12 @@
-"""One DAG version for all tenants, by both ways of delivery: brought, proved, skewed by hand, mended, taken back."""
+"""One DAG version for all tenants, on every runtime: brought, proved, skewed by hand, mended, taken back."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from installations import DAG, TENANTS, Installation, git, wait_until
-
-DELIVERIES = ("git-bundle", "git-sync")
 
 
 @dataclasses.dataclass
@@ -17,14 +14,11 @@ class Delivered:
     """The installation with DAGs that are synced."""
 
     installed: Installation
-    delivery: str
 
     def commit(self, version: str) -> str:
         """Commit the DAG; returns the tree of all DAGs."""
         checkout = self.installed.checkout
-        (checkout / "dags" / "synced.py").write_text(
-            DAG.format(name="synced", version=f"{version} by {self.delivery}", extra="")
-        )
+        (checkout / "dags" / "synced.py").write_text(DAG.format(name="synced", version=version, extra=""))
         git(checkout, "add", "dags")
         git(checkout, "commit", "--quiet", "--message", f"Version {version}")
         return git(checkout, "rev-parse", "HEAD:dags").strip()
@@ -47,22 +41,17 @@ class Delivered:
         return {each["version"] for each in tenants.values()}
 
 
-@pytest.fixture(scope="module", params=DELIVERIES)
-def delivered(request, installed) -> Iterator[Delivered]:
-    """Tenants that get their DAGs so, and no environment but theirs."""
-    declared = installed.spec.read_text()
+@pytest.fixture(scope="module")
+def delivered(installed) -> Delivered:
+    """Tenants, and no environment but theirs."""
     others = [path.name for path in (installed.checkout / "environments").glob("*.toml")]
     others.remove(installed.spec.name)
     for name in others:
         git(installed.checkout, "rm", "--quiet", f"environments/{name}")
     # What other tests have served here breaks rules on purpose.
     git(installed.checkout, "rm", "--quiet", "--ignore-unmatch", "dags/asks_the_impossible.py")
-    if request.param == "git-sync":
-        line = f'runtime = "{installed.runtime}"\n'
-        installed.change(line, f'{line}dags = {{ delivery = "git-sync", refresh_interval = 1 }}\n')
     installed.up()
-    yield Delivered(installed, request.param)
-    installed.spec.write_text(declared)
+    return Delivered(installed)
 
 
 def test_a_version_is_brought_to_every_tenant_and_its_tasks_run_it(delivered):

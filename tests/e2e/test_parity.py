@@ -1,4 +1,4 @@
-"""One DAG version everywhere, on real Airflow: brought by both ways of delivery, proved, skewed, taken back."""
+"""One DAG version everywhere, on real Airflow: brought to two environments, proved, skewed, taken back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(600)]
 
 SYNCED = """
 runtime = "process"
-dags = { delivery = "git-sync", refresh_interval = 1 }
 process = { ports = { first = 18580, last = 18599 } }
 
 [[tenants]]
@@ -28,7 +27,7 @@ snowflake = { database = "ANALYTICS_SYNCED", warehouse = "W", role = "R" }
 variables = { orders_schema = "MARTS" }
 pools = [{ name = "snowflake", slots = 2 }]
 """
-"""An environment whose tenant gets its DAGs by git-sync."""
+"""A second environment."""
 
 ONLY_IN_FINANCE = """
 if os.environ.get("AIRFLOW__API__INSTANCE_NAME") == "finance":

@@ -356,15 +356,6 @@ class TestVolumes:
         assert down.text == f"delete volumes {MINE}.logs, {MINE}.snowflake"
         assert world.volumes == {}
 
-    def test_what_it_had_while_its_dags_came_otherwise_goes_too(self, step, calls_of, world):
-        calls_of().run(step)
-        synced = f"{MINE}.git-sync"
-        world.volumes[synced] = Thing(synced, world.volumes[f"{MINE}.logs"].labels)
-        assert not calls_of().run(step).changed, "it may come back to that"
-        down, _ = calls_of(engine.Goal.ABSENT).twice(step)
-        assert down.text == f"delete volumes {MINE}.logs, {MINE}.snowflake, {synced}"
-        assert world.volumes == {}
-
     def test_one_of_somebody_else_is_told(self, step, calls_of, world):
         calls_of().run(step)
         world.volumes[f"{MINE}.logs"] = Thing(f"{MINE}.logs", {})

@@ -41,8 +41,6 @@ class Tenant:
     """Whether it never comes to serve anything new."""
     commit: str = ""
     """That its dag-processor has parsed."""
-    links: dict[str, str] = field(default_factory=dict)
-    """What git-sync has brought, by who reads it."""
 
 
 @dataclass
@@ -67,9 +65,6 @@ class Fleet:
     def dags_refreshed(self, tenant: str) -> datetime.datetime:
         """Before whatever was parsed."""
         return datetime.datetime.fromisoformat(api_server.TIME) - datetime.timedelta(minutes=1)
-
-    def links(self, tenant: str) -> dict[str, str]:
-        return self.tenants[tenant].links
 
     def tenants_found(self) -> tuple[str, ...]:
         return tuple(self.tenants)
