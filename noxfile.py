@@ -12,7 +12,7 @@ import nox
 from airflow_platform.tools import package_index
 
 HERE = Path(__file__).parent
-TYPED = (".ci/failures.py", ".ci/images.py", "airflow_platform", "docs", "benchmarks", "images", "noxfile.py")
+TYPED = (".ci/failures.py", "airflow_platform", "docs", "benchmarks", "images", "noxfile.py")
 PYTHON_FILES = (*TYPED, "dags", "tasks.py", "tests")
 INPUTS = {
     "bootstrap": ["requirements/bootstrap.in"],

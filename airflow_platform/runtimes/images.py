@@ -16,7 +16,7 @@ from airflow_platform.config import image_recipes, image_settings, paths, versio
 from airflow_platform.engine import file_lock, local_store, step, store
 from airflow_platform.steps import base_image, build_leftovers, build_record, images
 from airflow_platform.tools import git, package_index, uv
-from airflow_platform.tools.containers import shelf
+from airflow_platform.tools.containers import image_cache
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Images:
             host: The engine, as DOCKER_HOST has it; None for DOCKER_HOST itself, or this machine's.
             record: Where the images are recorded; by default in the project.
         """
-        self._shelf = shelf.Shelf(host)
+        self._images = image_cache.ImageCache(host)
         self._record = record or paths.project().built_images
 
-    def build_steps(self, *, anew: bool = False) -> Sequence[step.Step]:
+    def build_steps(self, *, pull: bool = False) -> Sequence[step.Step]:
         """What makes all images.
 
         Args:
-            anew: Whether the base is fetched though it is there.
+            pull: Whether the base is fetched though it is there.
 
         Raises:
             ConfigurationError: `images.toml` does not say what it must.
@@ -51,7 +51,7 @@ class Images:
         settings = image_settings.read()
         recipes = {each.name: each for each in image_recipes.recipes()}
         shared = images.Shared(
-            shelf=self._shelf,
+            images=self._images,
             recipes=recipes,
             settings=settings,
             checkout=_checkout(),
@@ -60,8 +60,8 @@ class Images:
             checks=paths.cache() / "checks",
         )
         return (
-            build_leftovers.BuildLeftovers(self._shelf, checkout=_checkout()),
-            self._base(settings, anew=anew),
+            build_leftovers.BuildLeftovers(self._images, checkout=_checkout()),
+            self._base(settings, pull=pull).after("leftovers"),
             *(images.ImageStep(recipe, shared) for recipe in recipes.values()),
             build_record.BuildRecord(
                 self._record,
@@ -72,16 +72,11 @@ class Images:
 
     def base_faults(self, context: step.EnvironmentContext[Any, Any]) -> Iterable[errors.Fault]:
         """What keeps the base of all images from being had here, each with its remedy."""
-        return self._base(image_settings.read(), anew=False).check(context)
+        return self._base(image_settings.read(), pull=False).check(context)
 
-    def _base(self, settings: image_settings.ImageSettings, *, anew: bool) -> base_image.BaseImage:
+    def _base(self, settings: image_settings.ImageSettings, *, pull: bool) -> base_image.BaseImage:
         return base_image.BaseImage(
-            self._shelf,
-            reference=settings.base,
-            platform=settings.platform,
-            cache=paths.cache() / "images",
-            checkout=_checkout(),
-            anew=anew,
+            self._images, reference=settings.base, platform=settings.platform, pull=pull
         )
 
     def store(
@@ -110,7 +105,7 @@ def _labels() -> Callable[[images.EnvironmentContext], Mapping[str, str]]:
 
     def labels(context: images.EnvironmentContext) -> Mapping[str, str]:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return {shelf.COMMIT: commit(context.programs), shelf.CREATED: now}
+        return {image_cache.COMMIT: commit(context.programs), image_cache.CREATED: now}
 
     return labels
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_platform.engine import step
-from airflow_platform.tools.containers import shelf
+from airflow_platform.tools.containers import image_cache
 
 EnvironmentContext = step.EnvironmentContext[Any, Any]
 
@@ -15,7 +15,7 @@ class BuildLeftovers(step.EnvironmentStep[Any, Any]):
 
     name = "leftovers"
 
-    def __init__(self, images: shelf.Shelf, *, checkout: str) -> None:
+    def __init__(self, images: image_cache.ImageCache, *, checkout: str) -> None:
         """Make the step.
 
         Args:
@@ -23,7 +23,7 @@ class BuildLeftovers(step.EnvironmentStep[Any, Any]):
             checkout: What tells this checkout's drafts from others', whose builds may be at work.
         """
         self._images = images
-        self._label = f"{shelf.DRAFT}={checkout}"
+        self._label = f"{image_cache.DRAFT}={checkout}"
 
     def observe(self, context: EnvironmentContext) -> int:
         return self._images.left(self._label)

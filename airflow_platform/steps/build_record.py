@@ -10,7 +10,7 @@ from airflow_platform import components, errors
 from airflow_platform.config import built
 from airflow_platform.engine import step
 from airflow_platform.tools import files
-from airflow_platform.tools.containers import shelf
+from airflow_platform.tools.containers import image_cache
 
 EnvironmentContext = step.EnvironmentContext[Any, Any]
 
@@ -52,7 +52,7 @@ class BuildRecord(step.EnvironmentStep[Any, Any]):
     def _wanted(self, context: EnvironmentContext) -> built.Built:
         made = {name: context.outputs(name) for name in self.requires}
         newest = max(
-            (each["labels"] for each in made.values()), key=lambda labels: str(labels[shelf.CREATED])
+            (each["labels"] for each in made.values()), key=lambda labels: str(labels[image_cache.CREATED])
         )
         told: Mapping[str, str] = made[components.BASE_IMAGE]["labels"]
         return built.Built(
@@ -60,8 +60,8 @@ class BuildRecord(step.EnvironmentStep[Any, Any]):
                 name: built.Image(name, each["reference"], each["id"], each["architecture"], each["size"])
                 for name, each in made.items()
             },
-            commit=newest[shelf.COMMIT],
+            commit=newest[image_cache.COMMIT],
             airflow=self._airflow,
-            revision=told[shelf.REVISION],
-            known_revisions=tuple(told[shelf.KNOWN_REVISIONS].split()),
+            revision=told[image_cache.REVISION],
+            known_revisions=tuple(told[image_cache.KNOWN_REVISIONS].split()),
         )

@@ -96,4 +96,4 @@ def faults(host: str | None, record: Path, names: Sequence[str]) -> Iterable[err
 
 
 def _remedy(host: str | None) -> str:
-    return f"Run `{built.command(host)}`. Where no registry answers, it makes their base of Debian packages."
+    return f"Run `{built.command(host)}`."

@@ -1,7 +1,6 @@
 """The images: each is there under the tag that says what it is made of, or is made.
 
-An image gets its name last. Before that it is a draft: it has run what must run in it, and its labels say
-what it holds, so that one that somebody alters later is found.
+An image gets its name last. Before that it is a draft, and has run what must run in it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from airflow_platform import errors
 from airflow_platform.config import image_recipes, image_settings, requirements
 from airflow_platform.engine import step
 from airflow_platform.tools import files
-from airflow_platform.tools.containers import api, shelf
+from airflow_platform.tools.containers import image_cache
+from airflow_platform.tools.containers.spec import EngineImage
 
 if TYPE_CHECKING:
     from airflow_platform.tools.containers import images as engine_images
@@ -29,7 +29,7 @@ EnvironmentContext = step.EnvironmentContext[Any, Any]
 DOWNLOADS = "airflow-platform-downloads"
 """The engine's volume of downloaded packages: a lock that changed a little is installed from it in seconds."""
 
-_TOLD = (shelf.REVISION, shelf.KNOWN_REVISIONS, shelf.COMMIT, shelf.CREATED)
+_TOLD = (image_cache.REVISION, image_cache.KNOWN_REVISIONS, image_cache.COMMIT, image_cache.CREATED)
 """The labels that are among the outputs of an image's step."""
 
 
@@ -37,7 +37,7 @@ _TOLD = (shelf.REVISION, shelf.KNOWN_REVISIONS, shelf.COMMIT, shelf.CREATED)
 class Shared:
     """What all images of a build have in common."""
 
-    shelf: shelf.Shelf
+    images: image_cache.ImageCache
     recipes: Mapping[str, image_recipes.Recipe]
     """By name, parents first."""
     settings: image_settings.ImageSettings
@@ -62,12 +62,8 @@ class Observed:
     inputs: str
     parent: Mapping[str, Any]
     """The outputs of its parent's step."""
-    image: api.Image | None
-    """What has that name and is what was made; None when there is none."""
-    unfit: str
-    """Why another that has the name is not; "" when none has it."""
-    superseded: str
-    """The id of one that has the name and is ours as it was made, only from another parent; "" for none."""
+    image: EngineImage | None
+    """The image with that name, which says all that it is made of; None when there is none."""
     wanted: bool
     """Whether it is needed: a mere parent is not when all that is made from it is there."""
 
@@ -75,7 +71,7 @@ class Observed:
 class ImageStep(step.EnvironmentStep[Any, Any]):
     """One image.
 
-    Outputs: `id` and `content` ("" for a parent that is not needed), `inputs`, `architecture`, `reference`, `size` and
+    Outputs: `id` ("" for a parent that is not needed), `inputs`, `architecture`, `reference`, `size` and
     `labels`: those that the record of the build is written from.
     """
 
@@ -102,12 +98,9 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
         parent = context.outputs(self._recipe.parent)
         inputs = self._recipe.inputs(parent["inputs"], parent["architecture"])
         reference = self._recipe.reference(inputs)
-        image = self._shared.shelf.at(reference)
-        unfit = _unfit(self._recipe, image, inputs, parent["content"]) if image else ""
-        good = image if image and not unfit else None
-        wanted = good is None and _wanted(self._recipe, inputs, parent["architecture"], self._shared)
-        superseded = image.id if image and unfit and not _unfit(self._recipe, image, inputs, "") else ""
-        return Observed(reference, inputs, parent, good, unfit, superseded, wanted)
+        image = self._shared.images.at(reference)
+        wanted = image is None and _wanted(self._recipe, inputs, parent["architecture"], self._shared)
+        return Observed(reference, inputs, parent, image, wanted)
 
     def plan(self, context: EnvironmentContext, observed: Observed) -> step.Change | step.NoChange:
         parent = observed.parent
@@ -115,35 +108,18 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
             outputs = _outputs(observed.reference, observed.inputs, parent, observed.image)
             return step.NoChange(f"{observed.reference} is there", outputs)
         if not observed.wanted:
-            outputs = {
-                "id": "",
-                "content": "",
-                "inputs": observed.inputs,
-                "architecture": parent["architecture"],
-            }
+            outputs = {"id": "", "inputs": observed.inputs, "architecture": parent["architecture"]}
             return step.NoChange("what is made from it is there", outputs)
-        why = f": {observed.unfit}" if observed.unfit else ""
-        details = {
-            "reference": observed.reference,
-            "inputs": observed.inputs,
-            "parent": dict(parent),
-            "superseded": observed.superseded,
-        }
-        return step.Change(f"build {observed.reference}{why}", details)
+        details = {"reference": observed.reference, "inputs": observed.inputs, "parent": dict(parent)}
+        return step.Change(f"build {observed.reference}", details)
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
         reference, inputs, parent = (change.details[key] for key in ("reference", "inputs", "parent"))
-        with self._shared.shelf.changing(context.programs.interruption) as images:
+        with self._shared.images.changing(context.programs.interruption) as images:
             draft = self._draft(context, images, parent)
-            labels = {
-                **self._labels(context, reference, inputs, parent["content"]),
-                **self._tried(context, images, draft),
-                shelf.CONTENT: images.described(draft).content,
-            }
+            labels = {**self._labels(context, reference, inputs), **self._tried(context, images, draft)}
             images.label(draft, labels, reference)
-            if superseded := change.details["superseded"]:
-                images.remove_unnamed(superseded)
-        image = self._shared.shelf.at(reference)
+        image = self._shared.images.at(reference)
         if image is None:
             raise errors.StepError(f"{reference} was built, and is gone.", hint="Run this again.")
         return _outputs(reference, inputs, parent, image)
@@ -154,7 +130,7 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
         """Make the image without a name; its id. Whatever ends this leaves nothing that is not marked as a draft."""
         from airflow_platform.tools.containers import installs  # noqa: PLC0415 - only where something is built.
 
-        labels = {shelf.DRAFT: self._shared.checkout}
+        labels = {image_cache.DRAFT: self._shared.checkout}
         recipe = self._recipe
         if not recipe.install:
             return images.build(
@@ -208,61 +184,41 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
             draft,
             ("python", f"{installs.PLACE}/{self._recipe.verify}"),
             {self._recipe.verify: self._recipe.files[self._recipe.verify]},
-            labels={shelf.DRAFT: self._shared.checkout},
+            labels={image_cache.DRAFT: self._shared.checkout},
         )
         # Airflow logs to the standard output while it is imported; the answer comes last.
         found = json.loads(images.attempt(trial, context.progress).strip().splitlines()[-1])
         context.progress(f"{found['modules']} modules of {len(found['providers'])} providers import")
-        return {shelf.REVISION: found["revision"], shelf.KNOWN_REVISIONS: " ".join(found["known_revisions"])}
+        return {
+            image_cache.REVISION: found["revision"],
+            image_cache.KNOWN_REVISIONS: " ".join(found["known_revisions"]),
+        }
 
-    def _labels(
-        self, context: EnvironmentContext, reference: str, inputs: str, parent: str
-    ) -> dict[str, str]:
+    def _labels(self, context: EnvironmentContext, reference: str, inputs: str) -> dict[str, str]:
         labels = {
             **self._shared.labels(context),
             "org.opencontainers.image.title": self._recipe.title,
             "org.opencontainers.image.version": self._recipe.version or inputs,
             "org.opencontainers.image.ref.name": reference,
             "org.opencontainers.image.base.name": self._shared.settings.base,
-            shelf.IMAGE: self._recipe.name,
-            shelf.INPUTS: inputs,
-            shelf.PARENT: parent,
-            shelf.DRAFT: "",
+            image_cache.IMAGE: self._recipe.name,
+            image_cache.INPUTS: inputs,
+            image_cache.DRAFT: "",
         }
         if lock := self._recipe.files.get(image_recipes.LOCK):  # What is made from it keeps this.
-            labels[shelf.LOCK] = hashlib.sha256(lock.read_bytes()).hexdigest()
+            labels[image_cache.LOCK] = hashlib.sha256(lock.read_bytes()).hexdigest()
         return labels
 
 
-def _outputs(reference: str, inputs: str, parent: Mapping[str, Any], image: api.Image) -> dict[str, Any]:
+def _outputs(reference: str, inputs: str, parent: Mapping[str, Any], image: EngineImage) -> dict[str, Any]:
     return {
         "id": image.id,
-        "content": image.content,
         "inputs": inputs,
         "architecture": parent["architecture"],
         "reference": reference,
         "size": image.size,
         "labels": {name: image.labels.get(name, "") for name in _TOLD},
     }
-
-
-def _unfit(recipe: image_recipes.Recipe, image: api.Image, inputs: str, parent: str) -> str:
-    """Why an image that has the name of one of ours is not to be used; "" when it is.
-
-    Args:
-        recipe: Of the one that should have the name.
-        image: What has it.
-        inputs: The digest of what it should be made of.
-        parent: What its parent holds; "" where that one is not needed, and so not known.
-    """
-    labels = image.labels
-    if (labels.get(shelf.IMAGE), labels.get(shelf.INPUTS)) != (recipe.name, inputs):
-        return "another image has that name"
-    if parent and labels.get(shelf.PARENT) != parent:
-        return f"{recipe.parent} was built again"
-    if image.content != labels.get(shelf.CONTENT):
-        return "the one of that name was altered after it was built"
-    return ""
 
 
 def _wanted(recipe: image_recipes.Recipe, inputs: str, architecture: str, shared: Shared) -> bool:
@@ -273,8 +229,7 @@ def _wanted(recipe: image_recipes.Recipe, inputs: str, architecture: str, shared
         if child.parent != recipe.name:
             continue
         made_of = child.inputs(inputs, architecture)
-        image = shared.shelf.at(child.reference(made_of))
-        missing = image is None or _unfit(child, image, made_of, "")
+        missing = shared.images.at(child.reference(made_of)) is None
         if missing and _wanted(child, made_of, architecture, shared):
             return True
     return False

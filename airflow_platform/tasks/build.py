@@ -24,7 +24,7 @@ def build(line: CommandLine, *, pull: bool) -> int:
     order: Order[Any, Any] = line.order(
         images.Place(),
         (),
-        made.build_steps(anew=pull),
+        made.build_steps(pull=pull),
         store,
         goal=step.Goal.PRESENT,
         reached="built",

@@ -65,7 +65,7 @@ def cache_prune(context: Any, json: bool = False) -> int:
     "build",
     group="images",
     help={
-        "pull": "Fetch the base image again, or make it again of today's Debian packages.",
+        "pull": "Fetch the base image again.",
         "plan": PLAN,
         "json": JSON,
         "lock_timeout": "Seconds to wait for another build of this checkout.",

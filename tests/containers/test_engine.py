@@ -13,9 +13,9 @@ import pytest
 from docker import context
 
 from airflow_platform import errors, programs, secrets
-from airflow_platform.testing import containers as testing
 from airflow_platform.tools.containers import containers, engine, opened
 from airflow_platform.tools.containers.spec import Container, File
+from tests.doubles import containers as testing
 
 MARK = {"airflow-platform.test": uuid.uuid4().hex}
 SLEEP = ("/bin/busybox", "sleep", "60")

@@ -9,6 +9,8 @@ import pytest
 from installations import wait_until
 from on_processes import Processes
 
+from airflow_platform.tools import processes
+
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(900)]
 
 
@@ -33,4 +35,5 @@ def test_down_leaves_no_process_port_socket_or_lock(sandbox):
 
 
 def _workers(sandbox: Processes, tenant: str) -> list[str]:
-    return [each.command for each in sandbox.owned(tenant) if "LocalExecutor" in each.command]
+    titles = [processes.command_of(each) for each in sandbox.owned(tenant)]
+    return [title for title in titles if "LocalExecutor" in title]

@@ -16,7 +16,7 @@ import docker.errors
 import pytest
 
 from airflow_platform.config import built, image_recipes
-from airflow_platform.tools.containers import api, engine
+from airflow_platform.tools.containers import engine
 from tests import makers
 
 CHECKOUT = Path(__file__).parents[2]
@@ -96,13 +96,12 @@ def images(client: Any) -> built.Built:
 
 @pytest.fixture(scope="session")
 def parent(images: built.Built, client: Any) -> dict[str, str]:
-    """What small images are made from: Debian with Python, as the outputs of a step."""
+    """What small images are made from: Debian with Python and Git, as the outputs of a step."""
     # One with a name: what has none may be gone when a test takes its own name from it.
-    found = client.images.list(filters={"reference": f"{image_recipes.REPOSITORY}/airflow-system"})
+    found = client.images.list(filters={"reference": f"{image_recipes.REPOSITORY}/airflow-base"})
     newest = max(found, key=lambda each: each.attrs["Created"])
     return {
         "id": newest.id,
-        "content": api.image_of(newest.attrs).content,
         "inputs": newest.id,
         "architecture": newest.attrs["Architecture"],
     }

@@ -24,8 +24,8 @@ from airflow_platform.engine.report import Report
 from airflow_platform.runtimes import images as runtime
 from airflow_platform.steps import build_leftovers, images
 from airflow_platform.testing import runs
+from airflow_platform.tools.containers import image_cache
 from airflow_platform.tools.containers import images as engine_images
-from airflow_platform.tools.containers import shelf
 
 
 class Base(step.EnvironmentStep[Any, Any]):
@@ -64,9 +64,9 @@ def steps(
     network: str = "",
 ) -> tuple[step.Step, ...]:
     """What brings it to be there."""
-    engine = shelf.Shelf(host)
+    engine = image_cache.ImageCache(host)
     shared = images.Shared(
-        shelf=engine,
+        images=engine,
         recipes={wanted.name: wanted},
         settings=settings or image_settings.ImageSettings(),
         checkout=wanted.name,
@@ -94,7 +94,7 @@ def die_when_all_is_done() -> None:
 
     def last(self: engine_images.Images, image: str, labels: Mapping[str, str], *words: str) -> str:
         made = label(self, image, labels, *words)
-        if shelf.CONTENT in labels:
+        if image_cache.INPUTS in labels:
             os.kill(os.getpid(), signal.SIGKILL)
         return made
 

@@ -13,11 +13,11 @@ from airflow_platform.config import built, paths, places
 from airflow_platform.engine import step
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.runtimes import choosing, docker, runtime
-from airflow_platform.testing import containers as testing
 from airflow_platform.testing import runs, specs
 from airflow_platform.tools import ports, postgresql, postgresql_errors
 from airflow_platform.tools.containers import engine, opened, remembered
 from airflow_platform.tools.containers.spec import Container, Thing
+from tests.doubles import containers as testing
 from tests.steps import calling
 
 MINE = "airflow.dev.analytics"

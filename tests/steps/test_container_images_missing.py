@@ -26,7 +26,7 @@ def step(tmp_path, monkeypatch):
 def test_where_images_are_missing_what_keeps_them_from_being_built_is_told_too(step):
     missing, base = calling.Calls().faults(step)
     assert "None were built yet" in missing.cause
-    assert "makes their base of Debian packages" in missing.remedy
+    assert "`scripts/inv build`" in missing.remedy
     assert base == NO_BASE
 
 

@@ -12,10 +12,10 @@ from airflow_platform.engine import step as engine
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.runtimes import local_access
 from airflow_platform.steps import containers, keys, restart, tenant_certificates, tenant_network
-from airflow_platform.testing import containers as testing
 from airflow_platform.testing import specs
 from airflow_platform.tools.containers import wellness
 from airflow_platform.tools.containers.spec import DEFINITION, Found, Thing
+from tests.doubles import containers as testing
 from tests.steps import api_server, calling
 
 NAMES = ("fakesnow", "broker", "api-server", "scheduler", "dag-processor", "triggerer", "worker")

@@ -10,10 +10,10 @@ from airflow_platform.config import built, places
 from airflow_platform.engine import step as engine
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.steps import database_server
-from airflow_platform.testing import containers as testing
 from airflow_platform.testing import specs
 from airflow_platform.tools import postgresql, postgresql_errors
 from airflow_platform.tools.containers.spec import Thing
+from tests.doubles import containers as testing
 from tests.steps import calling
 
 NAME = "airflow.dev.metadata-database"

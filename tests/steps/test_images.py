@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,11 +11,11 @@ from airflow_platform import errors, programs
 from airflow_platform.config import built, image_recipes, image_settings
 from airflow_platform.steps import base_image, build_leftovers, build_record, images
 from airflow_platform.testing import runs
-from airflow_platform.testing.images import World
 from airflow_platform.testing.reporters import RecordingReporter
-from airflow_platform.tools import debian, uv
-from airflow_platform.tools.containers import outside, shelf, trials
+from airflow_platform.tools import uv
+from airflow_platform.tools.containers import image_cache, outside, trials
 from airflow_platform.tools.containers.engine import EngineError
+from tests.doubles.images import World
 
 VERIFY = ("python", "/mnt/verify.py")
 ANSWER = {"revision": "d2f4", "known_revisions": ["a1b2", "d2f4"], "modules": 3, "providers": ["celery"]}
@@ -33,7 +32,7 @@ class Build:
         self.record = directory / "build" / "images.json"
         self.cache = directory / "cache"
         self.settings = image_settings.ImageSettings()
-        self.anew = False
+        self.pull = False
         self.reporter = RecordingReporter()
         for name in ("Dockerfile", "requirements.lock", "requirements.in", "python.sh", "verify.py"):
             self.write(name, "attrs==25.1\n" if name.startswith("requirements") else name)
@@ -62,27 +61,25 @@ class Build:
         return {each.name: each for each in made}
 
     def steps(self):
-        store = self.world.shelf()
+        store = self.world.cache()
         recipes = self.recipes()
         shared = images.Shared(
-            shelf=store,
+            images=store,
             recipes=recipes,
             settings=self.settings,
             checkout="mine",
-            labels=lambda context: {shelf.COMMIT: "c0ffee", shelf.CREATED: "2026-11-24T10:00:00+00:00"},
+            labels=lambda context: {
+                image_cache.COMMIT: "c0ffee",
+                image_cache.CREATED: "2026-11-24T10:00:00+00:00",
+            },
             uv=lambda context, architecture: self.files / "python.sh",
             checks=self.cache / "checks",
         )
         return (
             build_leftovers.BuildLeftovers(store, checkout="mine"),
             base_image.BaseImage(
-                store,
-                reference=self.settings.base,
-                platform=self.settings.platform,
-                cache=self.cache,
-                checkout="mine",
-                anew=self.anew,
-            ),
+                store, reference=self.settings.base, platform=self.settings.platform, pull=self.pull
+            ).after("leftovers"),
             *(images.ImageStep(each, shared) for each in recipes.values()),
             build_record.BuildRecord(self.record, ("airflow-base", "scheduler"), airflow="3.3.2"),
         )
@@ -165,39 +162,10 @@ def test_with_plan_nothing_is_made(build):
     assert not build.record.exists()
 
 
-def test_an_image_altered_after_the_build_is_built_again_and_the_other_is_left(build):
-    build.run()
-    name = build.reference("scheduler")
-    build.world.alter(name)
-    altered = build.world.names[name]
-    report = build.run(planning=True)
-    assert {each.name: each.reason for each in report.steps}["scheduler"].endswith(
-        "the one of that name was altered after it was built"
-    )
-    assert build.changed() == ["scheduler", "record"]
-    assert build.world.names[name] != altered
-    assert altered in build.world.images
-
-
-def test_a_name_that_another_image_got_is_given_back(build):
-    build.run()
-    build.world.add({}, "somebody's", build.reference("airflow-base"))
-    assert build.changed() == ["airflow-base", "record"]
-
-
 def test_a_parent_that_is_not_needed_is_not_made_again(build):
     build.run()
     del build.world.names[build.reference("packages")]
     assert build.changed() == []
-
-
-def test_a_base_that_was_lost_and_is_the_same_again_changes_nothing(build, bootstraps):
-    build.world.registry.clear()
-    build.run()
-    (name,) = [each for each in build.world.names if "/debian:" in each]
-    lost = build.world.names.pop(name)
-    assert build.changed() == ["base-image"]
-    assert build.world.names[name] != lost
 
 
 def test_a_parent_is_made_again_for_a_child_that_is_missing(build):
@@ -205,25 +173,6 @@ def test_a_parent_is_made_again_for_a_child_that_is_missing(build):
     del build.world.names[build.reference("packages")]
     del build.world.names[build.reference("airflow-base")]
     assert build.changed() == ["packages", "airflow-base", "record"], "the scheduler is made from the same"
-
-
-def test_what_is_made_from_a_parent_that_came_out_otherwise_is_made_again(build):
-    build.run()
-    del build.world.names[build.reference("packages")]
-    del build.world.names[build.reference("airflow-base")]
-    build.world.day = "Tuesday"
-    report = build.run()
-    assert {each.name: each.reason for each in report.steps}["scheduler"].endswith(
-        "airflow-base was built again"
-    )
-    assert build.changed() == []
-
-
-def test_a_parent_is_made_again_for_a_child_that_was_altered(build):
-    build.run()
-    del build.world.names[build.reference("packages")]
-    build.world.alter(build.reference("airflow-base"))
-    assert build.changed() == ["packages", "airflow-base", "record"]
 
 
 VERBS = ("build", "step", "made", "install", "attempt", "label")
@@ -272,16 +221,6 @@ def test_whenever_a_build_is_cut_short_the_next_one_leaves_nothing_without_a_nam
     assert build.world.unnamed() == []
 
 
-@pytest.mark.parametrize("verb", ["build", "step", "made"])
-def test_a_base_of_packages_that_is_cut_short_leaves_nothing_either(build, bootstraps, fail, verb):
-    build.world.registry.clear()
-    fail(verb)
-    assert build.run().exit_code == 1
-    build.world.during = lambda thing: None
-    build.changed()
-    assert build.world.unnamed() == []
-
-
 def test_an_image_that_does_not_import_gets_no_name(build):
     build.world.trials[VERIFY] = trials.NotAccepted("celery.backends.database: ImportError", hint="pin it")
     report = build.run()
@@ -293,18 +232,16 @@ def test_an_image_that_does_not_import_gets_no_name(build):
 def test_labels_tell_where_an_image_comes_from(build):
     build.run()
     labels = build.world.at(build.reference("scheduler")).labels
-    base = build.world.at(build.reference("airflow-base"))
-    assert labels[shelf.PARENT] == base.content
-    assert labels[shelf.COMMIT] == "c0ffee"
+    assert labels[image_cache.COMMIT] == "c0ffee"
     assert labels["org.opencontainers.image.version"] == "3.3.2"
-    assert len(labels[shelf.LOCK]) == 64
-    assert labels[shelf.DRAFT] == ""
-    assert build.reference("scheduler").endswith(labels[shelf.INPUTS])
+    assert len(labels[image_cache.LOCK]) == 64
+    assert labels[image_cache.DRAFT] == ""
+    assert build.reference("scheduler").endswith(labels[image_cache.INPUTS])
 
 
 def test_what_killed_builds_left_is_removed(build):
-    mine = [build.world.add({shelf.DRAFT: "mine"}, text) for text in ("one", "two")]
-    theirs = build.world.add({shelf.DRAFT: "theirs"}, "one")
+    mine = [build.world.add({image_cache.DRAFT: "mine"}, text) for text in ("one", "two")]
+    theirs = build.world.add({image_cache.DRAFT: "theirs"}, "one")
     report = build.run()
     assert report.steps[0].reason == "remove 2 things that a build left which was cut short"
     assert not set(mine) & set(build.world.images)
@@ -370,82 +307,32 @@ def test_another_base_makes_other_images(build):
 
 def test_pull_fetches_the_base_again(build):
     build.run()
-    build.anew = True
+    build.pull = True
     assert build.changed()[0] == "base-image"
 
 
-@pytest.fixture
-def bootstraps(monkeypatch):
-    """Debian without mmdebstrap: what was asked of it."""
-    made = SimpleNamespace(asked=[], cause="", content="the files of Debian")
-
-    def bootstrap(runner, release, architecture, target, *, progress):
-        made.asked.append((release, architecture))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(made.content)
-
-    monkeypatch.setattr(debian, "bootstrap", bootstrap)
-    monkeypatch.setattr(
-        debian,
-        "missing_bootstrap",
-        lambda release: made.cause or ("" if release else "it is none of Debian's"),
-    )
-    return made
-
-
-def test_where_no_registry_answers_the_base_is_made_of_packages_once(build, bootstraps):
+@pytest.mark.parametrize("answer", [None, EngineError("manifest unknown.", status=404)])
+def test_a_base_that_cannot_be_had_is_told_before_anything_is_built(build, answer):
     build.world.registry.clear()
-    assert build.changed() == EVERYTHING
-    assert bootstraps.asked == [("bookworm", "amd64")]
-    assert build.changed() == []
-    (name,) = [each for each in build.world.names if "/debian:" in each]
-    assert name.startswith("airflow-platform/debian:bookworm-"), "never under Debian's own name"
-    build.world.names.clear()
-    build.run()
-    assert len(bootstraps.asked) == 1, "the files are kept"
-
-
-def test_a_base_made_again_of_the_same_packages_changes_nothing(build, bootstraps):
-    build.world.registry.clear()
-    build.run()
-    build.anew = True
-    report = build.run()
-    assert len(bootstraps.asked) == 2
-    inputs = {name.rpartition("-")[2] for name in build.world.names if "scheduler" in name}
-    assert len(inputs) == 1, [each.reason for each in report.steps]
-    bootstraps.content = "newer files of Debian"
-    build.run()
-    assert len({name for name in build.world.names if "scheduler" in name}) == 2
-
-
-def test_a_registry_that_says_no_is_believed(build, bootstraps):
-    build.world.registry["debian:bookworm-slim"] = EngineError("manifest unknown.", status=404)
-    report = build.run()
-    assert report.exit_code == 1
-    assert "manifest unknown" in report.faults[0].cause
-    assert bootstraps.asked == []
-
-
-@pytest.mark.parametrize(
-    ("base", "cause", "says", "remedy"),
-    [
-        (
-            "debian:bookworm-slim",
-            "mmdebstrap is not installed",
-            "mmdebstrap is not",
-            "apt-get install mmdebstrap",
-        ),
-        ("registry.example.com/base:1", "", "none of Debian's", "name another base in images/images.toml"),
-    ],
-)
-def test_a_base_that_cannot_be_had_is_told(build, bootstraps, base, cause, says, remedy):
-    build.world.registry.clear()
-    build.settings = image_settings.ImageSettings(base=base)
-    bootstraps.cause = cause
+    if answer is not None:
+        build.world.registry["debian:bookworm-slim"] = answer
     report = build.run()
     assert report.exit_code == 4
-    assert says in report.faults[0].cause
-    assert remedy in report.faults[0].remedy
+    (fault,) = report.faults
+    assert ("manifest unknown" in fault.cause) == (answer is not None)
+    assert "`images/base-from-debian`" in fault.remedy
+    assert build.world.images == {}
+
+
+def test_the_same_base_made_again_rebuilds_nothing(build):
+    """As a machine without a registry makes it: other id, other date, the same files."""
+    build.world.registry.clear()
+    build.world.add({}, "the files of Debian", "debian:bookworm-slim")
+    build.run()
+    build.world.add({}, "the files of Debian", "debian:bookworm-slim")
+    assert build.changed() == []
+    build.world.add({}, "newer files of Debian", "debian:bookworm-slim")
+    assert build.changed() == EVERYTHING[1:]
 
 
 def test_the_index_is_given_to_the_installation_and_its_password_is_masked(build, monkeypatch):
@@ -476,7 +363,7 @@ def test_an_installation_is_given_what_it_needs(build):
     assert wanted.command == ("/mnt/python.sh", "/opt/venv")
     assert {"requirements.lock", "python.sh", "uv/bin/uv"} <= set(wanted.files)
     assert wanted.cache == images.DOWNLOADS
-    assert wanted.labels == {shelf.DRAFT: "mine"}
+    assert wanted.labels == {image_cache.DRAFT: "mine"}
     assert set(wanted.environment) >= {"UV_CACHE_DIR", "APT_CONFIG"}
     assert outside.PLACE in wanted.environment["APT_CONFIG"]
 

@@ -9,10 +9,10 @@ from airflow_platform.config import places
 from airflow_platform.manifests import airflow
 from airflow_platform.manifests import containers as manifest
 from airflow_platform.steps import keys, migration, tenant_certificates
-from airflow_platform.testing import containers as testing
 from airflow_platform.testing import specs
 from airflow_platform.tools import postgresql, postgresql_copies
 from airflow_platform.tools.containers.spec import Container, Thing
+from tests.doubles import containers as testing
 from tests.steps import calling
 
 MIGRATE = ("airflow", "db", "migrate")

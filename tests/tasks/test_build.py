@@ -28,17 +28,17 @@ class Played:
     def __init__(self) -> None:
         self.world = World()
         self.script = Script()
-        self.anew: list[bool] = []
+        self.pulled: list[bool] = []
 
-    def steps(self, *, anew=False):
-        self.anew.append(anew)
+    def steps(self, *, pull=False):
+        self.pulled.append(pull)
         return (ScriptedStep("broker", self.world, self.script),)
 
 
 @pytest.fixture
 def played(monkeypatch):
     made = Played()
-    monkeypatch.setattr(images.Images, "build_steps", lambda self, anew=False: made.steps(anew=anew))
+    monkeypatch.setattr(images.Images, "build_steps", lambda self, pull=False: made.steps(pull=pull))
     monkeypatch.setattr(built, "read", lambda: RECORD)
     return made
 
@@ -93,10 +93,10 @@ def test_a_build_that_stops_before_it_begins_exits_4(played, capsys):
     assert document["data"] is None
 
 
-def test_pull_asks_for_the_base_anew(played):
+def test_pull_fetches_the_base_again(played):
     build(pull=True)
     build()
-    assert played.anew == [True, False]
+    assert played.pulled == [True, False]
 
 
 def test_a_timeout_that_is_none_is_refused(played):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_platform import errors, programs
+from airflow_platform import programs
 from airflow_platform.tools import debian
 
 PARAGRAPHS = """\
@@ -120,40 +120,8 @@ def test_a_machine_without_apt_has_no_settings(path):
     assert debian.settings(programs.Programs()) == {}
 
 
-def test_why_no_base_can_be_made(path):
-    assert "none of Debian's own" in debian.missing_bootstrap("")
-    assert "mmdebstrap" in debian.missing_bootstrap("bookworm")
-    program(path, "mmdebstrap", "")
-    assert debian.missing_bootstrap("bookworm") == ""
-
-
 WRITES = 'for word; do case "$word" in *.tar) echo "$@" > "$word"; echo "$SOURCE_DATE_EPOCH" >> "$word";; esac; done\n'
 
 
 def bootstrap(target, progress=lambda line: None):
     debian.bootstrap(programs.Programs(), "bookworm", "amd64", target, progress=progress)
-
-
-def test_a_bootstrap_is_told_mirrors_and_settings_and_leaves_neither(path, tmp_path):
-    program(path, "apt-config", "echo 'Acquire::Retries \"3\";'")
-    program(path, "mmdebstrap", f"echo working >&2\n{WRITES}")
-    news = []
-    target = tmp_path / "cache" / "base.tar"
-    bootstrap(target, news.append)
-    told = target.read_text()
-    assert "--variant=minbase" in told
-    assert '--aptopt=Acquire::Retries "3"' in told
-    assert "99mmdebstrap" in told, "the settings are removed from the result"
-    assert "path-exclude=/usr/share/man/*" in told
-    assert debian.EPOCH in told
-    assert news == ["working"]
-    assert [each.name for each in target.parent.iterdir()] == ["base.tar"]
-
-
-def test_a_bootstrap_that_fails_leaves_nothing(path, tmp_path):
-    program(path, "mmdebstrap", f"{WRITES}echo 'E: no mirror' >&2; exit 1")
-    target = tmp_path / "base.tar"
-    with pytest.raises(errors.ProgramError, match="no mirror") as caught:
-        bootstrap(target)
-    assert "apt-get update" in caught.value.hint
-    assert not list(tmp_path.glob("*base*"))

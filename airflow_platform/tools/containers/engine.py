@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import socket
 import urllib.parse
@@ -93,32 +91,19 @@ def require_here(host: str | None) -> None:
 
 
 def _of_context() -> str:
-    """Where the current context of Docker's own programs has its engine; "" for their default.
+    """Where the current context of Docker's own programs has its engine; "" for their default."""
+    from docker.context import ContextAPI, config  # noqa: PLC0415
 
-    Read from their files, because importing the library takes longer than a build with nothing to do.
-    """
-    directory = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-    name = os.environ.get("DOCKER_CONTEXT") or _read(directory / "config.json").get("currentContext")
-    if not isinstance(name, str) or name in ("", "default"):
+    name = os.environ.get("DOCKER_CONTEXT") or config.get_current_context_name() or "default"
+    if name == "default":
         return ""
-    file = directory / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest() / "meta.json"
-    try:
-        # Docker's library for Python writes another scheme than its programs do.
-        return str(_read(file)["Endpoints"]["docker"]["Host"]).removeprefix("http+")
-    except (KeyError, TypeError):
+    context = ContextAPI.get_context(name)
+    if context is None or not context.Host:
         cause = f"Docker's current context {name} is not there, or names no engine."
         remedy = "Choose another (`docker context ls`, `docker context use default`), or set DOCKER_HOST."
         fault = errors.Fault("Docker engine", cause, remedy)
         raise EngineMissing("No Docker engine answers.", [fault]) from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """What a file of Docker's own programs says; nothing where it cannot be read."""
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return str(context.Host).removeprefix("http+")
 
 
 def _local() -> str:

@@ -7,18 +7,24 @@ and nothing is ever made that has neither the name nor the label of a draft.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_platform import errors, programs
-from airflow_platform.tools.containers import api, archives, engine, follow, installs, marked, trials
+from airflow_platform.tools.containers import archives, engine, follow, installs, marked, trials
+from airflow_platform.tools.containers.spec import EngineImage
 
 if TYPE_CHECKING:
     import docker
 
 TIMEOUT = 1800
 """Seconds for one answer while something is built: keeping a layer of 1 GB may take minutes."""
+
+NOT_FOUND = 404
+"""The HTTP status of what is not there."""
 
 Progress = Callable[[str], None]
 
@@ -30,6 +36,25 @@ _NOBODY_ANSWERED = re.compile(
     re.IGNORECASE,
 )
 """What an engine says of a registry that it did not reach, as against one that says no."""
+
+
+def described(api: Any, name: str) -> EngineImage | None:
+    """The image of that id or reference; None when there is none.
+
+    Args:
+        api: The engine's API, of the docker library.
+        name: Its id or reference.
+    """
+    try:
+        with engine.translated(f"image {name}"):
+            found = api.inspect_image(name)
+    except engine.EngineError as error:
+        if error.status == NOT_FOUND:
+            return None
+        raise
+    layers = hashlib.sha256(json.dumps(found["RootFS"].get("Layers")).encode()).hexdigest()[:16]
+    labels = (found.get("Config") or {}).get("Labels") or {}
+    return EngineImage(found["Id"], found["Architecture"], labels, int(found["Size"]), layers)
 
 
 class RegistryMissing(errors.StepError):
@@ -48,14 +73,16 @@ class Images:
         """The proxies that Docker's own settings have for this engine, as variables; they may hold a password."""
         return dict(self._api._proxy_configs.get_environment())  # noqa: SLF001 - what reads ~/.docker/config.json.
 
-    def described(self, name: str) -> api.Image:
+    def described(self, name: str) -> EngineImage:
         """The image of that id or reference.
 
         Raises:
             EngineError: Status 404: there is none.
         """
-        with engine.translated(f"image {name}"):
-            return api.image_of(self._api.inspect_image(name))
+        found = described(self._api, name)
+        if found is None:
+            raise engine.EngineError(f"image {name}: No such image: {name}.", status=404)
+        return found
 
     def build(
         self,

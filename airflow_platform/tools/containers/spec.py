@@ -131,3 +131,18 @@ class Thing:
 
     name: str
     labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class EngineImage:
+    """An image as an engine has it."""
+
+    id: str
+    """`sha256:…`."""
+    architecture: str
+    """`amd64`, `arm64`."""
+    labels: Mapping[str, str]
+    size: int
+    """Bytes of all layers, unpacked."""
+    layers: str
+    """16 hexadecimal digits over its layers: the same for the same files, whatever its name and its date."""

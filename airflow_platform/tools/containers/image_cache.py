@@ -5,22 +5,19 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_platform import programs
-from airflow_platform.tools.containers import api, engine
+from airflow_platform.tools.containers import engine
 
 if TYPE_CHECKING:
     from airflow_platform.tools.containers.images import Images
+    from airflow_platform.tools.containers.spec import EngineImage
 
 IMAGE = "airflow-platform.image"
 """The name of one of ours."""
 INPUTS = "airflow-platform.inputs"
 """The digest of all that it was made of; the end of its tag."""
-CONTENT = "airflow-platform.content"
-"""The digest of what it holds: differs from what is there when somebody altered it."""
-PARENT = "airflow-platform.parent"
-"""The digest of what its parent held: a parent that was lost and made again the same is no reason to build."""
 LOCK = "airflow-platform.lock"
 """SHA-256 of the lock of its Python packages."""
 REVISION = "airflow-platform.revision"
@@ -35,7 +32,7 @@ DRAFT = "airflow-platform.draft"
 """Marks what has no name yet with the checkout that makes it: what a killed build leaves."""
 
 
-class Shelf:
+class ImageCache:
     """The images of an engine, as several steps of a run see them."""
 
     def __init__(self, host: str | None) -> None:
@@ -46,25 +43,39 @@ class Shelf:
         """
         self.host = host
         self._lock = threading.Lock()
-        self._images: dict[str, api.Image | None] = {}
+        self._images: dict[str, EngineImage | None] = {}
         self._platform = ""
 
-    def at(self, reference: str) -> api.Image | None:
-        """The image of that name, or id; None when there is none. Raises what `api.image` raises."""
+    def at(self, reference: str) -> EngineImage | None:
+        """The image of that name, or id; None when there is none.
+
+        Raises:
+            EngineMissing: No engine answers.
+            EngineError: It said no.
+        """
+        from airflow_platform.tools.containers import images  # noqa: PLC0415 - imports docker.
+
         with self._lock:
             if reference not in self._images:
-                self._images[reference] = api.image(self.host, reference)
+                with engine.connected(self.host) as client:
+                    self._images[reference] = images.described(client.api, reference)
             return self._images[reference]
 
     def platform(self) -> str:
-        """What the engine runs on."""
+        """What the engine runs without emulation: `amd64`, `arm64`."""
         with self._lock:
-            self._platform = self._platform or api.platform(self.host)
+            self._platform = self._platform or engine.architecture(self.host)
             return self._platform
 
     def left(self, label: str) -> int:
         """How many containers, networks, and images without a name, have a label."""
-        return api.left(self.host, label)
+        with engine.connected(self.host) as client, engine.translated("what killed builds left"):
+            api: Any = client.api
+            return (
+                len(api.containers(all=True, filters={"label": label}))
+                + len(api.networks(filters={"label": label}))
+                + len(api.images(filters={"label": label, "dangling": True}))
+            )
 
     @contextlib.contextmanager
     def changing(self, interruption: programs.Interruption) -> Iterator[Images]:

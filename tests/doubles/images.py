@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_platform import errors, programs
-from airflow_platform.tools.containers import api, installs, shelf, trials
+from airflow_platform.tools.containers import image_cache, installs, trials
 from airflow_platform.tools.containers.archives import Files
 from airflow_platform.tools.containers.engine import EngineError, EngineMissing
 from airflow_platform.tools.containers.images import Images, RegistryMissing
+from airflow_platform.tools.containers.spec import EngineImage
 
 _LABEL = re.compile(r"^LABEL (\S+?)=(\S+)$", re.MULTILINE)
 """One of a Dockerfile."""
@@ -30,7 +31,7 @@ class World:
     """What exists in the engine, and what happens there."""
 
     architecture: str = "amd64"
-    images: dict[str, api.Image] = field(default_factory=dict)
+    images: dict[str, EngineImage] = field(default_factory=dict)
     """By id."""
     names: dict[str, str] = field(default_factory=dict)
     """The id that each name has."""
@@ -59,10 +60,10 @@ class World:
     ) -> str:
         """Have an image; its id."""
         kept = hashlib.sha256(content.encode()).hexdigest()[:16]
-        image = api.Image("", architecture or self.architecture, dict(labels), 1000, kept)
+        image = EngineImage("", architecture or self.architecture, dict(labels), 1000, kept)
         return self.put(image, *names, parent=parent)
 
-    def put(self, image: api.Image, *names: str, parent: str = "") -> str:
+    def put(self, image: EngineImage, *names: str, parent: str = "") -> str:
         """Have an image like that under a new id, which is returned."""
         made = f"sha256:{next(self.ids):064x}"
         self.images[made] = dataclasses.replace(image, id=made)
@@ -87,7 +88,7 @@ class World:
             del self.images[image]
             image = self.parents.pop(image, "")
 
-    def at(self, name: str) -> api.Image:
+    def at(self, name: str) -> EngineImage:
         """The image of that name or id.
 
         Raises:
@@ -98,22 +99,17 @@ class World:
             raise EngineError(f"image {name}: No such image: {name}.", status=404)
         return found
 
-    def alter(self, name: str) -> None:
-        """Change what an image of that name holds, as a committed container does; its labels stay."""
-        found = self.at(name)
-        self.add(found.labels, f"{found.content} altered", name)
-
-    def shelf(self) -> shelf.Shelf:
+    def cache(self) -> image_cache.ImageCache:
         """The way in, as steps take it."""
-        return _Shelf(self)
+        return _Cache(self)
 
 
-class _Shelf(shelf.Shelf):
+class _Cache(image_cache.ImageCache):
     def __init__(self, world: World) -> None:
         super().__init__("unix:///nowhere")
         self._world = world
 
-    def at(self, reference: str) -> api.Image | None:
+    def at(self, reference: str) -> EngineImage | None:
         self._require_engine()
         return self._world.images.get(self._world.names.get(reference, reference))
 
@@ -143,7 +139,7 @@ class _Images(Images):
     def proxies(self) -> dict[str, str]:
         return dict(self._world.proxies)
 
-    def described(self, name: str) -> api.Image:
+    def described(self, name: str) -> EngineImage:
         return self._world.at(name)
 
     def build(
@@ -162,7 +158,7 @@ class _Images(Images):
         parent = world.at(arguments["BASE"]) if "BASE" in arguments else None
         dockerfile = _text(files["Dockerfile"])
         progress("Step 1/1 : FROM base")
-        content = repr([dockerfile, parent.content if parent else "scratch", *sorted(files)])
+        content = repr([dockerfile, parent.layers if parent else "scratch", *sorted(files)])
         given = {**(parent.labels if parent else {}), **dict(_LABEL.findall(dockerfile))}
         step = world.add(given, content, architecture=platform, parent=parent.id if parent else "")
         world.during("step")
@@ -174,7 +170,7 @@ class _Images(Images):
         world.told.append(("install", wanted))
         parent = world.at(wanted.image)
         progress("Installed 2 packages")
-        content = repr([parent.content, wanted.command, sorted(wanted.files), world.day])
+        content = repr([parent.layers, wanted.command, sorted(wanted.files), world.day])
         labels = {**parent.labels, **wanted.labels}
         return world.add(labels, content, architecture=parent.architecture, parent=parent.id)
 
@@ -194,7 +190,7 @@ class _Images(Images):
         found = self._world.at(image)
         return self._finish(found, {**found.labels, **labels}, reference)
 
-    def _finish(self, image: api.Image, labels: Mapping[str, str], reference: str) -> str:
+    def _finish(self, image: EngineImage, labels: Mapping[str, str], reference: str) -> str:
         """The same with other labels, and a name if one is given, as a build ends; its id."""
         names = [reference] if reference else []
         made = self._world.put(dataclasses.replace(image, labels=dict(labels)), *names, parent=image.id)
