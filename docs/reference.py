@@ -28,8 +28,6 @@ VARIABLES = {
     " cache directory, as root `/var/cache/airflow-platform`.",
     "AIRFLOW_PLATFORM_ENVIRONMENTS": "Where the files of environments are. By default `environments/` in the"
     " checkout.",
-    "AIRFLOW_PLATFORM_WARM": "Seconds that the program which imports DAG files waits for the next `dags-check`. By"
-    " default 900; 0 where `CI` is set.",
     "NO_COLOR": "Anything: no colours.",
     "FORCE_COLOR": "Anything: colours, also in logs.",
     "CI": "Anything: plain lines instead of the live board.",

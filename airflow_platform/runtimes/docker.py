@@ -22,7 +22,7 @@ from airflow_platform.components import (
     WORKER,
 )
 from airflow_platform.config import built, paths, places, specs, versions
-from airflow_platform.dag_checks import known_ids
+from airflow_platform.dags.check import result_cache
 from airflow_platform.engine import plugins, signals, step, store
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import containers as manifests
@@ -107,7 +107,7 @@ class DockerRuntime:
             migration.Migration(place, engine, self._server),
             containers.Containers(place, engine),
             settings.Settings(place),
-            served_dags.ServedDags(self.dag_commit, refreshed=self.dags_refreshed, dags=known_ids.of),
+            served_dags.ServedDags(self.dag_commit, refreshed=self.dags_refreshed, dags=result_cache.dag_ids),
             smoke.Smoke(place),
         )
         asked = (restart.Restart(place, components=options.restart),) if options.restart else ()

@@ -11,7 +11,7 @@ from pathlib import Path
 from airflow_platform import errors, programs
 from airflow_platform.components import AIRFLOW, API_SERVER, FAKESNOW, GIT_SYNC
 from airflow_platform.config import package_recipes, paths, places, specs, versions
-from airflow_platform.dag_checks import known_ids
+from airflow_platform.dags.check import result_cache
 from airflow_platform.engine import plugins, step, store
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.manifests import processes as manifests
@@ -72,7 +72,7 @@ class ProcessRuntime:
             tenant_database.GitConfiguration(place),
             components.Components(place),
             settings.Settings(place),
-            served_dags.ServedDags(self.dag_commit, refreshed=self.dags_refreshed, dags=known_ids.of),
+            served_dags.ServedDags(self.dag_commit, refreshed=self.dags_refreshed, dags=result_cache.dag_ids),
             smoke.Smoke(place),
         )
         asked = (restart.Restart(place, components=options.restart),) if options.restart else ()

@@ -13,7 +13,7 @@ from airflow_platform.config import load, paths, specs
 from airflow_platform.engine.report import Report
 from airflow_platform.reporting import document, tables
 from airflow_platform.tasks import running
-from airflow_platform.tools import cache, parsing_worker
+from airflow_platform.tools import cache
 
 
 def environments(*, as_json: bool) -> int:
@@ -73,8 +73,6 @@ def _refusing(report: Report, faults: Sequence[errors.Fault]) -> Report:
 
 def prune_cache(*, as_json: bool) -> int:
     """Delete what the cache holds; the next tenant-up installs it again."""
-    # A worker that waits for the next check runs from the cache, and nobody would miss it.
-    parsing_worker.end_all(paths.dag_checks() / "workers")
     pruned = cache.prune(paths.cache())
     rows = [(str(paths.cache()), ", ".join(pruned.names) or "nothing", f"{pruned.freed / 1024**3:.1f} GB")]
     return _answer_table("cache-prune", None, ("cache", "deleted", "freed"), rows, as_json=as_json)

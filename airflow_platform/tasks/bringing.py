@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from airflow_platform import errors
 from airflow_platform.config import paths
-from airflow_platform.dag_checks import commits, recall
+from airflow_platform.dags.check import commit_check, result_cache
+from airflow_platform.dags.check.findings import Checked
 from airflow_platform.engine import run, step, store
 from airflow_platform.engine.report import Report, TenantReport
-from airflow_platform.rules.findings import Checked
 from airflow_platform.runtimes import dag_places, following
 from airflow_platform.steps import dag_branch as branch_step
 from airflow_platform.steps import dag_check, dag_delivery, dag_proof
@@ -131,9 +131,9 @@ class Scene:
         self, context: step.Context[Project], version: dag_changes.Version, wanted: dag_branch.Wanted
     ) -> Checked:
         """For the tenants of all environments: the branch moves for all, whoever is waited for."""
-        return commits.check(
+        return commit_check.check(
             git.Commit(wanted.source, wanted.tree),
-            recall.declared(()),
+            result_cache.declared(()),
             runner=context.programs,
             progress=context.progress,
             checkout=version.repository,

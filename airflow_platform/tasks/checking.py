@@ -11,12 +11,11 @@ from pathlib import Path
 
 from airflow_platform import errors, programs
 from airflow_platform.config import load, paths
-from airflow_platform.dag_checks import recall, revisions
-from airflow_platform.dag_checks.standards import Against
+from airflow_platform.dags.check import commit_check, result_cache
+from airflow_platform.dags.check.findings import FOLDER, Checked
 from airflow_platform.engine import signals
 from airflow_platform.reporting import findings as shown
 from airflow_platform.reporting import output
-from airflow_platform.rules.findings import FOLDER, Checked
 from airflow_platform.tools import files, git
 
 TASK = "dags-check"
@@ -40,10 +39,14 @@ def check(call: Call) -> int:
     runner = programs.Programs(marker={"AIRFLOW_PLATFORM_RUN": f"{TASK}-{os.getpid()}"})
     _require_known(call.environments)
     with signals.handled(runner.interruption):
-        commit = revisions.resolved(runner, call.ref)
+        commit = commit_check.resolved(runner, call.ref)
         uncommitted = git.uncommitted(runner, paths.CHECKOUT, FOLDER)
-        against = recall.declared(call.environments)
-        checked = recall.known_or(commit, against, lambda: _anew(call, commit, against, runner))
+        checked = commit_check.check(
+            commit,
+            result_cache.declared(call.environments),
+            runner=runner,
+            progress=lambda text: _note(call, text),
+        )
     unwritten = _write(call, checked)
     code = errors.ExitCode.FAILED if checked.count("error") or unwritten else errors.ExitCode.DONE
     if call.json:
@@ -56,13 +59,10 @@ def check(call: Call) -> int:
     return int(code)
 
 
-def _anew(call: Call, commit: git.Commit, against: Against, runner: programs.Programs) -> recall.Result:
-    """Check what is not known."""
-    from airflow_platform.dag_checks import imports
+def _note(call: Call, text: str) -> None:
     from airflow_platform.reporting import choosing as reporters
 
-    progress = reporters.choose(sys.stderr, os.environ, json=call.json).note
-    return imports.find_out(commit, against, checkout=paths.CHECKOUT, runner=runner, progress=progress)
+    reporters.choose(sys.stderr, os.environ, json=call.json).note(text)
 
 
 def _require_known(names: Sequence[str]) -> None:

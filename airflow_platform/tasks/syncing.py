@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from airflow_platform import errors
 from airflow_platform.config import paths
-from airflow_platform.dag_checks import revisions
+from airflow_platform.dags.check import commit_check
 from airflow_platform.engine.report import Report
 from airflow_platform.manifests import airflow as manifest
 from airflow_platform.reporting import document, summary
@@ -20,7 +20,7 @@ from airflow_platform.tools import dag_branch, git
 def sync(call: Call, revision: str, *, rollback_on_error: bool) -> int:
     """Bring a version everywhere; the exit code."""
     scene = Scene(call)
-    commit = revisions.resolved(scene.runner, revision)
+    commit = commit_check.resolved(scene.runner, revision)
     wanted = dag_branch.Wanted(
         source=commit.sha,
         tree=commit.tree,

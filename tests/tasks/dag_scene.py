@@ -18,9 +18,9 @@ import pytest
 
 from airflow_platform import errors, secrets
 from airflow_platform.config import paths, places
-from airflow_platform.dag_checks import commits
+from airflow_platform.dags.check import commit_check
+from airflow_platform.dags.check.findings import Checked, Finding, ParsedDag, ParsedFile
 from airflow_platform.engine import locks
-from airflow_platform.rules.findings import Checked, Finding, ParsedDag, ParsedFile
 from airflow_platform.runtimes import choosing
 from airflow_platform.tools import airflow, dag_coming, git
 from tests.steps import api_server
@@ -170,7 +170,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *up: str) -> Iterato
         scene.was_up(*{name.partition("/")[0] for name in up})
         monkeypatch.setattr(paths, "CHECKOUT", scene.project.checkout)
         monkeypatch.setattr(choosing, "of", lambda spec: scene.fleets[spec.name])
-        monkeypatch.setattr(commits, "check", scene.check)
+        monkeypatch.setattr(commit_check, "check", scene.check)
         for name in ("CONFIRMED", "SETTLING"):
             monkeypatch.setattr(dag_coming, name, 0.2)  # Nothing here is parsed later than at once.
         yield scene

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.config import paths
-from airflow_platform.rules.findings import Finding
+from airflow_platform.dags.check.findings import Finding
 from airflow_platform.tasks import bringing
 from airflow_platform.tasks import ledger as ledger_of_report
 from airflow_platform.tools import dag_coming, git_remote
