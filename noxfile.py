@@ -137,7 +137,7 @@ def dags(session: nox.Session) -> None:
     """DAG files on the real Airflow: this repository's, and those that `dags-check` must survive. Minutes."""
     _sync(session, "tests")
     chosen = any(word.startswith("tests/") for word in session.posargs)
-    paths = [] if chosen else ["tests/dags", "tests/parsing"]
+    paths = [] if chosen else ["tests/dags"]
     environments = _packages(session)
     session.run("pytest", "--timeout=300", "-m", "sandbox", *paths, *session.posargs, env=environments)
 

@@ -162,6 +162,31 @@ class Programs:
             raise errors.ProgramError(words[0], child.returncode, streams.tail, hint=hint)
         return Completed(child.returncode, streams.stdout, tuple(streams.tail))
 
+    @contextlib.contextmanager
+    def conversation(
+        self, argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """A program that is asked on its standard input and answers on its output; killed with its group at the end.
+
+        Args:
+            argv: The program and its arguments; never a shell string, never a secret.
+            env: The whole environment.
+            cwd: Where it runs.
+
+        Raises:
+            ProgramMissing: It is not on PATH.
+            Interrupted: A signal came before it was started.
+        """
+        self.interruption.raise_if_requested()
+        child = self._start([str(word) for word in argv], env, cwd, None, "")
+        try:
+            yield child
+        finally:
+            _end_now(child)
+            reading.signal_group(child.pid, signal.SIGKILL)
+            with self._lock:
+                self._running.pop(child.pid, None)
+
     def signal(self, number: int) -> None:
         """Pass a signal on to the group of every running program."""
         with self._lock:

@@ -22,9 +22,9 @@ CHECKOUT = Path(__file__).parents[1]
 PYTHON = CHECKOUT / ".venv" / "bin" / "python"
 FILES = 200
 ROUNDS = 5
-UNCHANGED, CHANGED, COLD = 0.3, 0.5, 1.1
-"""Seconds beyond `inv --list` with nothing changed; seconds of one change with a warm worker; and how many
-times as long as Airflow's own import of the same few files a check takes of which nothing is known."""
+UNCHANGED, CHANGED, COLD = 0.3, 1.2, 1.2
+"""Seconds beyond `inv --list` with nothing changed; how many times as long as one import of Airflow a check takes in
+which one file has changed; and how many times as long as one DagBag of the same few files, where nothing is known."""
 
 DAG = """
 import datetime
@@ -108,12 +108,7 @@ class Bench:
         self.commit()
 
     def forget(self) -> None:
-        """Make nothing known, and end the worker."""
-        program = (
-            "from airflow_platform.config import paths; from airflow_platform.tools import parsing_worker;"
-            "parsing_worker.end_all(paths.dag_checks() / 'workers')"
-        )
-        subprocess.run([PYTHON, "-c", program], env=self._environment(), cwd=self.copy, check=True)
+        """Make nothing known."""
         shutil.rmtree(self.cache / "dag-checks", ignore_errors=True)
 
     def _environment(self) -> dict[str, str]:
@@ -194,23 +189,28 @@ def cold(bench: Bench, rounds: int) -> float:
     return show("inv dags-check, beyond inv --list", beyond, bag)
 
 
-def warm(bench: Bench, rounds: int) -> tuple[float, float]:
-    """Print what a check costs with nothing and with one file changed; seconds beyond `inv --list`, and of a change."""
+def known(bench: Bench, rounds: int) -> tuple[float, float]:
+    """Print what a check costs with nothing and with one file changed: seconds beyond `inv --list`, and a ratio."""
 
     def change() -> float:
         bench.change()
         return bench.inv("dags-check")
 
     bench.inv("dags-check")
-    listing, unchanged, changed = in_turns(
-        3 * rounds, lambda: bench.inv("--list"), lambda: bench.inv("dags-check"), change
+    imported, listing, unchanged, changed = in_turns(
+        2 * rounds,
+        lambda: bench.airflow("import airflow.dag_processing.dagbag"),
+        lambda: bench.inv("--list"),
+        lambda: bench.inv("dags-check"),
+        change,
     )
-    show("inv --list", listing, listing)
-    show("inv dags-check, nothing changed", unchanged, listing)
-    show("inv dags-check, one file changed", changed, listing)
+    show("Airflow imported, nothing else", imported, imported)
+    show("inv --list", listing, imported)
+    show("inv dags-check, nothing changed", unchanged, imported)
+    ratio = show("inv dags-check, one file changed", changed, imported)
     beyond = statistics.median(unchanged) - statistics.median(listing)
     print(f"  nothing changed, beyond inv --list      {beyond:>7.2f} s")
-    return beyond, statistics.median(changed)
+    return beyond, ratio
 
 
 def main() -> None:
@@ -218,20 +218,17 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     with tempfile.TemporaryDirectory(prefix="airflow-platform-bench-") as directory:
         bench = Bench(Path(directory))
-        try:
-            print("Nothing is known, 2 files (those of this repository)")
-            few = cold(bench, rounds)
-            for number in range(FILES - 2):
-                bench.write(number)
-            bench.commit()
-            print(f"\nNothing is known, {FILES} files")
-            cold(bench, max(1, rounds // 2))
-            print(f"\n{FILES} files, warm")
-            beyond, changed = warm(bench, rounds)
-        finally:
-            bench.forget()
+        print("Nothing is known, 2 files (those of this repository)")
+        few = cold(bench, rounds)
+        for number in range(FILES - 2):
+            bench.write(number)
+        bench.commit()
+        print(f"\nNothing is known, {FILES} files")
+        cold(bench, max(1, rounds // 2))
+        print(f"\n{FILES} files, known")
+        beyond, changed = known(bench, rounds)
     print(f"\nnothing changed {beyond:.2f} s beyond inv --list; budget {UNCHANGED}")
-    print(f"one file changed {changed:.2f} s; budget {CHANGED}")
+    print(f"one file changed, {changed:.2f} times as long as one import of Airflow; budget {CHANGED}")
     print(f"2 new files, beyond inv --list, {few:.2f} times as long as one DagBag of them; budget {COLD}")
     sys.exit(beyond > UNCHANGED or changed > CHANGED or few > COLD)
 

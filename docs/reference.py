@@ -29,8 +29,6 @@ VARIABLES = {
     "AIRFLOW_PLATFORM_PROJECT": "The project: the repository with `environments/` and `dags/`. By default the nearest folder,"
     " from the working directory upwards, that has `environments/`; `scripts/inv` works on its own checkout.",
     "AIRFLOW_PLATFORM_ENVIRONMENTS": "Where the files of environments are. By default `environments/` in the project.",
-    "AIRFLOW_PLATFORM_WARM": "Seconds that the program which imports DAG files waits for the next `dags-check`. By"
-    " default 900; 0 where `CI` is set.",
     "NO_COLOR": "Anything: no colours.",
     "FORCE_COLOR": "Anything: colours, also in logs.",
     "CI": "Anything: plain lines instead of the live board.",

@@ -14,9 +14,9 @@ import yaml
 
 from airflow_platform import components
 from airflow_platform.config import specs
+from airflow_platform.dags.check.rules import catalogue
 from airflow_platform.errors import ExitCode
 from airflow_platform.manifests import containers
-from airflow_platform.rules import catalogue
 from airflow_platform.tasks import collection
 
 ROOT = Path(__file__).parents[1]

@@ -79,6 +79,11 @@ class Toolkit:
         return self.root / "requirements" / "bootstrap.lock"
 
     @property
+    def package(self) -> Path:
+        """The toolkit's code."""
+        return _PACKAGE
+
+    @property
     def import_path(self) -> Path:
         """What a program that imports this package needs on its PYTHONPATH."""
         return _PACKAGE.parent

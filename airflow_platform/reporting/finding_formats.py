@@ -7,7 +7,8 @@ import json
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
-from airflow_platform.rules.findings import Finding, plain
+from airflow_platform.dags.check.findings import Finding
+from airflow_platform.dags.check.records import plain
 
 SUITE = "dags-check"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from airflow_platform.rules.findings import Finding
+from airflow_platform.dags.check.findings import Finding
 
 
 def text(findings: Sequence[Finding]) -> str:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from airflow_platform import errors
 from airflow_platform.config import load, paths
-from airflow_platform.dag_checks import recall, revisions
-from airflow_platform.dag_checks.standards import Against
+from airflow_platform.dags.check import commit_check, result_cache
+from airflow_platform.dags.check.findings import FOLDER, Checked
 from airflow_platform.engine import signals
 from airflow_platform.reporting import findings as shown
 from airflow_platform.reporting import output
-from airflow_platform.rules.findings import FOLDER, Checked
 from airflow_platform.tasks.command_line import CommandLine
 from airflow_platform.tools import files, git
 
@@ -33,10 +32,14 @@ def check(
     began = time.monotonic()
     _require_known(environments)
     with signals.handled(line.runner.interruption):
-        commit = revisions.resolved(line.runner, revision)
+        commit = commit_check.resolved(line.runner, revision)
         uncommitted = git.uncommitted(line.runner, paths.project().root, FOLDER)
-        against = recall.declared(environments)
-        checked = recall.known_or(commit, against, lambda: _anew(line, commit, against))
+        checked = commit_check.check(
+            commit,
+            result_cache.declared(environments),
+            runner=line.runner,
+            progress=line.reporter.note,
+        )
     unwritten = _write(checked, junit, code_quality)
     code = errors.ExitCode.FAILED if checked.count("error") or unwritten else errors.ExitCode.DONE
     if line.json:
@@ -53,15 +56,6 @@ def check(
     if unwritten is not None:
         raise unwritten
     return int(code)
-
-
-def _anew(line: CommandLine, commit: git.Commit, against: Against) -> recall.Result:
-    """Check what is not known."""
-    from airflow_platform.dag_checks import imports
-
-    return imports.find_out(
-        commit, against, checkout=paths.project().root, runner=line.runner, progress=line.reporter.note
-    )
 
 
 def _require_known(names: Sequence[str]) -> None:

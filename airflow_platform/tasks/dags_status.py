@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from airflow_platform import errors, programs
-from airflow_platform.dag_checks import known_ids, revisions
+from airflow_platform.dags.check import commit_check, result_cache
 from airflow_platform.engine import signals
 from airflow_platform.engine.report import Report
 from airflow_platform.manifests import airflow as manifest
@@ -197,7 +197,7 @@ class Look:
             UsageError, ConfigurationError: It does not fit.
         """
         self.runner = programs.Programs(interruption=interruption)
-        self.wanted = revisions.resolved(self.runner, revision).tree if revision else ""
+        self.wanted = commit_check.resolved(self.runner, revision).tree if revision else ""
         self.revision = revision
         self._on_note = on_note
         self._environments = dag_places.environments(names)
@@ -209,7 +209,7 @@ class Look:
         """Why what is known of the branch is no measure."""
         self.known = dag_changes.Known(self.runner)
         self._commits: dict[str, dag_branch.Synced] = {}
-        self._ids = functools.cache(known_ids.of)
+        self._ids = functools.cache(result_cache.dag_ids)
 
     @property
     def branch_name(self) -> str:

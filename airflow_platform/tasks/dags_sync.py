@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from airflow_platform import errors, programs
 from airflow_platform.config import paths
-from airflow_platform.dag_checks import commits, recall, revisions
+from airflow_platform.dags.check import commit_check, result_cache
+from airflow_platform.dags.check.findings import Checked
 from airflow_platform.engine import local_store, run, step
 from airflow_platform.engine.report import Report, TenantReport
 from airflow_platform.manifests import airflow as manifest
-from airflow_platform.rules.findings import Checked
 from airflow_platform.runtimes import dag_places, following
 from airflow_platform.steps import dag_branch as branch_step
 from airflow_platform.steps import dag_check, dag_delivery, dag_proof
@@ -30,7 +30,7 @@ def sync(
 ) -> int:
     """Check a version, put it on the branch, prove it everywhere; the exit code."""
     scene = Sync(line, environments, over)
-    commit = revisions.resolved(scene.runner, revision)
+    commit = commit_check.resolved(scene.runner, revision)
     wanted = dag_branch.Wanted(
         source=commit.sha,
         tree=commit.tree,
@@ -233,9 +233,9 @@ class Sync:
         self, context: step.Context[Project], version: dag_changes.Version, wanted: dag_branch.Wanted
     ) -> Checked:
         """For the tenants of all environments: the branch moves for all, whoever is waited for."""
-        return commits.check(
+        return commit_check.check(
             git.Commit(wanted.source, wanted.tree),
-            recall.declared(()),
+            result_cache.declared(()),
             runner=context.programs,
             progress=context.progress,
             checkout=version.repository,

@@ -1,5 +1,5 @@
 """THE PROGRAMS AND APIS WE DRIVE: one thin, typed file each.
 
-Plain arguments in, frozen dataclasses out, no business and never a spec. May import: `supervisor`, `parsing`,
+Plain arguments in, frozen dataclasses out, no business and never a spec. May import: `supervisor`,
 `programs`, `components`, `secrets`, `errors`.
 """

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_platform import errors
-from airflow_platform.parsing import scratch
 from airflow_platform.tools import processes, temporary
 
 PRUNED = ("airflow-packages", "snowflake-packages", "downloads", "checks", "images", "debian", "dag-checks")
@@ -53,7 +52,7 @@ def prune(cache: Path) -> Pruned:
     temporary.sweep(cache / TESTS)
     for name in names:
         try:
-            scratch.remove(cache / name)
+            temporary.remove(cache / name)
         except OSError as error:
             raise errors.StateError.of(cache / name, error) from error
     return Pruned(names, max(free_space(cache) - before, 0))

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from airflow_platform import errors, programs
+from airflow_platform.config import paths
 from airflow_platform.supervisor import linux, lock
 from airflow_platform.supervisor.spec import (
     ALREADY_RUNNING,
@@ -160,7 +161,7 @@ def _start(run_directory: Path, python: Path) -> int:
     log = run_directory / LOG_FILE
     spec = read_spec(run_directory)
     path = os.environ.get("PATH", os.defpath)
-    environment = {"PATH": path, "PYTHONPATH": str(_home()), "PYTHONUTF8": "1"}
+    environment = {"PATH": path, "PYTHONPATH": str(paths.toolkit().import_path), "PYTHONUTF8": "1"}
     if spec is not None:
         environment[OWNER_VARIABLE] = spec.owner
     try:
@@ -177,11 +178,6 @@ def _start(run_directory: Path, python: Path) -> int:
         raise errors.StateError(
             f"The supervisor of {run_directory} cannot be started: {error}.", hint=_HINT_FULL
         ) from error
-
-
-def _home() -> Path:
-    """The folder that holds the toolkit's package."""
-    return Path(programs.__file__).resolve().parents[1]
 
 
 def _status_by(run_directory: Path, pid: int) -> Status | None:

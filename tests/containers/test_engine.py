@@ -340,7 +340,7 @@ def test_the_current_context_of_dockers_programs_is_followed(home: Path, monkeyp
     assert engine.address(None) == "unix:///run/said.sock"
 
 
-@pytest.mark.parametrize("config", ["{", "[]", '{"currentContext": 7}'])
+@pytest.mark.parametrize("config", ["{", "[]"])
 def test_settings_of_docker_that_say_nothing_are_no_obstacle(home: Path, config):
     (home / ".docker").mkdir()
     (home / ".docker" / "config.json").write_text(config)

@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ET
 import jsonschema
 import pytest
 
+from airflow_platform.dags.check.findings import Finding
 from airflow_platform.reporting import finding_formats, findings
-from airflow_platform.rules.findings import Finding
 
 FINDINGS = (
     Finding("dags/a.py", 3, "import-error", "ValueError: no <&> way", "Mend it.", "error"),

@@ -19,10 +19,10 @@ import pytest
 
 from airflow_platform import errors, programs, secrets
 from airflow_platform.config import paths, places
-from airflow_platform.dag_checks import commits
+from airflow_platform.dags.check import commit_check
+from airflow_platform.dags.check.findings import Checked, Finding, ParsedDag, ParsedFile
 from airflow_platform.engine import file_lock
 from airflow_platform.engine.store import Store
-from airflow_platform.rules.findings import Checked, Finding, ParsedDag, ParsedFile
 from airflow_platform.runtimes import choosing, local_access
 from airflow_platform.tenants import access
 from airflow_platform.tools import dag_coming, git
@@ -169,7 +169,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *up: str) -> Iterato
         scene.was_up(*{name.partition("/")[0] for name in up})
         monkeypatch.setenv("AIRFLOW_PLATFORM_PROJECT", str(scene.project.checkout))
         monkeypatch.setattr(choosing, "of", lambda spec: scene.fleets[spec.name])
-        monkeypatch.setattr(commits, "check", scene.check)
+        monkeypatch.setattr(commit_check, "check", scene.check)
         for name in ("CONFIRMED", "SETTLING"):
             monkeypatch.setattr(dag_coming, name, 0.2)  # Nothing here is parsed later than at once.
         yield scene

@@ -10,8 +10,8 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.config import load
-from airflow_platform.dag_checks import imports, recall
-from airflow_platform.rules.findings import Checked, Finding, ParsedDag, ParsedFile
+from airflow_platform.dags.check import commit_check
+from airflow_platform.dags.check.findings import Checked, Finding, ParsedDag, ParsedFile
 from airflow_platform.tools import git
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text())
@@ -43,14 +43,14 @@ class Told:
         }
         progress("importing 1 of 2 files")
         checked = Checked(commit.sha, commit.tree, FILES, self.findings, anew=1)
-        return recall.Result(checked, self.lasts)
+        return checked, self.lasts
 
 
 @pytest.fixture
 def told(monkeypatch):
     made = Told()
     trees = itertools.count()
-    monkeypatch.setattr(imports, "find_out", made.find_out)
+    monkeypatch.setattr(commit_check, "find_out", made.find_out)
     monkeypatch.setattr(git, "uncommitted", lambda *_: made.uncommitted)
 
     def resolve(runner, checkout, ref, folder):
@@ -221,5 +221,5 @@ def test_what_stops_a_check_has_its_exit_code(told, command, monkeypatch, raised
     def find_out(*_, **__):
         raise raised
 
-    monkeypatch.setattr(imports, "find_out", find_out)
+    monkeypatch.setattr(commit_check, "find_out", find_out)
     assert command("dags-check")[0] == code

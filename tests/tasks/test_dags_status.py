@@ -218,7 +218,7 @@ def test_a_dag_that_only_others_have_is_a_skew(scene, command):
 
 def test_a_dag_that_the_check_knows_of_and_nobody_has_is_a_skew(scene, command, monkeypatch):
     known = {"orders": "orders.py", "daily": "orders.py"}
-    monkeypatch.setattr("airflow_platform.dag_checks.known_ids.of", lambda tree: known)
+    monkeypatch.setattr("airflow_platform.dags.check.result_cache.dag_ids", lambda tree: known)
     code, document = read(command)
     assert code == 3
     assert {fault["cause"] for fault in document["faults"]} == {

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.config import paths
-from airflow_platform.rules.findings import Finding
+from airflow_platform.dags.check.findings import Finding
 from airflow_platform.tasks import dag_ledger, dags_sync
 from airflow_platform.tools import dag_coming, git_remote
 from tests.steps.dag_project import run_git

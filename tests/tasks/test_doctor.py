@@ -8,7 +8,6 @@ from airflow_platform.config import paths
 from airflow_platform.runtimes import process, runtime
 from airflow_platform.steps import tenant_ports
 from airflow_platform.tools import cache as pruning
-from airflow_platform.tools import parsing_worker
 
 
 def test_the_environments_are_listed_with_their_tenants(command):
@@ -71,15 +70,6 @@ def test_the_cache_is_pruned_but_for_the_uv_that_runs_this(command, cache):
     assert (code, row["cache"], row["deleted"]) == (0, str(cache), ", ".join(pruning.PRUNED))
     assert sorted(path.name for path in cache.iterdir()) == ["mine", "uv-1.2.3"]
     assert json.loads(command("cache-prune", "--json")[1])["data"][0]["deleted"] == "nothing"
-
-
-def test_a_worker_that_waits_for_the_next_check_is_ended_before_its_packages_go(command, cache, monkeypatch):
-    ended = []
-    monkeypatch.setattr(
-        parsing_worker, "end_all", lambda place: ended.append((place, place.parents[1].is_dir()))
-    )
-    assert command("cache-prune")[0] == 0
-    assert ended == [(paths.dag_checks() / "workers", True)]
 
 
 def test_a_cache_that_was_never_made_is_pruned_of_nothing(command):

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.parsing import scratch
 from airflow_platform.tools import cache, processes, temporary
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="without /proc nobody knows what runs")
@@ -76,6 +75,6 @@ def test_what_cannot_be_deleted_is_told(directory, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", "inner")
 
-    monkeypatch.setattr(scratch, "remove", refuse)
+    monkeypatch.setattr(temporary, "remove", refuse)
     with pytest.raises(errors.StateError, match="airflow-packages: Permission denied"):
         cache.prune(directory)
