@@ -32,7 +32,7 @@ NOBODY = 65534
 _ALL = "."
 """The folder itself, where it is what is wrong."""
 
-_SHORT = re.compile(
+_ACCIDENT = re.compile(
     "|".join(
         [
             r"\[Errno \d+\] [^:]*: '/",  # A file outside of the folder, which may be another tomorrow.
@@ -178,7 +178,7 @@ class _Imports:
             or imported.path in self._version.tree.files  # Airflow follows links to folders.
         )
         short = any(
-            import_time.NO_MEMORY.match(each.message) or _SHORT.search(each.message)
+            import_time.NO_MEMORY.match(each.message) or _ACCIDENT.search(each.message)
             for each in imported.errors
         )
         slow = imported.cpu > self._against.limits.import_seconds or import_time.is_waiting(imported)
