@@ -27,7 +27,7 @@ sys.path.insert(0, str(CHECKOUT))
 from airflow_platform.config import load  # noqa: E402
 from airflow_platform.engine import graph, step  # noqa: E402
 from airflow_platform.engine.report import Node  # noqa: E402
-from airflow_platform.runtimes import choosing, runtime  # noqa: E402
+from airflow_platform.runtimes import contract, runtime_table  # noqa: E402
 
 ENVIRONMENT = "dev"
 
@@ -58,7 +58,7 @@ def seconds_of(report: Mapping[str, Any]) -> dict[Node, float]:
 def longest_chain(seconds: Mapping[Node, float]) -> tuple[float, list[Node]]:
     """The chain of steps that need each other which takes longest."""
     spec = load.environment(ENVIRONMENT)
-    steps = choosing.of(spec).steps(runtime.Options())
+    steps = runtime_table.of(spec).steps(contract.Options())
     arranged = graph.build(steps, [each.name for each in spec.tenants], step.Goal.PRESENT)
     chains: dict[Node, tuple[float, list[Node]]] = {}
     for node in arranged.nodes:

@@ -119,7 +119,7 @@ def copied(copy: Path, mark: str) -> None:
         "^REPOSITORY = .*", f'REPOSITORY = "airflow-platform-cold-{mark}"',
     )  # fmt: skip
     replace(
-        copy / "airflow_platform/steps/images.py",
+        copy / "airflow_platform/images/image_step.py",
         "^DOWNLOADS = .*",
         f'DOWNLOADS = "airflow-platform-cold-{mark}"',
     )

@@ -21,7 +21,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parents[1]
 sys.path.insert(0, str(CHECKOUT))
 
-from airflow_platform.config import built, specs  # noqa: E402
+from airflow_platform.config import built_images, specs  # noqa: E402
 from tests.registry import aws, data_plane, toolkit  # noqa: E402
 
 RUNS = 15
@@ -33,7 +33,7 @@ REQUESTS_BUDGET = 3
 PROMOTE = ("promote", "--from=stage", "--to=prod")
 
 LOGIN = (
-    "from airflow_platform.config import load; from airflow_platform.runtimes import registries;"
+    "from airflow_platform.config import load; from airflow_platform.images import registries;"
     "from airflow_platform.tasks import collection, program, push;"
     "from airflow_platform.tools.registry import ecr;"
     "where = registries.address(load.environment('stage'));"
@@ -57,7 +57,7 @@ def done(kit: toolkit.Toolkit, *words: str) -> tuple[toolkit.Result, float]:
     return result, time.perf_counter() - began
 
 
-def pushed_by_docker(host: str, names: tuple[str, ...], images: built.Built) -> float:
+def pushed_by_docker(host: str, names: tuple[str, ...], images: built_images.Built) -> float:
     """Seconds that Docker's own command takes for the same images, one after the other."""
     password = ["docker", "login", "--username=AWS", "--password-stdin", host]
     with tempfile.TemporaryDirectory() as directory:
@@ -130,7 +130,7 @@ def _told(name: str, result: toolkit.Result, seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def surroundings(images: built.Built) -> Iterator[tuple[toolkit.Toolkit, str]]:
+def surroundings(images: built_images.Built) -> Iterator[tuple[toolkit.Toolkit, str]]:
     """Registries, a local AWS, and the environments stage and prod; a third registry is for Docker's own push."""
     names = specs.Registry().images
     with contextlib.ExitStack() as stack:
@@ -150,7 +150,7 @@ def surroundings(images: built.Built) -> Iterator[tuple[toolkit.Toolkit, str]]:
 
 def main() -> None:
     """Measure, print, and exit 1 when a budget is exceeded."""
-    images = built.read()
+    images = built_images.read()
     if images is None:
         sys.exit("Nothing is built. Run: scripts/inv build")
     names = specs.Registry().images

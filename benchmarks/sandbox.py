@@ -29,9 +29,10 @@ CHECKOUT = Path(__file__).parents[1]
 sys.path.insert(0, str(CHECKOUT))
 
 from airflow_platform import secrets  # noqa: E402
-from airflow_platform.components import API_SERVER, FAKESNOW  # noqa: E402
-from airflow_platform.supervisor.spec import Spec  # noqa: E402
-from airflow_platform.tools import airflow, supervisor  # noqa: E402
+from airflow_platform.config.components import API_SERVER, FAKESNOW  # noqa: E402
+from airflow_platform.runtimes.process import supervisor_client  # noqa: E402
+from airflow_platform.runtimes.process.supervisor.spec import Spec  # noqa: E402
+from airflow_platform.tools.airflow import airflow_client  # noqa: E402
 
 TENANT = "analytics"
 DEADLINE = 300.0
@@ -83,7 +84,7 @@ class Bench:
 
     def spec(self) -> Spec:
         """What the tenant's supervisor runs."""
-        spec = supervisor.read_spec(self.place / "run")
+        spec = supervisor_client.read_spec(self.place / "run")
         assert spec is not None
         return spec
 
@@ -125,16 +126,16 @@ class Bench:
 
     def memory(self) -> dict[str, float]:
         """MB of proportional set size, of Airflow and of fakesnow."""
-        status = supervisor.status(self.place / "run")
+        status = supervisor_client.status(self.place / "run")
         assert status is not None
         snowflake = next(c.pid for c in status.components if c.name == FAKESNOW)
-        sizes = {each.pid: _pss(each.pid) for each in supervisor.processes_of(self.place)}
+        sizes = {each.pid: _pss(each.pid) for each in supervisor_client.processes_of(self.place)}
         return {"Airflow": sum(sizes.values()) - sizes[snowflake], "fakesnow": sizes[snowflake]}
 
     def run_dags(self) -> None:
         """Run both DAGs to success."""
         password = secrets.Secret((self.place / "keys" / "admin_password").read_text())
-        client = airflow.Airflow(f"http://127.0.0.1:{self.port()}", "admin", password)
+        client = airflow_client.Airflow(f"http://127.0.0.1:{self.port()}", "admin", password)
         for dag in ("platform_smoke", "orders_daily"):
             client.set_paused(dag, paused=False)
             run = client.wait_for_run(dag, client.trigger(dag).id, timeout=DEADLINE)

@@ -15,8 +15,8 @@ import pydantic
 from pydantic_core import PydanticUndefined
 
 from airflow_platform import errors
-from airflow_platform.config import project, specs
-from airflow_platform.manifests import containers
+from airflow_platform.config import dag_settings, specs
+from airflow_platform.runtimes.docker import manifest
 from airflow_platform.tasks import collection
 
 PAGE = Path(__file__).with_name("reference.md")
@@ -115,7 +115,7 @@ def settings() -> Iterator[str]:
         "",
         "What all environments share about their DAGs is in `dags.toml`.",
     )
-    yield from _tables(project.Project)
+    yield from _tables(dag_settings.Project)
 
 
 def _tables(whole: type[pydantic.BaseModel]) -> Iterator[str]:
@@ -134,9 +134,9 @@ def _tables(whole: type[pydantic.BaseModel]) -> Iterator[str]:
 
 def _limits() -> Iterator[str]:
     """What containers may use that have no limits of their own."""
-    yield from ("", f"A container that is left out may use {containers.CPUS:g} cores and this memory:", "")
+    yield from ("", f"A container that is left out may use {manifest.CPUS:g} cores and this memory:", "")
     yield from ("| container | MiB |", "| --- | --- |")
-    for name, memory in containers.MEMORY.items():
+    for name, memory in manifest.MEMORY.items():
         yield f"| `{name}` | {memory} |"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from airflow_platform.supervisor import linux
+from airflow_platform.runtimes.process.supervisor import linux
 
 
 def this() -> str:

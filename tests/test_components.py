@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_platform import components
-from airflow_platform.config import image_recipes
-from airflow_platform.tools import airflow
+from airflow_platform.config import components, image_recipes
+from airflow_platform.tools.airflow import airflow_client
 
 IMAGES = Path(__file__).parents[1] / "images"
 
@@ -32,4 +31,4 @@ def test_a_component_s_image_starts_what_we_say(name):
 
 
 def test_the_health_check_of_images_asks_for_the_same_jobs():
-    assert runpy.run_path(str(IMAGES / "airflow" / "healthcheck.py"))["JOBS"] == airflow.JOB_TYPES
+    assert runpy.run_path(str(IMAGES / "airflow" / "healthcheck.py"))["JOBS"] == airflow_client.JOB_TYPES

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from airflow_platform import components
-from airflow_platform.config import specs
+from airflow_platform.config import components, specs
 from airflow_platform.dags.check.rules import catalogue
 from airflow_platform.errors import ExitCode
-from airflow_platform.manifests import containers
+from airflow_platform.runtimes.docker import manifest
 from airflow_platform.tasks import collection
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +51,7 @@ def test_the_reference_has_every_exit_code() -> None:
         "| `--lines=...` | How many of the last lines of each log. By default 20. |",
         "| `--lock-timeout=...` | Seconds to wait for the environment's lock. By default 60. |",
         "| `--ref=...` | What to check: a commit, branch or tag of this repository. By default HEAD. |",
-        *(f"| `{name}` | {memory} |" for name, memory in containers.MEMORY.items()),
+        *(f"| `{name}` | {memory} |" for name, memory in manifest.MEMORY.items()),
     ],
 )
 def test_the_reference_has_defaults_of_every_kind(row: str) -> None:
@@ -60,8 +59,8 @@ def test_the_reference_has_defaults_of_every_kind(row: str) -> None:
 
 
 def test_every_container_has_limits_by_default() -> None:
-    assert set(containers.MEMORY) == set(typing.get_args(components.Name))
-    assert specs.Limits(memory=16).cpus == containers.CPUS
+    assert set(manifest.MEMORY) == set(typing.get_args(components.Name))
+    assert specs.Limits(memory=16).cpus == manifest.CPUS
 
 
 @pytest.mark.parametrize("name", sorted(collection.namespace.task_names))

@@ -14,7 +14,13 @@ from pathlib import Path
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.programs import Interruption, Programs, require, run_in_foreground, start_detached
+from airflow_platform.programs.programs import (
+    Interruption,
+    Programs,
+    require,
+    run_in_foreground,
+    start_detached,
+)
 from airflow_platform.secrets import Mask, Secret
 
 
@@ -206,7 +212,7 @@ def test_a_program_of_another_user_inherits_no_lock(tmp_path: Path) -> None:
 
 PARENT = """
 import sys
-from airflow_platform.programs import Programs, start_detached
+from airflow_platform.programs.programs import Programs, start_detached
 from pathlib import Path
 here = Path(sys.argv[1])
 start_detached(["sh", "-c", f"echo $$ >{here}/detached; sleep 60"], env={"PATH": sys.argv[2]}, cwd=here, log=here / "log")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_platform.supervisor import linux
+from airflow_platform.runtimes.process.supervisor import linux
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="the harness takes a terminal as Linux has it"
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 HARNESS = """
 import array, fcntl, os, subprocess, sys, termios, time
 from pathlib import Path
-from airflow_platform import programs, terminal
+from airflow_platform.programs import programs, terminal
 
 if os.isatty(0):
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)

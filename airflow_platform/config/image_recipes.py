@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airflow_platform import components
-from airflow_platform.config import package_recipes, paths, versions
+from airflow_platform.config import components, package_recipes, paths, versions
 
 REPOSITORY = "airflow-platform"
 """The first part of every image's name in the local engine."""

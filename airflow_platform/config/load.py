@@ -16,7 +16,7 @@ from airflow_platform.config import paths
 if TYPE_CHECKING:
     import pydantic
 
-    from airflow_platform.config import project, specs
+    from airflow_platform.config import dag_settings, specs
 
 SpecT = TypeVar("SpecT", bound="specs.Spec")
 
@@ -75,16 +75,16 @@ def suggested() -> tuple[specs.Environment, ...]:
     return tuple(found)
 
 
-def dag_project(path: Path | None = None) -> project.Project:
+def dag_project(path: Path | None = None) -> dag_settings.Project:
     """What `dags.toml` says about the DAGs of all environments; a file that is not there says nothing.
 
     Raises:
         ConfigurationError: It does not say what it must; carries every fault.
     """
-    from airflow_platform.config import project  # noqa: PLC0415
+    from airflow_platform.config import dag_settings  # noqa: PLC0415
 
     path = path or paths.project().dags_file
-    return _validate(project.Project, _read(path) if path.exists() else {}, path)
+    return _validate(dag_settings.Project, _read(path) if path.exists() else {}, path)
 
 
 def given(data: dict[str, Any], source: str) -> specs.Environment:

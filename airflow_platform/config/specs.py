@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from airflow_platform import components
+from airflow_platform.config import components
 
 NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
 """Names become parts of the Kubernetes namespace `<environment>-<tenant>`."""

@@ -20,7 +20,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
+from airflow_platform.programs import programs
 
 ORPHAN_PATIENCE = 12.0
 """Seconds to wait for the programs of a killed run to end: they had SIGTERM and 10 s of grace."""

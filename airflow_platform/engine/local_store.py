@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.engine import file_lock, sqlite_journal
+from airflow_platform.programs import programs
 
 KEPT_RUN_DIRECTORIES = 20
 """Directories of artifacts that are kept: enough to look into last week's failures."""

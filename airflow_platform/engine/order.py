@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
-from airflow_platform import programs
 from airflow_platform.engine.report import Reporter
 from airflow_platform.engine.step import EnvironmentT, Goal, Step, TenantT
 from airflow_platform.engine.store import Store
+from airflow_platform.programs import programs
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-from airflow_platform import programs
+from airflow_platform.programs import programs
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What a user, a CI runner and a closed terminal send."""

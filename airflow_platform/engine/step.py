@@ -23,7 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
+from airflow_platform.programs import programs
 
 Json = Any
 """What `json.dumps` takes: None, bool, int, float, str, list or dict of these."""

@@ -1,4 +1,4 @@
-"""WHERE AIRFLOW RUNS: a runtime is a set of steps, a journal, locks, and answers about its tenants.
+"""Where tenants run: a contract, a table, and a folder for each runtime.
 
-No work is done here, only composed. May import: `dags` and below.
+A runtime never imports another one. What they share is in `tenants`, or here. May import dags, images and below.
 """

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from airflow_platform import secrets
+from airflow_platform.dags import dag_parity
 from airflow_platform.dags.check import result_cache
 from airflow_platform.engine.step import Step
-from airflow_platform.runtimes.runtime import Runtime
-from airflow_platform.steps import served_dags, settings, smoke
+from airflow_platform.runtimes.contract import Runtime
+from airflow_platform.tenants import settings, smoke
 
 
 def compose(
@@ -24,7 +25,7 @@ def compose(
     """
     return (
         settings.Settings(runtime.access, memory, key).after("components", "keys", undone_by=undone_by),
-        served_dags.ServedDags(
+        dag_parity.ServedDags(
             runtime.access, runtime.dag_commit, refreshed=runtime.dags_refreshed, dags=result_cache.dag_ids
         ).after("components", "dag-repository", "settings", undone_by=undone_by),
         smoke.Smoke(runtime.access).after(

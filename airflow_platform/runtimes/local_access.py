@@ -8,18 +8,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from airflow_platform import errors, programs, secrets
-from airflow_platform.config import places
+from airflow_platform import errors, secrets
+from airflow_platform.config import state_files
 from airflow_platform.engine.local_store import LocalStore
 from airflow_platform.engine.step import Step
-from airflow_platform.manifests import airflow as manifest
-from airflow_platform.steps import restart
-from airflow_platform.tenants import access
+from airflow_platform.programs import programs
+from airflow_platform.tenants import access, restart
+from airflow_platform.tenants import airflow_settings as manifest
 from airflow_platform.tools import files, processes
 
 
 def store(
-    place: places.EnvironmentPlace,
+    place: state_files.EnvironmentFiles,
     runner: programs.Programs,
     *,
     lock_timeout: float,
@@ -31,7 +31,7 @@ def store(
     )
 
 
-def port(place: places.TenantPlace) -> int | None:
+def port(place: state_files.TenantFiles) -> int | None:
     """The port of a tenant's api-server; None when its file of ports is missing or was cut."""
     try:
         return int(json.loads(place.ports.read_text())["airflow"])
@@ -39,14 +39,14 @@ def port(place: places.TenantPlace) -> int | None:
         return None
 
 
-def url(place: places.TenantPlace) -> str:
+def url(place: state_files.TenantFiles) -> str:
     """Where people find a tenant's api-server; "" when its port is not known."""
     known = port(place)
     return "" if known is None else manifest.address(known)
 
 
 def opened(
-    place: places.TenantPlace, stranger: Callable[[int], str]
+    place: state_files.TenantFiles, stranger: Callable[[int], str]
 ) -> AbstractContextManager[access.Access]:
     """The way to a tenant's api-server on loopback, closed at the end.
 
@@ -78,7 +78,7 @@ def stranger(port: int, expected: Collection[int]) -> str:
     return ""
 
 
-def restarts(place: places.EnvironmentPlace, components: Sequence[str]) -> tuple[Step, ...]:
+def restarts(place: state_files.EnvironmentFiles, components: Sequence[str]) -> tuple[Step, ...]:
     """The step of a command that asks for a restart of components; none when it names no component."""
     if not components:
         return ()
@@ -90,7 +90,7 @@ def restarts(place: places.EnvironmentPlace, components: Sequence[str]) -> tuple
 class KeyFiles:
     """Keys and passwords of tenants, a file each."""
 
-    place: places.EnvironmentPlace
+    place: state_files.EnvironmentFiles
 
     def __call__(self, tenant: str, name: str) -> secrets.Secret:
         """One of them: `snowflake_password` of `analytics`."""
@@ -99,9 +99,9 @@ class KeyFiles:
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """What the settings step has written into tenants, with keyed digests; see `steps.settings.Memory`."""
+    """What the settings step has written into tenants, with keyed digests; see `tenants.settings.Memory`."""
 
-    place: places.EnvironmentPlace
+    place: state_files.EnvironmentFiles
 
     def read(self, tenant: str) -> Mapping[str, str]:
         try:

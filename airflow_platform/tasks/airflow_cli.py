@@ -6,7 +6,7 @@ import shlex
 
 from airflow_platform import errors
 from airflow_platform.config import load
-from airflow_platform.runtimes import choosing as runtimes
+from airflow_platform.runtimes import runtime_table as runtimes
 
 
 def run(env: str, tenant: str, arguments: str) -> int:

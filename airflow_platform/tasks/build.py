@@ -6,11 +6,11 @@ import dataclasses
 from typing import Any
 
 from airflow_platform import errors
-from airflow_platform.config import built, load, paths, specs
+from airflow_platform.config import built_images, load, paths, specs
 from airflow_platform.engine import run, step
 from airflow_platform.engine.order import Order
 from airflow_platform.engine.report import Outcome
-from airflow_platform.runtimes import images, registries
+from airflow_platform.images import build_steps, registries
 from airflow_platform.tasks.command_line import DOOR, CommandLine
 
 WORKERS = 2
@@ -19,10 +19,10 @@ WORKERS = 2
 
 def build(line: CommandLine, *, pull: bool) -> int:
     """Build the images; the exit code."""
-    made = images.Images()
+    made = build_steps.Images()
     store = made.store(line.runner, lock_timeout=line.lock_seconds, on_note=line.reporter.note)
     order: Order[Any, Any] = line.order(
-        images.Place(),
+        build_steps.AllImages(),
         (),
         made.build_steps(pull=pull),
         store,
@@ -31,7 +31,7 @@ def build(line: CommandLine, *, pull: bool) -> int:
         workers=WORKERS,
     )
     report = dataclasses.replace(run.execute(order), environment=None)
-    recorded = built.read() if report.exit_code == 0 and not line.plan else None
+    recorded = built_images.read() if report.exit_code == 0 and not line.plan else None
     if recorded:
         data = {name: dataclasses.asdict(each) for name, each in recorded.images.items()}
         report = dataclasses.replace(

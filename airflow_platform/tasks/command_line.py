@@ -9,8 +9,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.engine.report import OneAtATime
+from airflow_platform.programs import programs
 
 if TYPE_CHECKING:
     from airflow_platform.config import specs
@@ -48,7 +49,7 @@ class CommandLine:
     @functools.cached_property
     def reporter(self) -> OneAtATime:
         """Shows a run while it goes on, on standard error."""
-        from airflow_platform.reporting import choosing as reporters
+        from airflow_platform.reporting import reporters
 
         return OneAtATime(reporters.choose(sys.stderr, os.environ, json=self.json))
 

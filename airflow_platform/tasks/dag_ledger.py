@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_platform import errors
+from airflow_platform.dags.dag_branch import Synced, Wanted
 from airflow_platform.engine.report import Report
-from airflow_platform.tools.dag_branch import Synced, Wanted
 
 SERVED = "served"
 """Every tenant that is up, of every environment that can be asked, serves the version, and at least one is up."""

@@ -14,7 +14,8 @@ from airflow_platform.engine import signals
 from airflow_platform.reporting import findings as shown
 from airflow_platform.reporting import output
 from airflow_platform.tasks.command_line import CommandLine
-from airflow_platform.tools import files, git
+from airflow_platform.tools import files
+from airflow_platform.tools.git import git
 
 
 def check(

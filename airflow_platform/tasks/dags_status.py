@@ -15,16 +15,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
+from airflow_platform.dags import branch_following, dag_branch, dag_changes, dag_serving
 from airflow_platform.dags.check import commit_check, result_cache
 from airflow_platform.engine import signals
 from airflow_platform.engine.report import Report
-from airflow_platform.manifests import airflow as manifest
-from airflow_platform.reporting import choosing as reporters
-from airflow_platform.reporting import document, output, tables
-from airflow_platform.runtimes import dag_places, following
+from airflow_platform.programs import programs
+from airflow_platform.reporting import document, output, reporters, tables
+from airflow_platform.runtimes import dag_targets
 from airflow_platform.tasks.command_line import CommandLine
-from airflow_platform.tools import dag_branch, dag_changes, dag_serving, git_remote
+from airflow_platform.tenants import airflow_settings as manifest
+from airflow_platform.tools.git import git_remote
 
 AGAIN = 2.0
 """Seconds between two looks of `--watch`."""
@@ -200,10 +201,10 @@ class Look:
         self.wanted = commit_check.resolved(self.runner, revision).tree if revision else ""
         self.revision = revision
         self._on_note = on_note
-        self._environments = dag_places.environments(names)
-        self.places, self.elsewhere = dag_places.of(self._environments, self.runner, on_note)
+        self._environments = dag_targets.environments(names)
+        self.places, self.elsewhere = dag_targets.of(self._environments, self.runner, on_note)
         self.notes = [f"{each.environment}: {each.why}" for each in self.elsewhere]
-        self.branch = following.branch_if_any(self.runner, on_note)
+        self.branch = branch_following.branch_if_any(self.runner, on_note)
         self.head: dag_branch.Synced | None = None
         self.unsure: errors.PlatformError | None = None
         """Why what is known of the branch is no measure."""
@@ -234,13 +235,13 @@ class Look:
         """All tenants and the branch's server, asked at the same time; those that nobody declares come last."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             learning = pool.submit(self._learn_head)
-            looking = pool.submit(dag_places.left_running, self._environments, self.runner, self._on_note)
+            looking = pool.submit(dag_targets.left_running, self._environments, self.runner, self._on_note)
             rows = tuple(pool.map(self._row, self.places))
             others = tuple(map(self._row, looking.result()))
             learning.result()
         return (*rows, *(dataclasses.replace(each, declared=False) for each in others))
 
-    def _row(self, place: dag_places.LocalPlace) -> Row:
+    def _row(self, place: dag_targets.LocalTarget) -> Row:
         try:
             if place.down():
                 return Row(place.environment, place.tenant, "down")
@@ -252,7 +253,7 @@ class Look:
         except errors.PlatformError as error:
             return Row(place.environment, place.tenant, "unreadable", error.message)
 
-    def _read(self, place: dag_places.LocalPlace, served: dag_serving.Served) -> Row:
+    def _read(self, place: dag_targets.LocalTarget, served: dag_serving.Served) -> Row:
         sources = [path for path in (place.repository, self.branch and self.branch.repository) if path]
 
         def version(commit: str) -> dag_changes.Version | None:

@@ -6,20 +6,28 @@ import dataclasses
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.config import paths
+from airflow_platform.dags import (
+    branch_following,
+    branch_step,
+    check_step,
+    dag_branch,
+    dag_changes,
+    dag_delivery,
+    dag_proof,
+)
 from airflow_platform.dags.check import commit_check, result_cache
 from airflow_platform.dags.check.findings import Checked
+from airflow_platform.dags.dag_contexts import Project, Target
 from airflow_platform.engine import local_store, run, step
 from airflow_platform.engine.report import Report, TenantReport
-from airflow_platform.manifests import airflow as manifest
-from airflow_platform.runtimes import dag_places, following
-from airflow_platform.steps import dag_branch as branch_step
-from airflow_platform.steps import dag_check, dag_delivery, dag_proof
-from airflow_platform.steps.dag_contexts import Place, Project
+from airflow_platform.programs import programs
+from airflow_platform.runtimes import dag_targets
 from airflow_platform.tasks import dag_ledger
 from airflow_platform.tasks.command_line import DOOR, CommandLine
-from airflow_platform.tools import dag_branch, dag_changes, git
+from airflow_platform.tenants import airflow_settings as manifest
+from airflow_platform.tools.git import git
 
 LOCK_TIMEOUT = 60.0
 """Seconds to wait for another sync of this checkout."""
@@ -34,7 +42,7 @@ def sync(
     wanted = dag_branch.Wanted(
         source=commit.sha,
         tree=commit.tree,
-        objects=following.objects(scene.runner),
+        objects=branch_following.objects(scene.runner),
         message=f"Serve the DAGs of {commit.sha[:12]}",
     )
     if left := git.uncommitted(scene.runner, paths.project().root, manifest.FOLDER):
@@ -159,15 +167,15 @@ class Sync:
         self.environments = environments
         self.runner = line.runner
         self._over = over
-        chosen = dag_places.environments(environments)
-        self.places, self.elsewhere = dag_places.of(chosen, self.runner, line.reporter.note)
+        chosen = dag_targets.environments(environments)
+        self.places, self.elsewhere = dag_targets.of(chosen, self.runner, line.reporter.note)
         if not self.places:
             raise errors.UsageError(
                 f"Nothing could be proved in {', '.join(each.name for each in chosen)}: "
                 f"{'; '.join(each.why for each in self.elsewhere)}.",
                 hint="Name an environment whose tenants can be asked.",
             )
-        self.branch = following.branch(self.runner, line.reporter.note)
+        self.branch = branch_following.branch(self.runner, line.reporter.note)
         self.known = dag_changes.Known(self.runner)
         self.differences: dict[str, dag_proof.Difference] = {}
         self.unimportable: set[str] = set()
@@ -183,7 +191,7 @@ class Sync:
             before.update(self._served())  # As late as can be, and before the branch moves.
             return self._check(context, version, wanted)
 
-        check = dag_check.DagCheck(
+        check = check_step.DagCheck(
             look_and_check,
             revision=wanted.source,
             must_pass=must_pass,
@@ -242,7 +250,7 @@ class Sync:
         )
 
 
-def _serves(place: Place) -> str:
+def _serves(place: Target) -> str:
     """The commit that a place serves; "" where nobody can say."""
     try:
         return "" if place.down() else place.commit()
@@ -274,7 +282,7 @@ def record(scene: Sync, report: Report, wanted: dag_branch.Wanted) -> tuple[Repo
         )
         report = failed(report, fault, status=result)
     runner = programs.Programs(mask=scene.runner.mask)
-    branch = dataclasses.replace(scene.branch, turn=following.turns(runner, scene.line.reporter.note))
+    branch = dataclasses.replace(scene.branch, turn=branch_following.turns(runner, scene.line.reporter.note))
     try:
         if overtaken := _overtaken(branch, runner, wanted):
             # What was proved before stays proved, and good to go back to.

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from airflow_platform import errors
-from airflow_platform.config import load, pushed, specs
+from airflow_platform.config import load, registry_record, specs
 from airflow_platform.engine import run, step
 from airflow_platform.engine.report import Outcome, Report, StepReport
-from airflow_platform.runtimes import registries
+from airflow_platform.images import registries
 from airflow_platform.tasks.command_line import CommandLine
 
 WORKERS = 4
@@ -78,7 +78,7 @@ def _moved(report: StepReport) -> str:
 
 def _wanted(
     origin: specs.Environment, names: Sequence[str], chosen: Sequence[str]
-) -> Mapping[str, pushed.Image]:
+) -> Mapping[str, registry_record.Image]:
     """What is promoted: the chosen images, or all that the target should have; as the source has them.
 
     Raises:
@@ -92,13 +92,13 @@ def _wanted(
                 hint=f"There are: {', '.join(names)}.",
             )
         if tag and (name not in known or known[name].tag != tag):
-            wanted[name] = pushed.Image(tag, "")
+            wanted[name] = registry_record.Image(tag, "")
         elif name in known:
             wanted[name] = known[name]
         else:
             raise errors.UsageError(
                 f"Nothing is known here of the image {name} in {origin.name}.",
-                hint=f"Hand over {pushed.path(origin.name)} from where it was pushed, run "
+                hint=f"Hand over {registry_record.path(origin.name)} from where it was pushed, run "
                 f"`inv push --env={origin.name}`, or name each image: --image={name}:TAG.",
             )
     return wanted

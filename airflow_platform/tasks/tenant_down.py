@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from airflow_platform import errors
 from airflow_platform.config import load, specs
 from airflow_platform.engine import run, step
-from airflow_platform.runtimes import choosing as runtimes
-from airflow_platform.runtimes import runtime as contract
+from airflow_platform.runtimes import contract
+from airflow_platform.runtimes import runtime_table as runtimes
 from airflow_platform.tasks.command_line import DOOR, CommandLine
 from airflow_platform.tasks.tenant_up import WORKERS
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.config import load
 from airflow_platform.engine import signals
+from airflow_platform.programs import programs
 from airflow_platform.reporting import output
-from airflow_platform.runtimes import choosing as runtimes
-from airflow_platform.runtimes import runtime as contract
+from airflow_platform.runtimes import contract
+from airflow_platform.runtimes import runtime_table as runtimes
 from airflow_platform.tools.logs import Line
 
 _LOOK_AGAIN = 0.3

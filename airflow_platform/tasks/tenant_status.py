@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from airflow_platform import errors
 from airflow_platform.engine.report import Outcome, StepReport, TenantReport
 from airflow_platform.reporting import summary
-from airflow_platform.runtimes import choosing as runtimes
-from airflow_platform.runtimes import runtime as contract
+from airflow_platform.runtimes import contract
+from airflow_platform.runtimes import runtime_table as runtimes
 from airflow_platform.tasks import tenant_up
 from airflow_platform.tasks.command_line import CommandLine
 

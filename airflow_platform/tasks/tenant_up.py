@@ -11,10 +11,10 @@ from airflow_platform import errors
 from airflow_platform.config import load, specs
 from airflow_platform.engine import run, step
 from airflow_platform.engine.report import Outcome
-from airflow_platform.runtimes import choosing as runtimes
-from airflow_platform.runtimes import runtime as contract
-from airflow_platform.steps import becoming_healthy
+from airflow_platform.runtimes import contract
+from airflow_platform.runtimes import runtime_table as runtimes
 from airflow_platform.tasks.command_line import DOOR, CommandLine
+from airflow_platform.tenants import startup
 
 if TYPE_CHECKING:
     from airflow_platform.engine.order import Order
@@ -112,14 +112,14 @@ def _pending_besides_restart(report: Report) -> list[errors.Fault]:
         errors.Fault(f"{owner}/{each.name}", f"Pending: {each.reason}{_redefined(each)}.", "")
         for owner, each in found
         if each.status is Outcome.PENDING
-        and (each.name not in RESTARTED or each.details.get(becoming_healthy.REDEFINED))
+        and (each.name not in RESTARTED or each.details.get(startup.REDEFINED))
         and not each.reason.startswith("known after")
     ]
 
 
 def _redefined(pending: StepReport) -> str:
     """Why its restart is more than a restart, for people; "" when it is not."""
-    names = pending.details.get(becoming_healthy.REDEFINED)
+    names = pending.details.get(startup.REDEFINED)
     return f" (declared otherwise now: {', '.join(map(str, names))})" if isinstance(names, Sequence) else ""
 
 

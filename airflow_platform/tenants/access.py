@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from airflow_platform import secrets
-from airflow_platform.tools import airflow
+from airflow_platform.tools.airflow import airflow_client
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Access:
     """Its base URL as this machine reaches it."""
     user: str
     password: secrets.Secret
-    airflow: airflow.Airflow
+    airflow: airflow_client.Airflow
     """A client that logs in as `user` when a call needs it."""
 
 
@@ -38,7 +38,7 @@ def opened(url: str, user: str, password: secrets.Secret, *, stranger: Callable[
         stranger: Says who listens at that address in place of the tenant, for people; "" when it is the tenant, or
             nobody. It is asked before each login: a stopped tenant's port can be taken by anybody.
     """
-    client = airflow.Airflow(url, user, password, stranger=stranger)
+    client = airflow_client.Airflow(url, user, password, stranger=stranger)
     try:
         yield Access(url, user, password, client)
     finally:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_platform import errors
-from airflow_platform.tools.containers import opened
+from airflow_platform.tools.containers import engine_session
 
 AUTHORITIES = "/run/fakesnow/authorities.pem"
 """Where the container has the authorities that its certificate is checked against."""
@@ -47,7 +47,7 @@ class QueryFailed(errors.StepError):
 
 
 def rows(
-    engine: opened.Engine, container: str, sql: str, *, database: str, schema: str
+    engine: engine_session.Engine, container: str, sql: str, *, database: str, schema: str
 ) -> list[tuple[Any, ...]]:
     """The rows of a statement, or of the last of several.
 

@@ -21,19 +21,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_platform import errors, programs, secrets
-from airflow_platform.components import API_SERVER, FAKESNOW, METADATA_DATABASE
-from airflow_platform.config import paths, references
-from airflow_platform.manifests import airflow as manifest
-from airflow_platform.manifests import containers as manifests
-from airflow_platform.manifests import objects
-from airflow_platform.steps import handed, keys
-from airflow_platform.testing import adapted
+from airflow_platform import errors, secrets
+from airflow_platform.config import paths, secret_references
+from airflow_platform.config.components import API_SERVER, FAKESNOW, METADATA_DATABASE
+from airflow_platform.programs import programs
+from airflow_platform.runtimes.docker import health, inputs
+from airflow_platform.runtimes.docker import manifest as manifests
+from airflow_platform.tenants import airflow_settings as manifest
+from airflow_platform.tenants import declared_objects, keys
+from airflow_platform.testing import testcontainers_adapter
+from airflow_platform.testing.airflow_spec import SERVICES, Order, Wanted
 from airflow_platform.testing.local_airflow import LocalAirflow
-from airflow_platform.testing.ordered import SERVICES, Order, Wanted
-from airflow_platform.tools import airflow, airflow_objects, cache, certificates, git, ports, temporary
-from airflow_platform.tools.containers import engine, opened, printed, wellness
+from airflow_platform.tools import cache, certificates, ports, temporary
+from airflow_platform.tools.airflow import airflow_client, airflow_objects
+from airflow_platform.tools.containers import engine, engine_session, output_lines
 from airflow_platform.tools.containers.spec import Container
+from airflow_platform.tools.git import git
 
 if TYPE_CHECKING:
     import docker
@@ -69,20 +72,20 @@ def start(
     """
     directory = stack.enter_context(temporary.directory(paths.cache() / cache.TESTS))
     wanted = Wanted(order, session, _files(directory, order), _snapshot(directory, order.dags))
-    return _Bringing(stack, wanted, opened.of(client)).up()
+    return _Bringing(stack, wanted, engine_session.of(client)).up()
 
 
 class _Bringing:
     """One Airflow on its way up."""
 
-    def __init__(self, stack: contextlib.ExitStack, wanted: Wanted, made_in: opened.Engine) -> None:
+    def __init__(self, stack: contextlib.ExitStack, wanted: Wanted, made_in: engine_session.Engine) -> None:
         self._stack = stack
         self._wanted = wanted
         self._engine = made_in
         self._began = time.monotonic()
 
     def up(self) -> LocalAirflow:
-        with adapted.without_ryuk():
+        with testcontainers_adapter.without_ryuk():
             self._make_surroundings()
             self._start_services()
             self._start_components()
@@ -101,7 +104,7 @@ class _Bringing:
             tenant=self._wanted.order.tenant,
             session=self._wanted.session,
             containers={**names, METADATA_DATABASE: self._wanted.server().name},
-            open_engine=lambda: opened.opened(None),
+            open_engine=lambda: engine_session.opened(None),
         )
 
     def _make_surroundings(self) -> None:
@@ -119,7 +122,7 @@ class _Bringing:
 
     def _start_database(self) -> None:
         self._start_well(self._wanted.server())
-        migration = adapted.SpecContainer(self._wanted.migration())
+        migration = testcontainers_adapter.SpecContainer(self._wanted.migration())
         self._stack.callback(migration.close)
         self._say("airflow db migrate")
         if code := migration.run(timeout=MIGRATION_TIMEOUT):
@@ -143,7 +146,7 @@ class _Bringing:
 
     def _could_publish(self, spec: Container) -> bool:
         """Start a container, unless somebody has taken its port meanwhile."""
-        made = adapted.SpecContainer(spec)
+        made = testcontainers_adapter.SpecContainer(spec)
         try:
             made.start()
         except engine.EngineError as error:
@@ -155,22 +158,22 @@ class _Bringing:
         return True
 
     def _start(self, spec: Container) -> None:
-        made = adapted.SpecContainer(spec)
+        made = testcontainers_adapter.SpecContainer(spec)
         self._stack.callback(made.close)
         made.start()
 
     def _start_well(self, spec: Container) -> None:
-        made = adapted.SpecContainer(spec, adapted.OwnHealthCheck())
+        made = testcontainers_adapter.SpecContainer(spec, testcontainers_adapter.OwnHealthCheck())
         self._stack.callback(made.close)
         made.start()
 
-    def _connect(self) -> airflow.Airflow:
+    def _connect(self) -> airflow_client.Airflow:
         password = self._wanted.files.keys["admin_password"]
-        client = airflow.Airflow(manifest.address(self._wanted.port), manifest.ADMIN, password)
+        client = airflow_client.Airflow(manifest.address(self._wanted.port), manifest.ADMIN, password)
         self._stack.callback(client.session.close)
         return client
 
-    def _wait(self, names: dict[str, str], client: airflow.Airflow) -> None:
+    def _wait(self, names: dict[str, str], client: airflow_client.Airflow) -> None:
         timeout = self._wanted.order.timeout
         deadline = time.monotonic() + timeout
         while missing := self._missing(names, client):
@@ -181,7 +184,7 @@ class _Bringing:
                 )
             time.sleep(POLL)
 
-    def _missing(self, names: dict[str, str], client: airflow.Airflow) -> str:
+    def _missing(self, names: dict[str, str], client: airflow_client.Airflow) -> str:
         """What is still missing; "" for nothing.
 
         Raises:
@@ -191,20 +194,22 @@ class _Bringing:
         for name, each in found.items():
             if each is None or not each.running:
                 how = "is gone" if each is None else each.last_exit
-                lines = [text for _, text in self._engine.containers.lines(names[name], last=printed.TAIL)]
-                raise errors.StepError(f"{name} {how}; its last lines:{printed.indented(lines)}")
-        return wellness.missing(self._engine.containers, found, client)
+                lines = [
+                    text for _, text in self._engine.containers.lines(names[name], last=output_lines.TAIL)
+                ]
+                raise errors.StepError(f"{name} {how}; its last lines:{output_lines.indented(lines)}")
+        return health.missing(self._engine.containers, found, client)
 
-    def _put_settings(self, client: airflow.Airflow) -> None:
+    def _put_settings(self, client: airflow_client.Airflow) -> None:
         """Connections, variables and pools, as the step `settings` of a tenant puts them."""
         tenant, made = self._wanted.order.tenant, airflow_objects.Objects(client.session)
         password = self._wanted.files.keys["snowflake_password"]
-        local = objects.LocalSnowflake(FAKESNOW, manifests.SNOWFLAKE_PORT, password)
-        for connection in objects.connections(tenant, references.resolve, local):
+        local = declared_objects.LocalSnowflake(FAKESNOW, manifests.SNOWFLAKE_PORT, password)
+        for connection in declared_objects.connections(tenant, secret_references.resolve, local):
             made.put_connection(connection)
-        for variable in objects.variables(tenant, references.resolve):
+        for variable in declared_objects.variables(tenant, secret_references.resolve):
             made.put_variable(variable)
-        for pool in objects.pools(tenant):
+        for pool in declared_objects.pools(tenant):
             made.put_pool(pool)
 
     def _say(self, what: str) -> None:
@@ -232,7 +237,7 @@ def _snapshot(directory: Path, dags: Path) -> Path:
 
 def _files(directory: Path, order: Order) -> manifests.Files:
     """New keys, passwords and certificates."""
-    made = {name: secrets.Secret(keys.new(name)) for name in (*handed.KEYS, "admin_password")}
+    made = {name: secrets.Secret(keys.new(name)) for name in (*inputs.KEYS, "admin_password")}
     certificates.create(directory, tenant=order.tenant.name, now=datetime.datetime.now(datetime.UTC))
     return manifests.Files(
         keys=made,

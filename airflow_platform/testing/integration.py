@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from airflow_platform import errors
-from airflow_platform.components import AIRFLOW, BROKER, FAKESNOW, METADATA_DATABASE, WORKER
-from airflow_platform.config import built, load, paths, specs
-from airflow_platform.steps import container_images
+from airflow_platform.config import built_images, load, paths, specs
+from airflow_platform.config.components import AIRFLOW, BROKER, FAKESNOW, METADATA_DATABASE, WORKER
+from airflow_platform.runtimes.docker import images
 from airflow_platform.testing import leftovers
+from airflow_platform.testing.airflow_spec import Order
 from airflow_platform.testing.local_airflow import LocalAirflow, Result, UnexpectedState
-from airflow_platform.testing.ordered import Order
 from airflow_platform.tools.containers import engine
 
 __all__ = ["LocalAirflow", "Result", "UnexpectedState", "fixture", "running_airflow"]
@@ -104,7 +104,7 @@ def running_airflow(
         client = stack.enter_context(engine.connected(None))
         names = _names(executor)
         _require_images(images, names)
-        recorded = built.read(images)
+        recorded = built_images.read(images)
         assert recorded is not None
         leftovers.sweep(client)
         ids = {name: recorded.images[name].id for name in names}
@@ -127,7 +127,7 @@ def _names(executor: Executor) -> tuple[str, ...]:
 
 
 def _require_images(record: Path, names: tuple[str, ...]) -> None:
-    if faults := list(container_images.faults(None, record, names)):
+    if faults := list(images.faults(None, record, names)):
         raise errors.PreflightError("The images are not there.", faults)
 
 

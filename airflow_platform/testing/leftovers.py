@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from airflow_platform import errors
-from airflow_platform.tools.containers import lifeline, marked
+from airflow_platform.tools.containers import labelled_objects, lifeline
 
 if TYPE_CHECKING:
     import docker
@@ -63,18 +63,20 @@ def sweep(client: docker.DockerClient, *, sleep: Callable[[float], object] = tim
     Returns:
         What was removed, for people.
     """
-    things = marked.found(client, SESSION)
+    things = labelled_objects.found(client, SESSION)
     if starting := _sessions(things, "created"):
         sleep(STARTING)
-        things = marked.found(client, SESSION)
+        things = labelled_objects.found(client, SESSION)
     left = dead(things, late=starting)
     if left:
-        _log.warning("removing what killed test runs left: %s", marked.names(left))
-        marked.remove(client, left)
+        _log.warning("removing what killed test runs left: %s", labelled_objects.names(left))
+        labelled_objects.remove(client, left)
     return tuple(map(str, left))
 
 
-def dead(things: Iterable[marked.Marked], *, late: frozenset[str] = frozenset()) -> tuple[marked.Marked, ...]:
+def dead(
+    things: Iterable[labelled_objects.Marked], *, late: frozenset[str] = frozenset()
+) -> tuple[labelled_objects.Marked, ...]:
     """Those of sessions whose lifeline neither runs nor is about to.
 
     Args:
@@ -86,22 +88,22 @@ def dead(things: Iterable[marked.Marked], *, late: frozenset[str] = frozenset())
     return tuple(each for each in things if each.value not in alive)
 
 
-def _sessions(things: Iterable[marked.Marked], state: str) -> frozenset[str]:
+def _sessions(things: Iterable[labelled_objects.Marked], state: str) -> frozenset[str]:
     """The sessions whose lifeline is in a state."""
     return frozenset(each.value for each in things if _is_lifeline(each) and each.state == state)
 
 
-def _is_lifeline(thing: marked.Marked) -> bool:
+def _is_lifeline(thing: labelled_objects.Marked) -> bool:
     return (PART, LIFELINE) in thing.labels
 
 
 def _remove_all(client: docker.DockerClient, name: str) -> None:
     """Remove all objects of a session but its lifeline."""
     deadline = time.monotonic() + REMOVED
-    while left := [each for each in marked.found(client, SESSION, name) if not _is_lifeline(each)]:
+    while left := [each for each in labelled_objects.found(client, SESSION, name) if not _is_lifeline(each)]:
         if time.monotonic() > deadline:
             raise errors.StepError(
-                f"The test run's {marked.names(left)} could not be removed.",
+                f"The test run's {labelled_objects.names(left)} could not be removed.",
                 hint="The next test run tries again; or remove it with docker.",
             )
-        marked.remove(client, left)
+        labelled_objects.remove(client, left)

@@ -11,8 +11,8 @@ from typing import Any
 from airflow_platform import errors, secrets
 from airflow_platform.config import specs
 from airflow_platform.testing import asking_snowflake
-from airflow_platform.tools import airflow, airflow_answers, airflow_session
-from airflow_platform.tools.containers import opened
+from airflow_platform.tools.airflow import airflow_answers, airflow_client, airflow_session
+from airflow_platform.tools.containers import engine_session
 
 RUN_TIMEOUT = 300.0
 """Seconds until a run must have ended, where a test says nothing else."""
@@ -55,7 +55,7 @@ class LocalAirflow:
     """Of its pages, on 127.0.0.1; log in as `user` with `password`."""
     user: str
     password: secrets.Secret
-    client: airflow.Airflow = field(repr=False)
+    client: airflow_client.Airflow = field(repr=False)
     """Its REST API."""
     dags: Path
     """The folder that is served."""
@@ -65,7 +65,7 @@ class LocalAirflow:
     """The label `airflow-platform.test-session` of all that it is made of."""
     containers: Mapping[str, str]
     """Names of its containers, by component."""
-    open_engine: opened.Open = field(repr=False)
+    open_engine: engine_session.Open = field(repr=False)
 
     def run(
         self,

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_platform import programs
 from airflow_platform.engine import run
 from airflow_platform.engine.order import Order
 from airflow_platform.engine.report import Report, Reporter
 from airflow_platform.engine.step import Goal, Named, Step
 from airflow_platform.engine.store import Store
+from airflow_platform.programs import programs
 from airflow_platform.testing.reporters import RecordingReporter
 from airflow_platform.testing.stores import MemoryStore, RefusingStore
 

@@ -10,7 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
+from airflow_platform.programs import programs
 from airflow_platform.tools import users
 
 _ASK = (

@@ -8,7 +8,8 @@ import sysconfig
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from airflow_platform import errors, programs, secrets
+from airflow_platform import errors, secrets
+from airflow_platform.programs import programs
 from airflow_platform.tools import package_index
 
 TIMEOUT = 1800.0

@@ -6,8 +6,7 @@ import dataclasses
 
 import pytest
 
-from airflow_platform import components
-from airflow_platform.config import image_recipes, paths, versions
+from airflow_platform.config import components, image_recipes, paths, versions
 
 RECIPES = image_recipes.recipes()
 BY_NAME = {each.name: each for each in RECIPES}

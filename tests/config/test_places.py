@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from airflow_platform.config import places
+from airflow_platform.config import state_files
 
-PLACE = places.EnvironmentPlace(Path("/state/sandbox"))
+PLACE = state_files.EnvironmentFiles(Path("/state/sandbox"))
 
 
 def properties(place):
@@ -36,7 +36,7 @@ def test_what_the_toolkit_reads_back_lies_outside_of_what_the_tenants_user_owns(
 
 
 def test_tenants_are_found_by_their_directories(tmp_path):
-    place = places.EnvironmentPlace(tmp_path)
+    place = state_files.EnvironmentFiles(tmp_path)
     assert place.found() == ()
     for name in ("finance", "analytics"):
         place.tenant(name).directory.mkdir(parents=True)

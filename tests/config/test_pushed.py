@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.config import paths, pushed
+from airflow_platform.config import paths, registry_record
 
 
 @pytest.fixture(autouse=True)
@@ -17,28 +17,28 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_what_is_written_is_read_back(folder):
-    record = pushed.Pushed("r.example.com/p", {"worker": pushed.Image("1", "sha256:a")})
-    pushed.path("stage").write_text(record.to_json())
-    assert pushed.read("stage") == record
+    record = registry_record.Pushed("r.example.com/p", {"worker": registry_record.Image("1", "sha256:a")})
+    registry_record.path("stage").write_text(record.to_json())
+    assert registry_record.read("stage") == record
 
 
 def test_none_and_one_of_another_schema_are_nothing(folder):
-    assert pushed.read("stage") is None
-    pushed.path("stage").write_text('{"schema": 99, "anything": []}')
-    assert pushed.read("stage") is None
+    assert registry_record.read("stage") is None
+    registry_record.path("stage").write_text('{"schema": 99, "anything": []}')
+    assert registry_record.read("stage") is None
 
 
 @pytest.mark.parametrize(
     "text", ["", "{}", "[]", '{"schema": 1}', '{"schema": 1, "registry": "r", "images": {"a": {"tag": "1"}}}']
 )
 def test_what_is_no_record_says_how_to_go_on(text):
-    pushed.path("stage").write_text(text)
+    registry_record.path("stage").write_text(text)
     with pytest.raises(errors.StateError, match="is not what `inv push` writes") as caught:
-        pushed.read("stage")
+        registry_record.read("stage")
     assert "inv push --env=stage" in caught.value.hint
 
 
 def test_one_that_cannot_be_read_is_named(folder):
-    pushed.path("stage").mkdir()
+    registry_record.path("stage").mkdir()
     with pytest.raises(errors.StateError, match=r"stage\.json"):
-        pushed.read("stage")
+        registry_record.read("stage")

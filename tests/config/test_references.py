@@ -3,12 +3,12 @@
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.config import references, specs
+from airflow_platform.config import secret_references, specs
 
 
 def test_a_variable_of_the_environment(monkeypatch):
     monkeypatch.setenv("TOKEN", "s3cret")
-    found = references.resolve(specs.SecretReference(env="TOKEN"))
+    found = secret_references.resolve(specs.SecretReference(env="TOKEN"))
     assert found.reveal() == "s3cret"
     assert "s3cret" not in repr(found)
 
@@ -16,7 +16,7 @@ def test_a_variable_of_the_environment(monkeypatch):
 def test_a_file_below_the_project(monkeypatch, tmp_path):
     monkeypatch.setenv("AIRFLOW_PLATFORM_PROJECT", str(tmp_path))
     (tmp_path / "key.pem").write_text("one\ntwo\n")
-    assert references.resolve(specs.SecretReference(file="key.pem")).reveal() == "one\ntwo"
+    assert secret_references.resolve(specs.SecretReference(file="key.pem")).reveal() == "one\ntwo"
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_file_below_the_project(monkeypatch, tmp_path):
 )
 def test_a_missing_secret_is_named_with_a_remedy(reference, thing):
     with pytest.raises(errors.PreflightError) as refused:
-        references.resolve(reference)
+        secret_references.resolve(reference)
     (fault,) = refused.value.faults()
     assert thing in fault.thing
     assert fault.remedy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.config import paths, requirements
+from airflow_platform.config import lock_inputs, paths
 
 LOCK = """\
 apache-airflow==3.3.2 \\
@@ -40,7 +40,7 @@ def lock(tmp_path):
 
 
 def stale(lock):
-    return list(requirements.stale(lock))
+    return list(lock_inputs.stale(lock))
 
 
 def test_a_lock_that_fits(lock):
@@ -49,12 +49,12 @@ def test_a_lock_that_fits(lock):
 
 def test_comments_and_order_do_not_matter(lock):
     path = lock.with_name("requirements.in")
-    before = requirements.digest(lock)
+    before = lock_inputs.digest(lock)
     path.write_text("numpy\n# Words.\nattrs>=24,<26\napache_airflow[celery]==3.3.2\n")
     assert stale(lock) == []
-    assert requirements.digest(lock) != before
+    assert lock_inputs.digest(lock) != before
     path.write_text(f"# More words.\n\n{INPUTS}")
-    assert requirements.digest(lock) == before
+    assert lock_inputs.digest(lock) == before
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import pytest
 from docker import context
 
-from airflow_platform import errors, programs, secrets
-from airflow_platform.tools.containers import containers, engine, opened
+from airflow_platform import errors, secrets
+from airflow_platform.programs import programs
+from airflow_platform.tools.containers import containers, engine, engine_session
 from airflow_platform.tools.containers.spec import Container, File
 from tests.doubles import containers as testing
 
@@ -51,7 +52,7 @@ def there(request):
         yield world.engine(), "sha256:1", name
         return
     found = request.getfixturevalue("image")
-    with opened.opened(None) as made:
+    with engine_session.opened(None) as made:
         try:
             yield made, found, name
         finally:
@@ -248,7 +249,7 @@ def test_files_are_put_in_before_the_start_and_belong_to_their_user(image):
         labels=MARK,
         restarts=False,
     )
-    with opened.opened(None) as made:
+    with engine_session.opened(None) as made:
         # A root without capabilities may not read what belongs to another: as in our own containers.
         ended = made.containers.run(
             spec, timeout=30, interruption=programs.Interruption(), progress=lambda line: None
@@ -264,7 +265,7 @@ def test_ports_are_published_on_the_loopback_address_only_and_limits_are_in_forc
     spec = Container(
         name=name, image=image, command=SLEEP, ports={80: 0}, memory=64 * 1024**2, cpus=0.5, labels=MARK
     )
-    with opened.opened(None) as made, engine.connected(None) as client:
+    with engine_session.opened(None) as made, engine.connected(None) as client:
         made.networks.make(name, MARK)
         try:
             made.containers.start(Container(**{**vars(spec), "network": name, "hostname": "alias"}))
@@ -284,7 +285,7 @@ def test_ports_are_published_on_the_loopback_address_only_and_limits_are_in_forc
 def test_more_cores_than_the_engine_has_are_all_of_them(image):
     """An engine refuses a container that is to have more: ours have two by default, and some machines one."""
     name = f"airflow-platform-test-{uuid.uuid4().hex[:8]}"
-    with opened.opened(None) as made, engine.connected(None) as client:
+    with engine_session.opened(None) as made, engine.connected(None) as client:
         made.containers.start(Container(name=name, image=image, command=SLEEP, cpus=1000, labels=MARK))
         try:
             described = client.api.inspect_container(name)

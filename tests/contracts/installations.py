@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TextIO
 
 from airflow_platform import secrets
-from airflow_platform.config import load, paths, places, specs
-from airflow_platform.tools import airflow
+from airflow_platform.config import load, paths, specs, state_files
+from airflow_platform.tools.airflow import airflow_client
 
 UP_TIMEOUT = 600
 """Seconds for a tenant-up on a cold cache and a busy machine."""
@@ -124,7 +124,7 @@ class Installation(abc.ABC):
         self.name = name or f"contract-{directory.name.rpartition('-')[2]}"
         self.checkout = directory / "checkout"
         self.state = directory / "state"
-        self.place = places.EnvironmentPlace(self.state / self.name)
+        self.place = state_files.EnvironmentFiles(self.state / self.name)
         self._alive: TextIO | None = None
 
     @classmethod
@@ -285,10 +285,10 @@ class Installation(abc.ABC):
         """One of the tenant's keys or passwords."""
         return (self.place.tenant(tenant).keys / name).read_text()
 
-    def client(self, tenant: str, *, password_of: str | None = None) -> airflow.Airflow:
+    def client(self, tenant: str, *, password_of: str | None = None) -> airflow_client.Airflow:
         """A client of the tenant's api-server, with its own password or another tenant's."""
         password = secrets.Secret(self.key(password_of or tenant, "admin_password"))
-        return airflow.Airflow(self.url(tenant), "admin", password)
+        return airflow_client.Airflow(self.url(tenant), "admin", password)
 
     def started(self) -> dict[str, dict[str, str]]:
         """The identities of all tenants: equal before and after what restarts nothing."""

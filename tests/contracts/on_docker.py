@@ -18,7 +18,7 @@ from on_processes import command_lines
 from airflow_platform.config import paths
 from airflow_platform.tools import ports as tcp_ports
 from airflow_platform.tools import processes
-from airflow_platform.tools.containers import marked
+from airflow_platform.tools.containers import labelled_objects
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -284,7 +284,7 @@ def _owner(thing: Marked) -> str:
 def _remove(engine: docker.DockerClient, things: Sequence[Marked]) -> None:
     for each in things:
         if each.kind == "container":
-            marked.remove_container(engine.api, each.thing.id)
+            labelled_objects.remove_container(engine.api, each.thing.id)
             continue
         with contextlib.suppress(docker.errors.NotFound):
             each.thing.remove()

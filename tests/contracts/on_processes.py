@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 
 from installations import Installation, wait_until
 
-from airflow_platform.supervisor.spec import Status
-from airflow_platform.tools import processes, supervisor
+from airflow_platform.runtimes.process import supervisor_client
+from airflow_platform.runtimes.process.supervisor.spec import Status
+from airflow_platform.tools import processes
 
 
 class Processes(Installation):
@@ -34,7 +35,7 @@ class Processes(Installation):
 
     def status(self, tenant: str) -> Status:
         """What the tenant's supervisor says."""
-        found = supervisor.status(self.place.tenant(tenant).run)
+        found = supervisor_client.status(self.place.tenant(tenant).run)
         assert found is not None
         return found
 
@@ -43,7 +44,7 @@ class Processes(Installation):
         return {each.name: each.pid for each in self.status(tenant).components}
 
     def identities(self, tenant: str) -> dict[str, str]:
-        if supervisor.status(self.place.tenant(tenant).run) is None:
+        if supervisor_client.status(self.place.tenant(tenant).run) is None:
             return {}
         return {name: str(pid) for name, pid in self.pids(tenant).items() if pid}
 
@@ -53,18 +54,20 @@ class Processes(Installation):
     def lose(self, tenant: str) -> str:
         lost = self.status(tenant).pid
         os.kill(lost, signal.SIGKILL)
-        wait_until(lambda: supervisor.status(self.place.tenant(tenant).run) is None, "the supervisor's end")
+        wait_until(
+            lambda: supervisor_client.status(self.place.tenant(tenant).run) is None, "the supervisor's end"
+        )
         return "the supervisor was killed"
 
     def owned(self, tenant: str) -> tuple[processes.Process, ...]:
         """All processes of a tenant, and, where it has a user of its own, all of that user."""
         directory = self.place.tenant(tenant).directory
-        return supervisor.processes_of(directory)
+        return supervisor_client.processes_of(directory)
 
     def running(self, tenant: str) -> set[str]:
         place = self.place.tenant(tenant)
         found = {f"process {each.pid} ({processes.command_of(each)})" for each in self.owned(tenant)}
-        if supervisor.is_held(place.run):
+        if supervisor_client.is_held(place.run):
             found.add("the supervisor's lock")
         if place.ports.exists():
             ports = self.ports(tenant).values()

@@ -46,7 +46,7 @@ def main(arguments):
 
 def preload():
     """Import what a run imports."""
-    import airflow_platform.supervisor.loop
+    import airflow_platform.runtimes.process.supervisor.loop
     import airflow_platform.tasks.collection
     import airflow_platform.tasks.doctor
     import airflow_platform.tasks.program
@@ -135,7 +135,7 @@ def release_at(step, path):
 
 def be_patient(grace):
     """Give programs another grace."""
-    from airflow_platform import programs
+    from airflow_platform.programs import programs
 
     run = programs.Programs.run
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_platform.config import places
-from airflow_platform.supervisor import linux
+from airflow_platform.config import state_files
+from airflow_platform.runtimes.process.supervisor import linux
 from airflow_platform.tools import interpreters, users
 
 HERE = Path(__file__).parent
@@ -145,11 +145,11 @@ class Sandbox:
         self.declare("alpha")
 
     @property
-    def place(self) -> places.EnvironmentPlace:
+    def place(self) -> state_files.EnvironmentFiles:
         """Where the toolkit keeps this environment."""
-        return places.EnvironmentPlace(self.home / "state" / ENVIRONMENT)
+        return state_files.EnvironmentFiles(self.home / "state" / ENVIRONMENT)
 
-    def tenant(self, name: str = "alpha") -> places.TenantPlace:
+    def tenant(self, name: str = "alpha") -> state_files.TenantFiles:
         """Where a tenant's files are."""
         return self.place.tenant(name)
 
@@ -407,7 +407,7 @@ def git(directory: Path, *arguments: str) -> str:
 
 def _interpreter() -> str:
     """A Python that every user can run."""
-    from airflow_platform import programs
+    from airflow_platform.programs import programs
 
     found = interpreters.find(programs.Programs(), lowest=(3, 11), below=(3, 15), for_all_users=True)
     return str(found.path)

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from airflow_platform.supervisor import linux
-from airflow_platform.tools import supervisor
+from airflow_platform.runtimes.process import supervisor_client
+from airflow_platform.runtimes.process.supervisor import linux
 from tests.crash import sandbox
 
 SECRET = ("keys/", "certificates/")
@@ -177,10 +177,10 @@ def _row(box: sandbox.Sandbox, tenant: str, row: dict[str, Any]) -> dict[str, An
 
 def _supervisor(box: sandbox.Sandbox, name: str) -> Any:
     run = box.tenant(name).run
-    status = supervisor.status(run)
+    status = supervisor_client.status(run)
     if status is None:
-        return "held" if supervisor.is_held(run) else "down"
-    spec = supervisor.read_spec(run)
+        return "held" if supervisor_client.is_held(run) else "down"
+    spec = supervisor_client.read_spec(run)
     assert spec is not None
     return {
         "state": status.state,

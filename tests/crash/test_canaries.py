@@ -9,7 +9,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
-from airflow_platform.supervisor import linux
+from airflow_platform.runtimes.process.supervisor import linux
 from tests.crash import sandbox
 
 AT_HOME = ("keys", "certificates", "home", "snowflake")

@@ -10,12 +10,13 @@ import pytest
 from airflow_platform.config import specs
 from airflow_platform.engine import step
 from airflow_platform.engine.phases import Phase
-from airflow_platform.runtimes import process, runtime
+from airflow_platform.runtimes import contract
+from airflow_platform.runtimes.process import process_runtime
 from tests.crash import snapshots
 
-STEPS = process.ProcessRuntime(
+STEPS = process_runtime.ProcessRuntime(
     specs.Environment(name="crash", runtime="process", tenants=(specs.undeclared("alpha"),))
-).steps(runtime.Options())
+).steps(contract.Options())
 UNDOING = [each for each in STEPS if not each.undone_by]
 
 PHASES = [each.value for each in Phase]

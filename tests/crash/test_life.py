@@ -7,13 +7,13 @@ import signal
 
 import pytest
 
-from airflow_platform.supervisor import linux
-from airflow_platform.tools import supervisor
+from airflow_platform.runtimes.process import supervisor_client
+from airflow_platform.runtimes.process.supervisor import linux
 from tests.crash import sandbox, snapshots
 
 
 def component(box, name):
-    status = supervisor.status(box.tenant().run)
+    status = supervisor_client.status(box.tenant().run)
     return next(each for each in status.components if each.name == name)
 
 
@@ -43,7 +43,7 @@ def test_a_killed_component_is_restarted_and_told(box, undisturbed, name):
 @pytest.mark.parametrize("which", ["supervisor", "guardian"])
 def test_everything_ends_with_its_supervisor_and_comes_back(box, undisturbed, which):
     assert box.up().code == 0
-    pid = supervisor.status(box.tenant().run).pid
+    pid = supervisor_client.status(box.tenant().run).pid
     if which == "guardian":
         pid = linux.process(pid).parent
     os.kill(pid, signal.SIGKILL)
@@ -57,11 +57,11 @@ def test_everything_ends_with_its_supervisor_and_comes_back(box, undisturbed, wh
 
 def test_supervisor_and_guardian_killed_at_once_leave_what_the_next_run_clears(box, undisturbed):
     assert box.up().code == 0
-    status = supervisor.status(box.tenant().run)
+    status = supervisor_client.status(box.tenant().run)
     guardian = linux.process(status.pid).parent
     for pid in (guardian, status.pid):
         os.kill(pid, signal.SIGKILL)
-    sandbox.wait_until(lambda: supervisor.status(box.tenant().run) is None, "the supervisor has ended")
+    sandbox.wait_until(lambda: supervisor_client.status(box.tenant().run) is None, "the supervisor has ended")
     again = box.up()
     assert again.code == 0, again
     snapshots.check_same(box, undisturbed("up"), repetitions=True)

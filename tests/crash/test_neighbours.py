@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_platform.tools import supervisor
+from airflow_platform.runtimes.process import supervisor_client
 from tests.crash import snapshots
 
 LIVELY = ("airflow.db", "logs/")
@@ -16,7 +16,7 @@ DOWN = (("components", "after begin"), ("components", "after the effect"), ("dir
 def test_a_running_neighbour_is_not_touched(box, count):
     box.declare("alpha", "beta")
     assert box.up("--tenant=beta").code == 0
-    before, running = files(box), supervisor.status(box.tenant("beta").run)
+    before, running = files(box), supervisor_client.status(box.tenant("beta").run)
     for going, kills in ((box.up, UP), (box.down, DOWN)):
         words = ["--tenant=alpha", *(["--delete-data"] if going == box.down else [])]
         for step, phase in kills:
@@ -24,7 +24,7 @@ def test_a_running_neighbour_is_not_touched(box, count):
             assert killed.code == -9, killed
             count("killed")
             assert files(box) == before, f"{step}, {phase}"
-            assert supervisor.status(box.tenant("beta").run) == running
+            assert supervisor_client.status(box.tenant("beta").run) == running
             count("converged")
         assert going(*words).code == 0
         assert files(box) == before

@@ -13,8 +13,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from airflow_platform import programs
-from airflow_platform.tools.containers import opened, printed
+from airflow_platform.programs import programs
+from airflow_platform.tools.containers import engine_session, output_lines
 from airflow_platform.tools.containers.containers import Containers, Ended, late
 from airflow_platform.tools.containers.engine import EngineError
 from airflow_platform.tools.containers.networks import Networks, Volumes, in_use
@@ -62,12 +62,14 @@ class World:
         changed = {"state": state, "last_exit": last_exit, "restarts": restarts}
         self.containers[name] = dataclasses.replace(self.containers[name], **changed)  # type: ignore[arg-type]
 
-    def engine(self) -> opened.Engine:
+    def engine(self) -> engine_session.Engine:
         """The way in."""
-        return opened.Engine(_Containers(self), _Networks(self), _Volumes(self), lambda: self.identity)
+        return engine_session.Engine(
+            _Containers(self), _Networks(self), _Volumes(self), lambda: self.identity
+        )
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[opened.Engine]:
+    def opened(self) -> Iterator[engine_session.Engine]:
         """The way in, as steps take it."""
         yield self.engine()
 
@@ -132,7 +134,7 @@ class _Containers(Containers):
             self.remove(spec.name, timeout=0)
         if code is None:
             raise late(spec.name, timeout)
-        return Ended(code, tuple(said.splitlines()[-printed.TAIL :]))
+        return Ended(code, tuple(said.splitlines()[-output_lines.TAIL :]))
 
     def execute(
         self,

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airflow_platform import errors, programs
-from airflow_platform.tools.containers import image_cache, installs, trials
+from airflow_platform import errors
+from airflow_platform.programs import programs
+from airflow_platform.tools.containers import image_cache, image_check, installs
 from airflow_platform.tools.containers.archives import Files
 from airflow_platform.tools.containers.engine import EngineError, EngineMissing
 from airflow_platform.tools.containers.images import Images, RegistryMissing
@@ -174,7 +175,7 @@ class _Images(Images):
         labels = {**parent.labels, **wanted.labels}
         return world.add(labels, content, architecture=parent.architecture, parent=parent.id)
 
-    def attempt(self, trial: trials.Trial, progress: Callable[[str], None]) -> str:
+    def attempt(self, trial: image_check.Trial, progress: Callable[[str], None]) -> str:
         world = self._world
         world.during("attempt")
         world.at(trial.image)

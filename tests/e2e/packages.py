@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from airflow_platform.config import load, package_recipes, paths
-from airflow_platform.steps import packages
+from airflow_platform.tenants import packages
 from airflow_platform.testing.runs import run_steps
 
 VARIABLES = {

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from installations import DAG, Installation, Ran, git, wait_until
 
-from airflow_platform.config import places
+from airflow_platform.config import state_files
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(600)]
 
@@ -121,7 +121,7 @@ def test_a_task_runs_the_version_that_is_served(project):
 
 
 def test_a_skew_made_by_hand_is_found_and_mended(project):
-    place = places.EnvironmentPlace(project.sandbox.state / "sandbox")
+    place = state_files.EnvironmentFiles(project.sandbox.state / "sandbox")
     head = project.branch("rev-parse", "dags-live")
     older = git(project.sandbox.checkout, "rev-parse", "HEAD~1").strip()
     git(place.repository, "fetch", "--quiet", str(project.sandbox.checkout), older)

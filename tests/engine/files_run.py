@@ -13,12 +13,13 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.engine import phases, run
 from airflow_platform.engine.local_store import LocalStore
 from airflow_platform.engine.order import Order
 from airflow_platform.engine.report import Node
 from airflow_platform.engine.step import Change, EnvironmentStep, Goal, NoChange, TenantContext, TenantStep
+from airflow_platform.programs import programs
 from airflow_platform.testing.reporters import RecordingReporter
 from airflow_platform.testing.runs import Thing, outcomes
 

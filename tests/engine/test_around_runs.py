@@ -4,10 +4,11 @@ import threading
 
 import pytest
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.engine import run
 from airflow_platform.engine.order import Order
 from airflow_platform.engine.step import Goal
+from airflow_platform.programs import programs
 from airflow_platform.testing import reporters, runs, stores
 from airflow_platform.testing.runs import run_steps
 from airflow_platform.testing.steps import Script, ScriptedStep, World

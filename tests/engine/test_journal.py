@@ -12,11 +12,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.engine.local_store import LocalStore
 from airflow_platform.engine.report import Node, Outcome
 from airflow_platform.engine.sqlite_journal import KEPT_RUNS, SqliteJournal
 from airflow_platform.engine.step import Change
+from airflow_platform.programs import programs
 from airflow_platform.testing.reporters import RecordingReporter
 from airflow_platform.testing.runs import outcomes, run_steps
 from airflow_platform.testing.steps import Script, ScriptedStep, World
@@ -277,7 +278,7 @@ def test_a_wall_clock_that_jumps_changes_timestamps_only(memory_path, skew):
 
 FULL = """
 import pathlib, resource, signal, sys
-from airflow_platform import errors, programs
+from airflow_platform import errors; from airflow_platform.programs import programs
 from airflow_platform.engine.local_store import LocalStore
 from airflow_platform.testing.runs import outcomes, run_steps
 from airflow_platform.testing.steps import Script, ScriptedStep, World

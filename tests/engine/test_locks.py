@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.engine import file_lock
+from airflow_platform.programs import programs
 
 SLEEPING = [{"name": "home", "scope": "tenant", "program": ["sleep", "30"]}]
 

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from airflow_platform import errors, programs, secrets
+from airflow_platform import errors, secrets
 from airflow_platform.engine import local_store
 from airflow_platform.engine.step import Change, EnvironmentStep, NoChange
+from airflow_platform.programs import programs
 from airflow_platform.testing.reporters import RecordingReporter
 from airflow_platform.testing.runs import run_steps
 

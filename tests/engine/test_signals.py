@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from airflow_platform import programs
 from airflow_platform.engine import file_lock, signals
+from airflow_platform.programs import programs
 
 
 def eventually(condition, what, seconds=15):

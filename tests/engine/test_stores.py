@@ -6,10 +6,11 @@ import stat
 
 import pytest
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.engine.local_store import LocalStore
 from airflow_platform.engine.report import Node, Outcome
 from airflow_platform.engine.step import Change
+from airflow_platform.programs import programs
 from airflow_platform.testing.stores import MemoryStore
 
 HOME, PACKAGES = Node("home", "a"), Node("packages")

@@ -15,7 +15,7 @@ from typing import Any
 import docker.errors
 import pytest
 
-from airflow_platform.config import built, image_recipes
+from airflow_platform.config import built_images, image_recipes
 from airflow_platform.tools.containers import engine
 from tests import makers
 
@@ -85,17 +85,17 @@ def remove_images(client: Any, label: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def images(client: Any) -> built.Built:
+def images(client: Any) -> built_images.Built:
     """The images of this checkout, built when they are not there."""
     done = inv("build", timeout=1800)
     assert done.returncode == 0, done.stderr
-    found = built.read()
+    found = built_images.read()
     assert found
     return found
 
 
 @pytest.fixture(scope="session")
-def parent(images: built.Built, client: Any) -> dict[str, str]:
+def parent(images: built_images.Built, client: Any) -> dict[str, str]:
     """What small images are made from: Debian with Python and Git, as the outputs of a step."""
     # One with a name: what has none may be gone when a test takes its own name from it.
     found = client.images.list(filters={"reference": f"{image_recipes.REPOSITORY}/airflow-base"})

@@ -17,12 +17,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow_platform import programs
 from airflow_platform.config import image_recipes, image_settings
 from airflow_platform.engine import local_store, step
 from airflow_platform.engine.report import Report
-from airflow_platform.runtimes import images as runtime
-from airflow_platform.steps import build_leftovers, images
+from airflow_platform.images import build_leftovers, image_step
+from airflow_platform.images import build_steps as runtime
+from airflow_platform.programs import programs
 from airflow_platform.testing import runs
 from airflow_platform.tools.containers import image_cache
 from airflow_platform.tools.containers import images as engine_images
@@ -60,12 +60,12 @@ def steps(
     *,
     host: str | None = None,
     settings: image_settings.ImageSettings | None = None,
-    downloads: str = images.DOWNLOADS,
+    downloads: str = image_step.DOWNLOADS,
     network: str = "",
 ) -> tuple[step.Step, ...]:
     """What brings it to be there."""
     engine = image_cache.ImageCache(host)
-    shared = images.Shared(
+    shared = image_step.Shared(
         images=engine,
         recipes={wanted.name: wanted},
         settings=settings or image_settings.ImageSettings(),
@@ -78,7 +78,7 @@ def steps(
     return (
         build_leftovers.BuildLeftovers(engine, checkout=wanted.name),
         Base(parent),
-        images.ImageStep(wanted, shared),
+        image_step.ImageStep(wanted, shared),
     )
 
 

@@ -9,8 +9,8 @@ import subprocess
 import docker.errors
 import pytest
 
-from airflow_platform import programs
-from airflow_platform.steps import base_image
+from airflow_platform.images import base_image
+from airflow_platform.programs import programs
 from airflow_platform.testing import runs
 from airflow_platform.tools import debian
 from airflow_platform.tools.containers import engine, image_cache, images

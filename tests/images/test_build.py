@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from airflow_platform.config import built, paths
-from airflow_platform.tools import metadata_database
+from airflow_platform.config import built_images, paths
+from airflow_platform.tools import sqlite_metadata
 from tests.images import conftest
 
 
@@ -30,7 +30,7 @@ def test_a_lost_record_is_found_again_without_building(images):
     done = conftest.inv("build", "--json")
     changed = [name for name, status in statuses(done).items() if status == "changed"]
     assert changed == ["record"]
-    assert built.read() == images
+    assert built_images.read() == images
     assert paths.project().built_images.read_text() == before
 
 
@@ -48,7 +48,7 @@ def test_the_record_knows_airflow_s_revisions(images):
     assert images.revision in images.known_revisions
     assert len(images.known_revisions) > 20
     assert images.airflow == "3.3.2"
-    assert metadata_database._REVISION.search(f'revision = "{images.revision}"')
+    assert sqlite_metadata._REVISION.search(f'revision = "{images.revision}"')
 
 
 def test_without_an_engine_nothing_is_changed(tmp_path):

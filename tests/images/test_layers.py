@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_platform import components
+from airflow_platform.config import components
 
 BUILD_TOOLS = re.compile(
     r"(^|/)(?:s?bin)/(?:cc|c89|c99|c\+\+|g\+\+|gcc|cpp|clang|ld|as|make|cmake|uv|uvx|pip3?|rustc|cargo|go)(?:-[\d.]+)?$"

@@ -79,16 +79,6 @@ def test_it_is_built_once_and_again_when_something_changed(run, name, folder, cl
     assert left(client, name) == ([], [])
 
 
-def test_a_name_that_another_image_got_is_given_back(run, name, parent, client):
-    run()
-    (reference,) = references(client, name)
-    client.api.tag(parent["id"], *reference.rsplit(":", 1))
-    status, reason = outcome(run())
-    assert (status, reason) == ("changed", f"build {reference}: another image has that name")
-    assert references(client, name)[reference] != parent["id"]
-    assert client.images.get(parent["id"]), "the other one is left as it is"
-
-
 @pytest.mark.parametrize("how", ["Dockerfile", "install.sh"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_build_that_is_cut_short_leaves_no_name_and_the_next_one_is_whole(

@@ -12,18 +12,18 @@ import pytest
 
 from airflow_platform.testing import leftovers
 from airflow_platform.tools import cache
-from airflow_platform.tools.containers import marked
+from airflow_platform.tools.containers import labelled_objects
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = "tests/dags/integration"
 
 
 def of(client, session):
-    return [str(each) for each in marked.found(client, leftovers.SESSION, session)]
+    return [str(each) for each in labelled_objects.found(client, leftovers.SESSION, session)]
 
 
 def sessions(client):
-    return {each.value for each in marked.found(client, leftovers.SESSION)}
+    return {each.value for each in labelled_objects.found(client, leftovers.SESSION)}
 
 
 def mounted(client, session):
@@ -141,9 +141,9 @@ def test_a_session_that_lives_is_not_swept(client):
 
 def image(client):
     """Of whatever has `cat`; also where the images are not built under a name that we know."""
-    from airflow_platform.config import built
+    from airflow_platform.config import built_images
 
-    recorded = built.read()
+    recorded = built_images.read()
     assert recorded is not None
     return recorded.images["metadata-database"].id
 

@@ -12,8 +12,8 @@ import pytest
 from airflow_platform import errors, secrets
 from airflow_platform.config import versions
 from airflow_platform.testing import asking_snowflake, integration, local_airflow
-from airflow_platform.tools import airflow as api
-from airflow_platform.tools import airflow_objects
+from airflow_platform.tools.airflow import airflow_client as api
+from airflow_platform.tools.airflow import airflow_objects
 
 
 def described(client, airflow):

@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
-from airflow_platform.config import places, specs
-from airflow_platform.manifests import airflow, processes
+from airflow_platform.config import specs, state_files
+from airflow_platform.runtimes.process import manifest
+from airflow_platform.tenants import airflow_settings
 from airflow_platform.testing import specs as testing
 
-PLACE = places.TenantPlace(Path("/state/sandbox/tenants/analytics"))
-AT = processes.Machine(PLACE, 18080, Path("/cache/venv/bin"), Path("/state/sandbox/dags.git")).installation()
+PLACE = state_files.TenantFiles(Path("/state/sandbox/tenants/analytics"))
+AT = manifest.Machine(PLACE, 18080, Path("/cache/venv/bin"), Path("/state/sandbox/dags.git")).installation()
 HOME = "/state/sandbox/tenants/analytics/home"
 GOLDEN = {
     "AIRFLOW_HOME": HOME,
@@ -60,7 +61,7 @@ AS_JSON = {
 
 
 def test_the_environment_of_a_tenant() -> None:
-    found = airflow.environment(testing.tenant(), specs.Dags(), AT)
+    found = airflow_settings.environment(testing.tenant(), specs.Dags(), AT)
     assert {name: json.loads(found.pop(name)) for name in AS_JSON} == AS_JSON
     assert found == GOLDEN
 
@@ -70,7 +71,7 @@ def test_what_the_spec_says_reaches_airflow() -> None:
         testing.tenant("finance", parallelism=9),
         specs.Dags(refresh_interval=60, parse_interval=900),
     )
-    found = airflow.environment(tenant, dags, AT)
+    found = airflow_settings.environment(tenant, dags, AT)
     assert found["AIRFLOW__CORE__PARALLELISM"] == "9"
     assert found["AIRFLOW__API__INSTANCE_NAME"] == "finance"
     assert found["AIRFLOW__API_AUTH__JWT_ISSUER"] == "airflow-finance"

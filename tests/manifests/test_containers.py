@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from airflow_platform import components, secrets
-from airflow_platform.config import specs
-from airflow_platform.manifests import airflow, containers
+from airflow_platform import secrets
+from airflow_platform.config import components, specs
+from airflow_platform.runtimes.docker import manifest
+from airflow_platform.tenants import airflow_settings
 from airflow_platform.testing import specs as testing
 
-KEYS = (*airflow.KEYS.values(), "snowflake_password", "database_password", "broker_password")
-FILES = containers.Files(
+KEYS = (*airflow_settings.KEYS.values(), "snowflake_password", "database_password", "broker_password")
+FILES = manifest.Files(
     keys={name: secrets.Secret(f"the {name}/@:") for name in KEYS},
     passwords=secrets.Secret('{"admin": "the password"}'),
     authorities="the authorities",
@@ -20,7 +21,7 @@ FILES = containers.Files(
     certificate_key=secrets.Secret("the key of it"),
 )
 NAMES = (*components.AIRFLOW, "worker", "broker", "fakesnow", "metadata-database")
-AT = containers.Place(
+AT = manifest.Machine(
     owner="/state/dev",
     port=18280,
     images={name: f"sha256:{name}" for name in NAMES},
@@ -38,7 +39,7 @@ def made(*, docker=None, generations=None, dags=None, images=None, **fields):
     extra = {"dags": dags} if dags else {}
     environment = testing.environment("dev", tenant, runtime="docker", docker=docker or {}, **extra)
     at = dataclasses.replace(AT, images={**AT.images, **(images or {})})
-    return containers.TenantContainers(tenant, environment, at, FILES, generations or {})
+    return manifest.TenantContainers(tenant, environment, at, FILES, generations or {})
 
 
 def by_component(**fields):
@@ -163,7 +164,7 @@ def test_the_migration_ends_and_is_not_started_again():
 
 def test_the_server_is_for_all_tenants_however_many():
     environment = testing.environment("dev", "a", "b", runtime="docker", docker={"server_connections": 80})
-    found = containers.server(environment, owner="/state/dev", image="sha256:1", password=secrets.Secret("p"))
+    found = manifest.server(environment, owner="/state/dev", image="sha256:1", password=secrets.Secret("p"))
     assert "max_connections=80" in found.command
     assert found.ports == {5432: 0}
     assert found.name == "airflow.dev.metadata-database"
@@ -171,7 +172,7 @@ def test_the_server_is_for_all_tenants_however_many():
 
 
 def test_two_environments_never_have_the_same_name():
-    assert containers.prefix("dev", "a-b") != containers.prefix("dev-a", "b")
+    assert manifest.prefix("dev", "a-b") != manifest.prefix("dev-a", "b")
     for name in ("dev", "a-b"):
         assert specs.is_name(name)
         assert "." not in name

@@ -2,7 +2,7 @@
 
 import json
 
-from airflow_platform.manifests import dag_values
+from airflow_platform.dags.check import import_values
 from airflow_platform.testing import specs
 
 
@@ -26,17 +26,17 @@ def environments():
 
 
 def test_the_first_tenant_that_has_a_variable_decides_its_value():
-    assert dag_values.variables(environments()) == {"shared": "one", "own": "1", "token": "***"}
-    assert dag_values.variables(environments()[::-1]) == {"shared": "two", "own": "1", "token": "open"}
+    assert import_values.variables(environments()) == {"shared": "one", "own": "1", "token": "***"}
+    assert import_values.variables(environments()[::-1]) == {"shared": "two", "own": "1", "token": "open"}
 
 
 def test_connections_are_as_tasks_find_them_without_secrets():
-    found = dag_values.connections(environments())
+    found = import_values.connections(environments())
     assert sorted(found) == ["snowflake_default", "warehouse"]
     assert found["warehouse"] == {
         "conn_type": "http", "host": "w.invalid", "port": 81, "login": "me", "schema": "s", "extra": '{"x": 1}',
     }  # fmt: skip
-    account = dag_values.connections(environments()[::-1])["snowflake_default"]
+    account = import_values.connections(environments()[::-1])["snowflake_default"]
     assert account["conn_type"] == "snowflake"
     extra = json.loads(account["extra"])
     assert extra["account"] == "org-acc"

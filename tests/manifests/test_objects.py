@@ -4,9 +4,9 @@ import pytest
 
 from airflow_platform import secrets
 from airflow_platform.config import specs
-from airflow_platform.manifests import objects
+from airflow_platform.tenants import declared_objects
 from airflow_platform.testing import specs as testing
-from airflow_platform.tools.airflow_objects import Connection, Pool, Variable
+from airflow_platform.tools.airflow.airflow_objects import Connection, Pool, Variable
 
 PLACE = {"database": "DB", "schema": "MARTS", "warehouse": "WH", "role": "ROLE"}
 SHARED = {
@@ -15,7 +15,7 @@ SHARED = {
     "role": "ROLE",
     "session_parameters": {"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False},
 }
-LOCAL = objects.LocalSnowflake("localhost", 18081, secrets.Secret("of fakesnow"))
+LOCAL = declared_objects.LocalSnowflake("localhost", 18081, secrets.Secret("of fakesnow"))
 
 
 def resolve(reference):
@@ -23,7 +23,7 @@ def resolve(reference):
 
 
 def snowflake(**fields):
-    return objects.snowflake(specs.Snowflake.model_validate({**PLACE, **fields}), resolve, LOCAL)
+    return declared_objects.snowflake(specs.Snowflake.model_validate({**PLACE, **fields}), resolve, LOCAL)
 
 
 def test_without_an_account_the_tenants_fakesnow_stands_for_snowflake() -> None:
@@ -57,7 +57,7 @@ def test_an_account_with_a_password() -> None:
 
 def test_neither_an_account_nor_a_fakesnow_is_a_defect() -> None:
     with pytest.raises(ValueError, match="needs a fakesnow"):
-        objects.snowflake(specs.Snowflake.model_validate(PLACE), resolve, None)
+        declared_objects.snowflake(specs.Snowflake.model_validate(PLACE), resolve, None)
 
 
 FULL = testing.tenant(
@@ -83,26 +83,28 @@ FULL = testing.tenant(
 
 
 def test_all_objects_of_a_tenant() -> None:
-    snow, orders, plain = objects.connections(FULL, resolve, None)
+    snow, orders, plain = declared_objects.connections(FULL, resolve, None)
     assert snow.id == "snowflake_default"
     assert orders == Connection(
         "orders", "http", "h", 443, "l", "https", secrets.Secret("secret of ORDERS"), {"timeout": 5}, "d"
     )
     assert plain == Connection("plain", "fs", description="")
-    assert objects.variables(FULL, resolve) == (
+    assert declared_objects.variables(FULL, resolve) == (
         Variable("a", "1"), Variable("b", secrets.Secret("secret of B")),
     )  # fmt: skip
-    assert objects.pools(FULL) == (Pool("p", 4, "d"),)
+    assert declared_objects.pools(FULL) == (Pool("p", 4, "d"),)
 
 
 def test_every_secret_is_among_the_references() -> None:
     asked = []
-    objects.connections(FULL, lambda reference: asked.append(reference) or resolve(reference), None)
-    objects.variables(FULL, lambda reference: asked.append(reference) or resolve(reference))
-    assert set(map(str, objects.references(FULL))) == set(map(str, asked))
+    declared_objects.connections(FULL, lambda reference: asked.append(reference) or resolve(reference), None)
+    declared_objects.variables(FULL, lambda reference: asked.append(reference) or resolve(reference))
+    assert set(map(str, declared_objects.references(FULL))) == set(map(str, asked))
     assert len(asked) == 3
 
 
 def test_no_object_prints_a_secret() -> None:
-    told = repr((objects.connections(FULL, resolve, None), objects.variables(FULL, resolve)))
+    told = repr(
+        (declared_objects.connections(FULL, resolve, None), declared_objects.variables(FULL, resolve))
+    )
     assert "secret of" not in told

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from airflow_platform import components
-from airflow_platform.config import places, specs
-from airflow_platform.manifests import airflow, processes
+from airflow_platform.config import components, specs, state_files
+from airflow_platform.runtimes.process import manifest
+from airflow_platform.tenants import airflow_settings
 from airflow_platform.testing import specs as testing
 
-PLACE = places.TenantPlace(Path("/state/sandbox/tenants/analytics"))
-AT = processes.Machine(PLACE, 18080, Path("/cache/venv/bin"), Path("/state/sandbox/dags.git"))
-FAKESNOW = processes.fakesnow(testing.tenant(), AT, port=18081, environment=Path("/cache/fakesnow"))
+PLACE = state_files.TenantFiles(Path("/state/sandbox/tenants/analytics"))
+AT = manifest.Machine(PLACE, 18080, Path("/cache/venv/bin"), Path("/state/sandbox/dags.git"))
+FAKESNOW = manifest.fakesnow(testing.tenant(), AT, port=18081, environment=Path("/cache/fakesnow"))
 
 
 def supervised(*, snowflake=FAKESNOW, dags=None, generations=None, **fields):
-    return processes.supervised(
+    return manifest.supervised(
         testing.tenant(**fields),
         dags or specs.Dags(),
         AT,
@@ -74,7 +74,7 @@ def test_fakesnow_is_told_files_instead_of_secrets() -> None:
 
 def test_every_airflow_component_reads_its_secrets_from_files_at_its_start() -> None:
     for each in supervised(snowflake=None).components:
-        assert each.secret_environment == processes.secret_environment(PLACE)
+        assert each.secret_environment == manifest.secret_environment(PLACE)
         assert not each.secret_environment.keys() & each.environment.keys()
         assert each.directory == "/state/sandbox/tenants/analytics/home"
         assert each.log == f"/state/sandbox/tenants/analytics/logs/{each.name}.log"
@@ -104,7 +104,7 @@ def test_another_interval_between_looks_for_dags_restarts_airflow_which_has_it_i
 
 
 def test_another_user_restarts_all() -> None:
-    as_user = processes.supervised(
+    as_user = manifest.supervised(
         testing.tenant(), specs.Dags(), AT, user=1879048200, snowflake=FAKESNOW, generations={}
     )
     assert changed(supervised(), as_user) == set(argv_of(as_user))
@@ -124,17 +124,17 @@ def test_what_a_process_needs_besides_settings() -> None:
 
 def test_secrets_are_named_by_their_files_and_nowhere_by_value() -> None:
     keys = "/state/sandbox/tenants/analytics/keys"
-    assert processes.secret_environment(PLACE) == {
+    assert manifest.secret_environment(PLACE) == {
         "AIRFLOW__CORE__FERNET_KEY": f"{keys}/fernet_key",
         "AIRFLOW__API__SECRET_KEY": f"{keys}/api_secret_key",
         "AIRFLOW__API_AUTH__JWT_SECRET": f"{keys}/jwt_secret",
     }
-    settings = airflow.environment(testing.tenant(), specs.Dags(), AT.installation())
-    assert not processes.secret_environment(PLACE).keys() & settings.keys()
+    settings = airflow_settings.environment(testing.tenant(), specs.Dags(), AT.installation())
+    assert not manifest.secret_environment(PLACE).keys() & settings.keys()
 
 
 def test_a_migration_gets_what_it_needs_and_no_key() -> None:
-    assert processes.migration_environment(Path("/h"), Path("/p")) == {
+    assert manifest.migration_environment(Path("/h"), Path("/p")) == {
         "PATH": "/p:/usr/local/bin:/usr/bin:/bin",
         "HOME": "/h",
         "LANG": "C.UTF-8",

@@ -15,8 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import http_server
 
-from airflow_platform import programs
-from airflow_platform.tools import dag_branch, git, git_remote
+from airflow_platform.dags import dag_branch
+from airflow_platform.programs import programs
+from airflow_platform.tools.git import git, git_remote
 
 TOKEN, READER = "glpat-" + "w" * 20, "glpat-" + "r" * 20
 """Access tokens that may write, and that may not."""

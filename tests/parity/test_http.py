@@ -9,7 +9,8 @@ import pytest
 from conftest import READER, TOKEN, branch, head_of, run_git
 
 from airflow_platform import errors, secrets
-from airflow_platform.tools import dag_branch, git_remote
+from airflow_platform.dags import dag_branch
+from airflow_platform.tools.git import git_remote
 
 
 def remote(server, token=TOKEN):

@@ -7,7 +7,7 @@ import ssh_server
 from conftest import branch, head_of
 
 from airflow_platform import errors
-from airflow_platform.tools import git_remote
+from airflow_platform.tools.git import git_remote
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from airflow_platform import errors, secrets
-from airflow_platform.tools import postgresql, postgresql_catalog, postgresql_copies, postgresql_tenants
+from airflow_platform.tools.postgresql import catalog, database_copies, postgresql_server, tenant_databases
 from tests.postgresql import server as servers
 
 LIMIT = 3
@@ -32,31 +32,31 @@ ResultT = TypeVar("ResultT")
 class Tenant:
     """A tenant's name and password, and what the toolkit does for it."""
 
-    admin: postgresql.Server
+    admin: postgresql_server.Server
     name: str
     password: secrets.Secret
     limit: int = LIMIT
 
     @property
-    def server(self) -> postgresql.Server:
+    def server(self) -> postgresql_server.Server:
         return self.admin.as_tenant(self.name, self.password)
 
     def bring(self) -> None:
-        postgresql_tenants.bring(self.admin, self.name, password=self.password, mark=MARK, limit=self.limit)
+        tenant_databases.bring(self.admin, self.name, password=self.password, mark=MARK, limit=self.limit)
 
     def take_away(self) -> None:
-        postgresql_tenants.take_away(self.admin, self.name, mark=MARK)
+        tenant_databases.take_away(self.admin, self.name, mark=MARK)
 
-    def described(self) -> postgresql_catalog.Described:
-        return postgresql_catalog.describe(self.admin, self.name, self.password)
+    def described(self) -> catalog.Described:
+        return catalog.describe(self.admin, self.name, self.password)
 
     def copies(self) -> tuple[str, ...]:
         """The names of the whole copies of its database."""
         whole = (each for each in self.described().copies if each.mark and not each.half_dropped)
-        return tuple(each.name for each in whole if each.name != f"{self.name}.{postgresql_copies.DRAFT}")
+        return tuple(each.name for each in whole if each.name != f"{self.name}.{database_copies.DRAFT}")
 
     def differences(self) -> tuple[str, ...]:
-        return postgresql_tenants.differences(self.described(), self.name, mark=MARK, limit=self.limit)
+        return tenant_databases.differences(self.described(), self.name, mark=MARK, limit=self.limit)
 
 
 @pytest.fixture(scope="session")
@@ -70,22 +70,22 @@ def cluster() -> Iterator[servers.Cluster]:
 
 
 @pytest.fixture(scope="session")
-def superuser(cluster) -> postgresql.Server:
+def superuser(cluster) -> postgresql_server.Server:
     return cluster.server
 
 
 @pytest.fixture(scope="session")
-def master(superuser) -> postgresql.Server:
+def master(superuser) -> postgresql_server.Server:
     """What RDS gives: CREATEDB, CREATEROLE and the databases `postgres` and `template1`."""
     password = secrets.Secret("the-master-password")
     run(superuser, f"CREATE ROLE master LOGIN CREATEDB CREATEROLE PASSWORD '{password.reveal()}'")
     for database in ("postgres", "template1"):
         run(superuser, f"ALTER DATABASE {database} OWNER TO master")
-    return postgresql.Server(superuser.host, superuser.port, "master", password)
+    return postgresql_server.Server(superuser.host, superuser.port, "master", password)
 
 
 @pytest.fixture(scope="session", params=ADMINISTRATORS)
-def admin(request) -> postgresql.Server:
+def admin(request) -> postgresql_server.Server:
     """Either kind. With several workers one may get to a kind again, so nothing is made here."""
     return request.getfixturevalue(ADMINISTRATORS[request.param])
 
@@ -121,13 +121,15 @@ def let_in(attempt: Callable[[], ResultT]) -> ResultT:
         time.sleep(0.02)
 
 
-def connect(server: postgresql.Server, *, database: str = "", autocommit: bool = True) -> psycopg.Connection:
+def connect(
+    server: postgresql_server.Server, *, database: str = "", autocommit: bool = True
+) -> psycopg.Connection:
     """A plain connection, without what the toolkit sets for itself, as soon as there is room."""
     return let_in(lambda: connect_at_once(server, database=database, autocommit=autocommit))
 
 
 def connect_at_once(
-    server: postgresql.Server, *, database: str = "", autocommit: bool = True
+    server: postgresql_server.Server, *, database: str = "", autocommit: bool = True
 ) -> psycopg.Connection:
     """A plain connection, or the refusal of a full server."""
     return psycopg.connect(
@@ -141,7 +143,7 @@ def connect_at_once(
     )
 
 
-def run(server: postgresql.Server, *statements: str, database: str = "") -> list[Any]:
+def run(server: postgresql_server.Server, *statements: str, database: str = "") -> list[Any]:
     """Run statements, and return the rows of the last one."""
     with connect(server, database=database) as connection:
         for statement in statements:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_platform import errors, secrets
-from airflow_platform.tools import postgresql
+from airflow_platform.tools.postgresql import postgresql_server
 from tests import makers
 
 OLDEST = 15
@@ -33,7 +33,7 @@ PORTS = 5
 class Cluster:
     """A running server, and what it wrote into its log: every statement."""
 
-    server: postgresql.Server
+    server: postgresql_server.Server
     directory: Path
     programs: Path
     process: subprocess.Popen[bytes]
@@ -144,7 +144,7 @@ def _started(found: Path, directory: Path) -> Cluster:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         made = Cluster(
-            server=postgresql.Server("127.0.0.1", port, "postgres", PASSWORD),
+            server=postgresql_server.Server("127.0.0.1", port, "postgres", PASSWORD),
             directory=directory,
             programs=found,
             process=_start(found, directory, port),
@@ -182,7 +182,7 @@ def _is_ready(made: Cluster) -> bool:
 
 def _missing(made: Cluster) -> str:
     try:
-        with postgresql.connected(made.server) as connection:
+        with postgresql_server.connected(made.server) as connection:
             data = connection.execute("SHOW data_directory").fetchall()[0]["data_directory"]
     except errors.PlatformError as error:
         return str(error)

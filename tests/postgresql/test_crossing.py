@@ -5,7 +5,7 @@ import contextlib
 import psycopg
 import pytest
 
-from airflow_platform.tools import postgresql_copies
+from airflow_platform.tools.postgresql import database_copies
 from tests.postgresql.conftest import LIMIT, connect, connect_at_once, run
 
 DENIED = psycopg.errors.InsufficientPrivilege
@@ -131,7 +131,7 @@ def test_it_is_the_lack_of_rights_that_keeps_a_tenant_out(a, superuser):
 
 
 def test_nobody_enters_a_copy(a, b):
-    postgresql_copies.copy(a.admin, b.name, f"{b.name}.r1")
+    database_copies.copy(a.admin, b.name, f"{b.name}.r1")
     for server in (a.server, b.server, a.admin):
         with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
             connect(server, database=f"{b.name}.r1")

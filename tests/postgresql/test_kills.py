@@ -7,7 +7,7 @@ import sys
 import psycopg
 import pytest
 
-from airflow_platform.tools import postgresql_catalog, postgresql_copies, postgresql_errors
+from airflow_platform.tools.postgresql import catalog, database_copies, server_errors
 from tests.postgresql.conftest import LIMIT, MARK, run
 
 LOOKS = 10
@@ -50,7 +50,7 @@ def cut_everywhere(cut, prepare, act, check):
         prepare()
         cut.arm(at)
         # The last statement gives a lock back, which a cut does as well: nobody need notice.
-        with contextlib.suppress(postgresql_errors.StatementError):
+        with contextlib.suppress(server_errors.StatementError):
             act()
         reached = cut.sent >= at
         cut.arm()
@@ -102,10 +102,10 @@ def test_mending_a_tenant(tenant, cut, drifted):
 def test_taking_a_tenant_away(tenant, cut):
     def prepare():
         tenant.bring()
-        postgresql_copies.copy(tenant.admin, tenant.name, f"{tenant.name}.r1")
+        database_copies.copy(tenant.admin, tenant.name, f"{tenant.name}.r1")
 
     def check():
-        assert tenant.described() == postgresql_catalog.Described()
+        assert tenant.described() == catalog.Described()
 
     assert cut_everywhere(cut, prepare, tenant.take_away, check) > 10
 
@@ -114,7 +114,7 @@ def test_bringing_a_tenant_back_that_was_half_taken_away(tenant, cut):
     for at in range(1, MOST):
         tenant.bring()
         cut.arm(at)
-        with contextlib.suppress(postgresql_errors.StatementError):
+        with contextlib.suppress(server_errors.StatementError):
             tenant.take_away()
         reached = cut.sent >= at
         cut.arm()
@@ -131,10 +131,10 @@ def test_copying(tenant, cut):
     def prepare():
         tenant.take_away()
         tenant.bring()
-        postgresql_copies.copy(tenant.admin, tenant.name, copied)
+        database_copies.copy(tenant.admin, tenant.name, copied)
 
     def act():
-        postgresql_copies.copy(tenant.admin, tenant.name, copied)
+        database_copies.copy(tenant.admin, tenant.name, copied)
 
     def check():
         assert [each.name for each in tenant.described().copies] == [copied]
@@ -146,14 +146,14 @@ def test_copying(tenant, cut):
 def test_a_draft_that_was_left_goes_with_the_tenant(tenant, cut):
     tenant.bring()
     cut.arm(text="COMMENT ON DATABASE")
-    with pytest.raises(postgresql_errors.StatementError, match="the connection was lost"):
-        postgresql_copies.copy(tenant.admin, tenant.name, f"{tenant.name}.r1")
+    with pytest.raises(server_errors.StatementError, match="the connection was lost"):
+        database_copies.copy(tenant.admin, tenant.name, f"{tenant.name}.r1")
     cut.arm()
     (draft,) = tenant.described().copies
     assert (draft.name, draft.mark) == (f"{tenant.name}.draft", "")
     assert tenant.copies() == ()
     tenant.take_away()
-    assert tenant.described() == postgresql_catalog.Described()
+    assert tenant.described() == catalog.Described()
 
 
 _CHILD = """
@@ -161,7 +161,7 @@ import os, signal, sys
 import psycopg
 from psycopg import sql
 from airflow_platform import secrets
-from airflow_platform.tools import postgresql, postgresql_tenants
+from airflow_platform.tools.postgresql import postgresql_server as postgresql, tenant_databases as postgresql_tenants
 host, port, user, password, name, of_tenant, mark, limit, function, at = sys.argv[1:]
 execute, changes = psycopg.Connection.execute, 0
 def dying(self, query, *arguments, **options):
@@ -204,5 +204,5 @@ def test_a_process_that_is_killed_while_the_server_works_on_its_statement(functi
         tenant.bring()
         rests(tenant, cut)
         tenant.take_away()
-        assert tenant.described() == postgresql_catalog.Described()
+        assert tenant.described() == catalog.Described()
     assert at > 5

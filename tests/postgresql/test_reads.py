@@ -5,13 +5,13 @@ import datetime
 import psycopg
 import pytest
 
-from airflow_platform.tools import (
-    airflow_answers,
-    postgresql,
-    postgresql_catalog,
-    postgresql_copies,
-    postgresql_errors,
-    postgresql_tenants,
+from airflow_platform.tools.airflow import airflow_answers
+from airflow_platform.tools.postgresql import (
+    catalog,
+    database_copies,
+    postgresql_server,
+    server_errors,
+    tenant_databases,
 )
 from tests.postgresql.conftest import connect, run
 
@@ -33,35 +33,37 @@ def airflow(tenant):
 
 
 def test_the_revision(airflow):
-    assert postgresql.revision(airflow.server) == "29ce7909c52b"
+    assert postgresql_server.revision(airflow.server) == "29ce7909c52b"
 
 
 def test_there_is_no_revision_without_database_table_or_row(tenant, superuser):
     tenant.bring()
-    assert postgresql.revision(tenant.server) == ""
+    assert postgresql_server.revision(tenant.server) == ""
     run(tenant.server, AIRFLOW[0])
-    assert postgresql.revision(tenant.server) == ""
+    assert postgresql_server.revision(tenant.server) == ""
     run(superuser, f'DROP DATABASE "{tenant.name}"')
-    assert postgresql.revision(tenant.server) == ""
+    assert postgresql_server.revision(tenant.server) == ""
 
 
 def test_the_version_of_a_bundle_is_the_active_ones(airflow, tenant):
-    versions = {name: postgresql.bundle_version(tenant.server, name) for name in ("dags", "old", "new", "no")}
+    versions = {
+        name: postgresql_server.bundle_version(tenant.server, name) for name in ("dags", "old", "new", "no")
+    }
     assert versions == {"dags": "c0ffee", "old": "", "new": "", "no": ""}
 
 
 def test_the_last_look_for_a_bundle_s_version_is_a_time_in_utc(tenant, airflow):
-    told = postgresql.bundle_refreshed(tenant.server, "dags")
+    told = postgresql_server.bundle_refreshed(tenant.server, "dags")
     assert airflow_answers.moment(told) == datetime.datetime(
         2026, 11, 26, 19, 20, 37, 500_000, tzinfo=datetime.UTC
     )
     for name in ("old", "new", "no"):
-        assert postgresql.bundle_refreshed(tenant.server, name) == ""
+        assert postgresql_server.bundle_refreshed(tenant.server, name) == ""
 
 
 def test_there_is_no_version_before_the_migration(tenant):
     tenant.bring()
-    assert postgresql.bundle_version(tenant.server, "dags") == ""
+    assert postgresql_server.bundle_version(tenant.server, "dags") == ""
 
 
 TRAP = (
@@ -74,8 +76,8 @@ TRAP = (
 def test_a_trap_in_the_place_of_a_table_runs_with_the_tenants_own_rights(tenant, superuser):
     tenant.bring()
     run(tenant.server, TRAP, "CREATE VIEW alembic_version AS SELECT trap() AS version_num")
-    with pytest.raises(postgresql_errors.NotAllowed):
-        postgresql.revision(tenant.server)
+    with pytest.raises(server_errors.NotAllowed):
+        postgresql_server.revision(tenant.server)
     assert tenant.differences() == ()
     # The trap is a real one: it gets whoever reads it as an administrator.
     with connect(superuser, database=tenant.name, autocommit=False) as connection:
@@ -95,28 +97,28 @@ def test_a_search_path_of_the_tenants_does_not_lead_astray(airflow):
         "CREATE OPERATOR mine.= (LEFTARG = varchar, RIGHTARG = text, FUNCTION = mine.is_it)",
         f'ALTER DATABASE "{airflow.name}" SET search_path = mine, pg_catalog',
     )
-    assert postgresql.bundle_version(airflow.server, "no") == ""
+    assert postgresql_server.bundle_version(airflow.server, "no") == ""
 
 
 @pytest.mark.parametrize("answer", ["'a; DROP DATABASE x'", "repeat('a', 33)", "'é'"])
 def test_what_is_no_revision_is_an_error(answer, tenant):
     tenant.bring()
     run(tenant.server, f"CREATE VIEW alembic_version AS SELECT {answer} AS version_num")
-    with pytest.raises(postgresql_errors.StatementError, match="says that it is at revision"):
-        postgresql.revision(tenant.server)
+    with pytest.raises(server_errors.StatementError, match="says that it is at revision"):
+        postgresql_server.revision(tenant.server)
 
 
 def test_a_table_that_never_answers_is_left(tenant, monkeypatch):
-    monkeypatch.setattr(postgresql, "QUESTION_TIMEOUT", 0.2)
+    monkeypatch.setattr(postgresql_server, "QUESTION_TIMEOUT", 0.2)
     tenant.bring()
     run(tenant.server, "CREATE VIEW alembic_version AS SELECT pg_sleep(60)::text AS version_num")
-    with pytest.raises(postgresql_errors.StatementError, match="did not end in time"):
-        postgresql.revision(tenant.server)
+    with pytest.raises(server_errors.StatementError, match="did not end in time"):
+        postgresql_server.revision(tenant.server)
 
 
 def test_a_copy_has_what_the_database_had_and_belongs_to_the_administrator(airflow):
     copied = f"{airflow.name}.29ce7909c52b"
-    postgresql_copies.copy(airflow.admin, airflow.name, copied)
+    database_copies.copy(airflow.admin, airflow.name, copied)
     assert airflow.copies() == (copied,)
     (found,) = airflow.described().copies
     assert found.owned
@@ -131,7 +133,7 @@ def test_a_copy_has_what_the_database_had_and_belongs_to_the_administrator(airfl
 def test_a_copy_can_be_put_back(airflow):
     """As docs/operations.md says."""
     copied = f"{airflow.name}.29ce7909c52b"
-    postgresql_copies.copy(airflow.admin, airflow.name, copied)
+    database_copies.copy(airflow.admin, airflow.name, copied)
     run(airflow.server, "UPDATE alembic_version SET version_num = 'broken'")
     name = f'"{airflow.name}"'
     run(
@@ -141,14 +143,14 @@ def test_a_copy_can_be_put_back(airflow):
     )
     airflow.bring()
     assert airflow.differences() == ()
-    assert postgresql.revision(airflow.server) == "29ce7909c52b"
+    assert postgresql_server.revision(airflow.server) == "29ce7909c52b"
 
 
 def test_a_newer_copy_takes_the_place_of_the_older(airflow):
     copied = f"{airflow.name}.r1"
-    postgresql_copies.copy(airflow.admin, airflow.name, copied)
+    database_copies.copy(airflow.admin, airflow.name, copied)
     run(airflow.server, "UPDATE alembic_version SET version_num = 'newer'")
-    postgresql_copies.copy(airflow.admin, airflow.name, copied)
+    database_copies.copy(airflow.admin, airflow.name, copied)
     assert airflow.copies() == (copied,)
     run(airflow.admin, f'ALTER DATABASE "{copied}" ALLOW_CONNECTIONS true')
     with connect(airflow.admin, database=copied) as connection:
@@ -157,8 +159,8 @@ def test_a_newer_copy_takes_the_place_of_the_older(airflow):
 
 def test_a_database_in_use_is_not_copied(airflow):
     # PostgreSQL waits for five seconds before it says so.
-    with connect(airflow.server), pytest.raises(postgresql_errors.StatementError) as caught:
-        postgresql_copies.copy(airflow.admin, airflow.name, f"{airflow.name}.r1")
+    with connect(airflow.server), pytest.raises(server_errors.StatementError) as caught:
+        database_copies.copy(airflow.admin, airflow.name, f"{airflow.name}.r1")
     assert caught.value.state == psycopg.errors.ObjectInUse.sqlstate
     assert "being accessed by other users" in caught.value.message
     assert airflow.copies() == ()
@@ -166,12 +168,12 @@ def test_a_database_in_use_is_not_copied(airflow):
 
 def test_what_is_no_tenants_is_not_copied(tenant, superuser):
     for source in ("postgres", "template1", tenant.name):
-        with pytest.raises(postgresql_tenants.Foreign):
-            postgresql_copies.copy(tenant.admin, source, f"{source}.r1")
-    assert postgresql_catalog.describe(superuser, "postgres", None).copies == ()
+        with pytest.raises(tenant_databases.Foreign):
+            database_copies.copy(tenant.admin, source, f"{source}.r1")
+    assert catalog.describe(superuser, "postgres", None).copies == ()
 
 
 @pytest.mark.parametrize("target", ["dev_b.r1", "dev_alpha-one", "dev_alpha-one.", "dev_alpha-one.draft"])
 def test_a_copy_is_named_after_its_database(target, tenant):
     with pytest.raises(ValueError, match="a copy of dev_alpha-one is called"):
-        postgresql_copies.copy(tenant.admin, tenant.name, target)
+        database_copies.copy(tenant.admin, tenant.name, target)

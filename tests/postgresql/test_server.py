@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from airflow_platform import errors, secrets
-from airflow_platform.tools import postgresql, postgresql_catalog, postgresql_errors
+from airflow_platform.tools.postgresql import catalog, postgresql_server, server_errors
 from tests.postgresql import server as servers
 from tests.postgresql.conftest import Tenant, connect, let_in, run
 
@@ -29,9 +29,9 @@ def guest(own):
     let_in(made.take_away)
 
 
-def use(server, *actions, timeout=postgresql.STATEMENT_TIMEOUT):
+def use(server, *actions, timeout=postgresql_server.STATEMENT_TIMEOUT):
     """Connect as the toolkit does, and do something in between."""
-    with postgresql.connected(server, timeout=timeout) as connection:
+    with postgresql_server.connected(server, timeout=timeout) as connection:
         for action in actions:
             action(connection)
 
@@ -40,9 +40,9 @@ def test_a_full_server_is_told_from_a_refused_login(own, guest):
     sessions = [connect(own.server) for _ in range(6)]
     try:
         for server in (own.server, guest.server):
-            with pytest.raises(postgresql_errors.StatementError) as caught:
+            with pytest.raises(server_errors.StatementError) as caught:
                 use(server)
-            assert caught.value.state == postgresql_errors.TOO_MANY_CONNECTIONS
+            assert caught.value.state == server_errors.TOO_MANY_CONNECTIONS
             assert "max_connections" in caught.value.hint
     finally:
         for each in sessions:
@@ -52,11 +52,11 @@ def test_a_full_server_is_told_from_a_refused_login(own, guest):
 def test_a_server_that_dies_is_told_and_waited_for(own):
     tenant = Tenant(own.server, "dev_later", secrets.Secret("later"))
     let_in(tenant.bring)
-    with pytest.raises(postgresql_errors.StatementError, match="the connection was lost") as caught:
+    with pytest.raises(server_errors.StatementError, match="the connection was lost") as caught:
         use(own.server, lambda _: own.stop(), lambda connection: connection.execute("SELECT 1"))
     assert caught.value.state == ""
     assert "run this again" in caught.value.hint
-    with pytest.raises(postgresql_errors.NotReachable) as missing:
+    with pytest.raises(server_errors.NotReachable) as missing:
         tenant.differences()
     (fault,) = missing.value.faults()
     assert fault.cause == "Connection refused."
@@ -69,37 +69,37 @@ def test_a_session_that_an_administrator_ended_is_a_lost_connection(superuser):
     def end(connection):
         run(superuser, f"SELECT pg_terminate_backend({connection.info.backend_pid})")
 
-    with pytest.raises(postgresql_errors.StatementError, match="the connection was lost"):
+    with pytest.raises(server_errors.StatementError, match="the connection was lost"):
         use(superuser, end, lambda connection: connection.execute("SELECT 1"))
 
 
 def test_a_statement_has_its_time(superuser):
-    with pytest.raises(postgresql_errors.StatementError, match="did not end in time"):
+    with pytest.raises(server_errors.StatementError, match="did not end in time"):
         use(superuser, lambda connection: connection.execute("SELECT pg_sleep(30)"), timeout=0.1)
 
 
 def test_a_wrong_password_is_a_refusal_that_shows_no_password(superuser):
-    wrong = postgresql.Server(superuser.host, superuser.port, "postgres", secrets.Secret("wrong-0815"))
-    with pytest.raises(postgresql_errors.LoginRefused, match="password authentication failed") as caught:
+    wrong = postgresql_server.Server(superuser.host, superuser.port, "postgres", secrets.Secret("wrong-0815"))
+    with pytest.raises(server_errors.LoginRefused, match="password authentication failed") as caught:
         use(wrong)
     assert caught.value.exit_code == errors.ExitCode.REFUSED
     assert "wrong-0815" not in f"{caught.value}{wrong!r}{caught.value.__cause__!r}"
 
 
 def test_a_database_that_is_not_there_is_named(superuser):
-    elsewhere = postgresql.Server(
+    elsewhere = postgresql_server.Server(
         superuser.host, superuser.port, "postgres", superuser.password, database="nowhere"
     )
-    with pytest.raises(postgresql_errors.StatementError, match='database "nowhere" does not exist') as caught:
+    with pytest.raises(server_errors.StatementError, match='database "nowhere" does not exist') as caught:
         use(elsewhere)
-    assert caught.value.state == postgresql_errors.NO_DATABASE
+    assert caught.value.state == server_errors.NO_DATABASE
 
 
 def test_without_tls_nobody_is_asked_where_tls_is_wanted(superuser):
-    strict = postgresql.Server(
+    strict = postgresql_server.Server(
         superuser.host, superuser.port, "postgres", superuser.password, sslmode="verify-full"
     )
-    with pytest.raises(postgresql_errors.NotReachable) as caught:
+    with pytest.raises(server_errors.NotReachable) as caught:
         use(strict)
     assert re.search("SSL|certificate", str(caught.value))
 
@@ -113,10 +113,10 @@ def test_a_server_that_asks_for_no_password_is_not_trusted(own, guest):
         own.stop()
         own.start_blindly()
         for ask in (
-            lambda: postgresql_catalog.describe(own.server, guest.name, guest.password),
-            lambda: postgresql.revision(guest.server),
+            lambda: catalog.describe(own.server, guest.name, guest.password),
+            lambda: postgresql_server.revision(guest.server),
         ):
-            with pytest.raises(postgresql_errors.LoginRefused, match="authentication method requirement"):
+            with pytest.raises(server_errors.LoginRefused, match="authentication method requirement"):
                 ask()
         with psycopg.connect(host="127.0.0.1", port=own.server.port, user=guest.name, dbname=guest.name):
             pass
@@ -127,15 +127,15 @@ def test_a_server_that_asks_for_no_password_is_not_trusted(own, guest):
 
 
 def test_an_old_server_is_refused(monkeypatch, superuser):
-    monkeypatch.setattr(postgresql, "OLDEST", 99)
-    with pytest.raises(postgresql_errors.NotReachable) as caught:
+    monkeypatch.setattr(postgresql_server, "OLDEST", 99)
+    with pytest.raises(server_errors.NotReachable) as caught:
         use(superuser)
     (fault,) = caught.value.faults()
     assert fault.cause.endswith("and 99 is the oldest that keeps tenants apart.")
 
 
 def test_what_listens_there_and_is_no_postgresql(monkeypatch):
-    monkeypatch.setattr(postgresql, "CONNECT_TIMEOUT", 2)
+    monkeypatch.setattr(postgresql_server, "CONNECT_TIMEOUT", 2)
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer():
@@ -148,9 +148,9 @@ def test_what_listens_there_and_is_no_postgresql(monkeypatch):
 
         thread = threading.Thread(target=answer)
         thread.start()
-        nobody = postgresql.Server("127.0.0.1", listener.getsockname()[1], "u", secrets.Secret("p"))
+        nobody = postgresql_server.Server("127.0.0.1", listener.getsockname()[1], "u", secrets.Secret("p"))
         try:
-            with pytest.raises(postgresql_errors.NotReachable):
+            with pytest.raises(server_errors.NotReachable):
                 use(nobody)
         finally:
             # Wakes the thread, which would otherwise fail the next test when this socket is closed.
@@ -159,9 +159,9 @@ def test_what_listens_there_and_is_no_postgresql(monkeypatch):
 
 
 def test_what_listens_there_and_says_nothing_is_not_waited_for_long(monkeypatch):
-    monkeypatch.setattr(postgresql, "CONNECT_TIMEOUT", 2)
+    monkeypatch.setattr(postgresql_server, "CONNECT_TIMEOUT", 2)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        silent = postgresql.Server("127.0.0.1", listener.getsockname()[1], "u", secrets.Secret("p"))
-        with pytest.raises(postgresql_errors.NotReachable) as caught:
+        silent = postgresql_server.Server("127.0.0.1", listener.getsockname()[1], "u", secrets.Secret("p"))
+        with pytest.raises(server_errors.NotReachable) as caught:
             use(silent)
     assert "timeout" in str(caught.value)

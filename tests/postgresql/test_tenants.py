@@ -8,13 +8,13 @@ import pytest
 from psycopg import sql
 
 from airflow_platform import errors, secrets
-from airflow_platform.tools import (
-    postgresql,
-    postgresql_catalog,
-    postgresql_copies,
-    postgresql_errors,
-    postgresql_statements,
-    postgresql_tenants,
+from airflow_platform.tools.postgresql import (
+    catalog,
+    database_copies,
+    postgresql_server,
+    server_errors,
+    sql_statements,
+    tenant_databases,
 )
 from tests.postgresql import server as servers
 from tests.postgresql.conftest import LIMIT, MARK, Tenant, connect, run
@@ -37,8 +37,8 @@ def test_it_is_made_and_then_nothing_is_left_to_do(tenant):
     )
     tenant.bring()
     assert tenant.differences() == ()
-    assert tenant.described() == postgresql_catalog.Described(
-        role=postgresql_catalog.Role(
+    assert tenant.described() == catalog.Described(
+        role=catalog.Role(
             mark=MARK,
             attributes=(),
             can_log_in=True,
@@ -50,7 +50,7 @@ def test_it_is_made_and_then_nothing_is_left_to_do(tenant):
             administered=True,
             password_fits=True,
         ),
-        database=postgresql_catalog.Database(owner=tenant.name, is_open=True, half_dropped=False, guests=()),
+        database=catalog.Database(owner=tenant.name, is_open=True, half_dropped=False, guests=()),
     )
 
 
@@ -117,7 +117,7 @@ def test_what_somebody_changed_is_said_and_mended(drift, tenant, superuser, stra
     run(superuser, statement.format(t=f'"{tenant.name}"'))
     assert "; ".join(tenant.differences()) == says
     if drift in FOR_SUPERUSERS and tenant.admin != superuser:
-        with pytest.raises(postgresql_errors.NotAllowed, match="superuser"):
+        with pytest.raises(server_errors.NotAllowed, match="superuser"):
             tenant.bring()
         run(superuser, f'ALTER ROLE "{tenant.name}" NOSUPERUSER NOREPLICATION NOBYPASSRLS')
     tenant.bring()
@@ -145,14 +145,14 @@ def test_all_that_the_tenant_itself_can_change_is_mended(tenant, stranger):
 def test_what_was_not_mended_is_an_error(tenant, superuser, monkeypatch):
     tenant.bring()
     run(superuser, f'ALTER ROLE "{tenant.name}" CONNECTION LIMIT 1')
-    monkeypatch.setattr(postgresql_tenants, "_mend_role", lambda *arguments: None)
+    monkeypatch.setattr(tenant_databases, "_mend_role", lambda *arguments: None)
     with pytest.raises(errors.StepError, match=r"left to do: limit the role to 3 connections instead of 1\."):
         tenant.bring()
 
 
 def test_going_takes_database_copies_and_role_and_throws_everybody_out(tenant, superuser):
     tenant.bring()
-    postgresql_copies.copy(tenant.admin, tenant.name, f"{tenant.name}.r1")
+    database_copies.copy(tenant.admin, tenant.name, f"{tenant.name}.r1")
     run(tenant.server, f'ALTER DATABASE "{tenant.name}" IS_TEMPLATE true', "CREATE TABLE t (x int)")
     with connect(tenant.server) as connection:
         tenant.take_away()
@@ -160,7 +160,7 @@ def test_going_takes_database_copies_and_role_and_throws_everybody_out(tenant, s
             connection.execute("SELECT 1")
     left = run(superuser, f"SELECT datname FROM pg_database WHERE starts_with(datname, '{tenant.name}')")
     assert left == []
-    assert tenant.described() == postgresql_catalog.Described()
+    assert tenant.described() == catalog.Described()
     tenant.take_away()
 
 
@@ -188,13 +188,13 @@ def own_autovacuum():
     with servers.cluster(*settings) as made:
         run(made.server, "CREATE ROLE master LOGIN CREATEDB CREATEROLE PASSWORD 'm'")
         run(made.server, "GRANT CONNECT ON DATABASE postgres TO master")
-        master = postgresql.Server(made.server.host, made.server.port, "master", secrets.Secret("m"))
+        master = postgresql_server.Server(made.server.host, made.server.port, "master", secrets.Secret("m"))
         yield made.server, Tenant(master, "dev_vacuumed", secrets.Secret("v"))
 
 
 def test_a_database_whose_dropping_was_cut_short_by_the_servers_end(tenant, superuser):
     tenant.bring()
-    postgresql_copies.copy(tenant.admin, tenant.name, f"{tenant.name}.r1")
+    database_copies.copy(tenant.admin, tenant.name, f"{tenant.name}.r1")
     run(superuser, f"UPDATE pg_database SET datconnlimit = -2 WHERE starts_with(datname, '{tenant.name}')")
     assert tenant.copies() == ()
     assert tenant.differences() == (f"finish dropping database {tenant.name}", f"make database {tenant.name}")
@@ -202,7 +202,7 @@ def test_a_database_whose_dropping_was_cut_short_by_the_servers_end(tenant, supe
     assert tenant.differences() == ()
     run(superuser, f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{tenant.name}'")
     tenant.take_away()
-    assert tenant.described() == postgresql_catalog.Described()
+    assert tenant.described() == catalog.Described()
 
 
 def test_a_role_that_owns_something_elsewhere_is_named_and_kept(tenant, superuser):
@@ -210,13 +210,13 @@ def test_a_role_that_owns_something_elsewhere_is_named_and_kept(tenant, superuse
     run(superuser, "CREATE DATABASE elsewhere")
     run(superuser, f'CREATE TABLE t (x int); ALTER TABLE t OWNER TO "{tenant.name}"', database="elsewhere")
     try:
-        with pytest.raises(postgresql_errors.StatementError, match="in database elsewhere"):
+        with pytest.raises(server_errors.StatementError, match="in database elsewhere"):
             tenant.take_away()
         assert tenant.described().role is not None
     finally:
         run(superuser, "DROP DATABASE elsewhere")
     tenant.take_away()
-    assert tenant.described() == postgresql_catalog.Described()
+    assert tenant.described() == catalog.Described()
 
 
 FOREIGN = {
@@ -242,7 +242,7 @@ def test_what_is_somebody_elses_is_not_touched(foreign, tenant, superuser, stran
     statements.clear()
     try:
         for call in (tenant.differences, tenant.bring, tenant.take_away):
-            with pytest.raises(postgresql_tenants.Foreign, match=says) as caught:
+            with pytest.raises(tenant_databases.Foreign, match=says) as caught:
                 call()
             assert "Rename" in caught.value.hint or "rename" in caught.value.hint
         assert all(each.lstrip().startswith("SELECT") for each in statements)
@@ -256,7 +256,7 @@ def test_a_database_of_the_name_that_belongs_to_somebody_else_than_our_role_is_n
     tenant.bring()
     run(superuser, f'ALTER DATABASE "{tenant.name}" OWNER TO {stranger}')
     for call in (tenant.differences, tenant.bring, tenant.take_away):
-        with pytest.raises(postgresql_tenants.Foreign, match=f"it belongs to role {stranger}"):
+        with pytest.raises(tenant_databases.Foreign, match=f"it belongs to role {stranger}"):
             call()
     run(superuser, f'ALTER DATABASE "{tenant.name}" OWNER TO "{tenant.name}"')
 
@@ -279,19 +279,17 @@ def test_the_password_never_reaches_the_servers_log(cluster, tenant):
 def test_nobody_can_connect_while_it_is_being_made(tenant, superuser, monkeypatch):
     """Between CREATE DATABASE and REVOKE, PUBLIC has its rights; only nobody is let in."""
     seen = []
-    opened = postgresql_tenants._open
+    opened = tenant_databases._open
 
     def look_before(connection, name, database):
         with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
             connect(superuser, database=name)
-        seen.append(postgresql_catalog.describe(superuser, name, None).database)
+        seen.append(catalog.describe(superuser, name, None).database)
         opened(connection, name, database)
 
-    monkeypatch.setattr(postgresql_tenants, "_open", look_before)
+    monkeypatch.setattr(tenant_databases, "_open", look_before)
     tenant.bring()
-    assert seen == [
-        postgresql_catalog.Database(tenant.name, is_open=False, half_dropped=False, guests=("public",))
-    ]
+    assert seen == [catalog.Database(tenant.name, is_open=False, half_dropped=False, guests=("public",))]
 
 
 def test_many_tenants_at_the_same_time(admin, superuser):
@@ -318,12 +316,12 @@ def test_many_tenants_at_the_same_time(admin, superuser):
 
 def test_two_at_the_same_tenant_wait_for_each_other(tenant):
     with (
-        postgresql_statements.locked(tenant.admin, tenant.name),
+        sql_statements.locked(tenant.admin, tenant.name),
         pytest.raises(errors.BusyError, match=f"Somebody else works on {tenant.name}"),
-        postgresql_statements.locked(tenant.admin, tenant.name, timeout=0.2),
+        sql_statements.locked(tenant.admin, tenant.name, timeout=0.2),
     ):
         pass
-    with postgresql_statements.locked(tenant.admin, tenant.name, timeout=0.2):
+    with sql_statements.locked(tenant.admin, tenant.name, timeout=0.2):
         pass
 
 
@@ -334,7 +332,9 @@ def test_databases_that_the_administrator_cannot_close_are_named(superuser):
         # It is the one that the administrator logs in to, and somebody else's.
         "CREATE DATABASE rich",
     )
-    admin = postgresql.Server(superuser.host, superuser.port, "poor", secrets.Secret("poor"), database="rich")
+    admin = postgresql_server.Server(
+        superuser.host, superuser.port, "poor", secrets.Secret("poor"), database="rich"
+    )
     tenant = Tenant(admin, "dev_poor", secrets.Secret("poor tenant"))
     try:
         tenant.bring()
@@ -351,9 +351,9 @@ def test_an_administrator_without_rights_is_told_what_it_lacks(superuser):
         "CREATE ROLE powerless LOGIN PASSWORD 'none'",
         "GRANT CONNECT ON DATABASE postgres TO powerless",
     )
-    admin = postgresql.Server(superuser.host, superuser.port, "powerless", secrets.Secret("none"))
+    admin = postgresql_server.Server(superuser.host, superuser.port, "powerless", secrets.Secret("none"))
     try:
-        with pytest.raises(postgresql_errors.NotAllowed, match="permission denied to create role") as caught:
+        with pytest.raises(server_errors.NotAllowed, match="permission denied to create role") as caught:
             Tenant(admin, "dev_none", secrets.Secret("x")).bring()
         assert "CREATEROLE and CREATEDB" in caught.value.hint
         assert caught.value.exit_code == errors.ExitCode.REFUSED

@@ -12,7 +12,7 @@ from typing import Any
 import docker.errors
 import pytest
 
-from airflow_platform.config import built
+from airflow_platform.config import built_images
 from airflow_platform.tools.containers import engine
 from tests.registry import aws as local_aws
 from tests.registry import data_plane, fault_proxy, small_images
@@ -83,7 +83,7 @@ def sizes() -> tuple[int, ...]:
 
 
 @pytest.fixture
-def images(client: Any, prefix: str, sizes: tuple[int, ...]) -> Iterator[dict[str, built.Image]]:
+def images(client: Any, prefix: str, sizes: tuple[int, ...]) -> Iterator[dict[str, built_images.Image]]:
     """A base of two layers, and two components with one more each."""
     base = [small_images.layer(size) for size in sizes]
     made = {
@@ -105,7 +105,7 @@ def toolkit(
     aws: Aws,
     proxies: tuple[fault_proxy.Proxy, fault_proxy.Proxy],
     prefix: str,
-    images: Mapping[str, built.Image],
+    images: Mapping[str, built_images.Image],
 ) -> Toolkit:
     """With the environments stage and prod, and the images built; stage's account is that of the login."""
     made = Toolkit(tmp_path)

@@ -13,7 +13,7 @@ from typing import Any
 
 import docker.errors
 
-from airflow_platform.config import built
+from airflow_platform.config import built_images
 from tests import makers
 
 LABEL = "airflow-platform.test-process"
@@ -43,7 +43,7 @@ def layer(size: int) -> bytes:
     return buffer.getvalue()
 
 
-def load(client: Any, name: str, layers: Sequence[bytes], *, tag: str) -> built.Image:
+def load(client: Any, name: str, layers: Sequence[bytes], *, tag: str) -> built_images.Image:
     """An image made of these layers, the lowest first, as the record of a build names it."""
     configuration = json.dumps(
         {
@@ -68,7 +68,7 @@ def load(client: Any, name: str, layers: Sequence[bytes], *, tag: str) -> built.
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
     list(client.api.load_image(buffer.getvalue()))
-    return built.Image(
+    return built_images.Image(
         name=name,
         reference=reference,
         id=_digest(configuration),

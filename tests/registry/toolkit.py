@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_platform.config import built
+from airflow_platform.config import built_images
 from tests.registry.aws import NAMES, REGION
 
 CHECKOUT = Path(__file__).parents[2]
@@ -70,9 +70,11 @@ class Toolkit:
             'snowflake = { database = "D", warehouse = "W", role = "R" }\n'
         )
 
-    def record(self, images: Mapping[str, built.Image]) -> None:
+    def record(self, images: Mapping[str, built_images.Image]) -> None:
         """Write what `inv build` writes."""
-        made = built.Built(images, commit="c" * 40, airflow="3.3.2", revision="r", known_revisions=("r",))
+        made = built_images.Built(
+            images, commit="c" * 40, airflow="3.3.2", revision="r", known_revisions=("r",)
+        )
         self.built.write_text(made.to_json())
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:

@@ -10,7 +10,7 @@ from typing import TextIO, cast
 import pytest
 
 from airflow_platform.engine.report import Node, Outcome, Reporter, StepReport
-from airflow_platform.reporting import board, choosing, lines, looks
+from airflow_platform.reporting import board, lines, looks, reporters
 
 PACKAGES = Node("packages")
 DATABASE = Node("database", "analytics")
@@ -181,7 +181,7 @@ def test_a_board_without_colours_has_none_and_with_ascii_only_ascii() -> None:
 )
 def test_choice(terminal: bool, environ: dict[str, str], json: bool, expected: type) -> None:
     stream = cast("TextIO", Terminal(terminal=terminal))
-    assert isinstance(choosing.choose(stream, environ, json=json), expected)
+    assert isinstance(reporters.choose(stream, environ, json=json), expected)
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,15 @@ import sys
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.config import built, paths, places
+from airflow_platform.config import built_images, paths, state_files
 from airflow_platform.engine import step
-from airflow_platform.manifests import containers as manifest
-from airflow_platform.runtimes import choosing, docker, runtime
+from airflow_platform.runtimes import contract, runtime_table
+from airflow_platform.runtimes.docker import docker_runtime, manifest
 from airflow_platform.testing import runs, specs
-from airflow_platform.tools import ports, postgresql, postgresql_errors
-from airflow_platform.tools.containers import engine, opened, remembered
+from airflow_platform.tools import ports
+from airflow_platform.tools.containers import engine, engine_pin, engine_session
 from airflow_platform.tools.containers.spec import Container, Thing
+from airflow_platform.tools.postgresql import postgresql_server, server_errors
 from tests.doubles import containers as testing
 from tests.steps import calling
 
@@ -31,12 +32,12 @@ def environment():
 
 @pytest.fixture
 def one(environment):
-    return docker.DockerRuntime(environment)
+    return docker_runtime.DockerRuntime(environment)
 
 
 @pytest.fixture
 def place():
-    found = places.EnvironmentPlace(paths.state("dev"))
+    found = state_files.EnvironmentFiles(paths.state("dev"))
     found.tenant("analytics").keys.mkdir(parents=True)
     return found
 
@@ -45,7 +46,7 @@ def place():
 def world(monkeypatch):
     made = testing.World(images={"i"})
     made.networks[MINE] = Thing(MINE, {})
-    monkeypatch.setattr(opened, "opened", lambda host: made.opened())
+    monkeypatch.setattr(engine_session, "opened", lambda host: made.opened())
     return made
 
 
@@ -57,18 +58,18 @@ def start(world, place, component, tenant="analytics", **fields):
 
 
 def test_an_environment_gets_the_runtime_that_it_names(environment):
-    assert isinstance(choosing.of(environment), docker.DockerRuntime)
+    assert isinstance(runtime_table.of(environment), docker_runtime.DockerRuntime)
 
 
 def test_the_local_executor_has_neither_broker_nor_worker():
     environment = specs.environment("dev", runtime="docker", docker={"executor": "LocalExecutor"})
-    found = docker.DockerRuntime(environment).component_names()
+    found = docker_runtime.DockerRuntime(environment).component_names()
     assert found == ("api-server", "scheduler", "dag-processor", "triggerer", "fakesnow")
 
 
 def test_a_restart_is_a_step_only_when_it_is_asked_for(one):
-    without = [each.name for each in one.steps(runtime.Options())]
-    asked = [each.name for each in one.steps(runtime.Options(restart=("scheduler",)))]
+    without = [each.name for each in one.steps(contract.Options())]
+    asked = [each.name for each in one.steps(contract.Options(restart=("scheduler",)))]
     assert set(asked) - set(without) == {"restart"}
     assert len(set(asked)) == len(asked)
 
@@ -84,7 +85,7 @@ def test_a_tenant_that_was_never_up(one, world):
 
 def test_a_lost_key_stops_a_tenant_only_when_something_may_be_encrypted_with_it(one, place, environment):
     calls = calling.Calls(environment=environment)
-    (keys_step,) = [each for each in one.steps(runtime.Options()) if each.name == "keys"]
+    (keys_step,) = [each for each in one.steps(contract.Options()) if each.name == "keys"]
     mine = place.tenant("analytics")
     mine.ports.write_text('{"airflow": 18280}')
     assert calls.faults(keys_step) == [], "a run was killed before it had made the keys"
@@ -98,17 +99,17 @@ def test_a_lost_key_stops_a_tenant_only_when_something_may_be_encrypted_with_it(
 @pytest.mark.parametrize("goal", step.Goal)
 def test_another_engine_than_the_one_that_has_the_tenants_is_refused(one, world, place, environment, goal):
     calls = calling.Calls({"images": {"images": {}}}, environment=environment, goal=goal)
-    steps = {each.name: each for each in one.steps(runtime.Options())}
+    steps = {each.name: each for each in one.steps(contract.Options())}
     up = calling.Calls(environment=environment)
     assert up.twice(steps["database-volume"])[0].changed
     assert calls.faults(steps["database-server"]) == []
     world.identity = "engine-2"
-    again = docker.DockerRuntime(environment)
-    (server,) = [each for each in again.steps(runtime.Options()) if each.name == "database-server"]
+    again = docker_runtime.DockerRuntime(environment)
+    (server,) = [each for each in again.steps(contract.Options()) if each.name == "database-server"]
     (fault,) = calls.faults(server)
     assert fault.cause.endswith(f"it was at {engine.address(None)}.")
     assert str(place.engine) in fault.remedy
-    with pytest.raises(remembered.AnotherEngine) as raised:
+    with pytest.raises(engine_pin.AnotherEngine) as raised:
         again.is_running("analytics")
     assert raised.value.exit_code == errors.ExitCode.PREFLIGHT
     place.engine.unlink()
@@ -118,7 +119,9 @@ def test_another_engine_than_the_one_that_has_the_tenants_is_refused(one, world,
 def test_a_signal_ends_airflows_own_cli(one, world, place, monkeypatch):
     start(world, place, "api-server")
     world.programs["/entrypoint", "airflow", "scheduler"] = (None, "goes on")
-    monkeypatch.setattr(docker, "_pass_on", lambda is_error, data: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(
+        docker_runtime, "_pass_on", lambda is_error, data: os.kill(os.getpid(), signal.SIGTERM)
+    )
     with pytest.raises(errors.Interrupted) as raised:
         one.run_airflow(specs.tenant(), ["scheduler"])
     assert raised.value.code == 143
@@ -134,12 +137,12 @@ def test_without_an_engine_the_directories_say_whose_data_there_are(one, place, 
     def missing(host):
         raise engine.EngineMissing("No Docker engine answers.", [])
 
-    monkeypatch.setattr(opened, "opened", missing)
+    monkeypatch.setattr(engine_session, "opened", missing)
     assert one.tenants_found() == ("analytics",)
 
 
 def test_containers_of_other_environments_and_checkouts_are_none_of_ours(one, world, place):
-    start(world, places.EnvironmentPlace(paths.state("another")), "scheduler")
+    start(world, state_files.EnvironmentFiles(paths.state("another")), "scheduler")
     assert one.components("analytics") == ()
     assert not one.is_running("analytics")
 
@@ -147,7 +150,7 @@ def test_containers_of_other_environments_and_checkouts_are_none_of_ours(one, wo
 def test_components_are_told_as_they_are(one, world, place):
     name = start(world, place, "scheduler")
     world.set_state(name, "restarting", last_exit="exited 1", restarts=4)
-    assert one.components("analytics") == (runtime.Component("scheduler", "waiting", 4, "exited 1"),)
+    assert one.components("analytics") == (contract.Component("scheduler", "waiting", 4, "exited 1"),)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +168,7 @@ def test_an_engine_of_another_machine_is_refused_up_and_down_and_by_who_asks(
     monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
     for goal in step.Goal:
         report = runs.run_steps(
-            *one.steps(runtime.Options()), environment=environment, tenants=environment.tenants, goal=goal
+            *one.steps(contract.Options()), environment=environment, tenants=environment.tenants, goal=goal
         )
         assert report.exit_code == errors.ExitCode.PREFLIGHT
         (fault,) = [fault for fault in report.faults if fault.thing == "Docker engine"]
@@ -182,9 +185,9 @@ def test_without_an_engine_going_down_is_refused_before_anything_is_changed(
     def missing(host):
         raise engine.EngineMissing("No Docker engine answers.", [errors.Fault("Docker engine", "None.", "")])
 
-    monkeypatch.setattr(opened, "opened", missing)
+    monkeypatch.setattr(engine_session, "opened", missing)
     report = runs.run_steps(
-        *one.steps(runtime.Options()),
+        *one.steps(contract.Options()),
         environment=environment,
         tenants=environment.tenants,
         goal=step.Goal.ABSENT,
@@ -206,7 +209,7 @@ def test_a_missing_container_is_told_by_its_component(one, world, place):
 def test_the_commit_is_read_as_the_tenant(one, world, place, monkeypatch):
     place.tenant("analytics").database_password.write_text("of the tenant")
     asked = []
-    monkeypatch.setattr(postgresql, "bundle_version", lambda at, bundle: asked.append(at) or "c0ffee")
+    monkeypatch.setattr(postgresql_server, "bundle_version", lambda at, bundle: asked.append(at) or "c0ffee")
     assert one.dag_commit("analytics") == ""
     start(world, place, "metadata-database", tenant="", ports={5432: 0})
     assert one.dag_commit("analytics") == "c0ffee"
@@ -216,14 +219,14 @@ def test_the_commit_is_read_as_the_tenant(one, world, place, monkeypatch):
 
 def theirs(world, component, tenant="analytics", **fields):
     """A container of another checkout's, under a name of ours."""
-    return start(world, places.EnvironmentPlace(paths.state("another")), component, tenant, **fields)
+    return start(world, state_files.EnvironmentFiles(paths.state("another")), component, tenant, **fields)
 
 
 def test_the_database_of_another_checkout_is_not_asked(one, world, place, monkeypatch):
     theirs(world, "metadata-database", tenant="", ports={5432: 0})
     place.tenant("analytics").database_password.write_text("of the tenant")
     monkeypatch.setattr(
-        postgresql, "bundle_version", lambda at, bundle: pytest.fail(f"{at} was told a password")
+        postgresql_server, "bundle_version", lambda at, bundle: pytest.fail(f"{at} was told a password")
     )
     assert one.dag_commit("analytics") == ""
 
@@ -232,8 +235,8 @@ def test_the_database_of_another_checkout_is_not_asked(one, world, place, monkey
 def test_on_the_way_down_only_an_own_server_is_the_administrators(
     one, world, place, environment, owner, monkeypatch
 ):
-    monkeypatch.setattr(postgresql, "connected", lambda server: contextlib.nullcontext())
-    start(world, places.EnvironmentPlace(paths.state(owner)), "metadata-database", "", ports={5432: 0})
+    monkeypatch.setattr(postgresql_server, "connected", lambda server: contextlib.nullcontext())
+    start(world, state_files.EnvironmentFiles(paths.state(owner)), "metadata-database", "", ports={5432: 0})
     place.server_password.parent.mkdir()
     place.server_password.write_text("of the administrator")
     calls = calling.Calls(environment=environment, goal=step.Goal.ABSENT)
@@ -246,9 +249,9 @@ def test_on_the_way_down_a_password_that_does_not_fit_is_known_after_it_was_made
     one, world, place, environment, monkeypatch, lost
 ):
     def refuse(server):
-        raise postgresql_errors.WrongPassword("It does not let postgres in.")
+        raise server_errors.WrongPassword("It does not let postgres in.")
 
-    monkeypatch.setattr(postgresql, "connected", refuse)
+    monkeypatch.setattr(postgresql_server, "connected", refuse)
     if not lost:
         place.server_password.parent.mkdir()
         place.server_password.write_text("of another server")
@@ -268,7 +271,7 @@ def test_what_runs_in_another_checkouts_container_is_not_shown_and_nothing_is_ru
 
 def test_a_port_that_the_tenants_own_container_has_is_no_strangers(one, world, place, monkeypatch):
     monkeypatch.setattr(ports, "is_free", lambda port: False)
-    needs = one.steps(runtime.Options())[6]._needs
+    needs = one.steps(contract.Options())[6]._needs
     assert not needs.is_mine(place.tenant("analytics"), 18280)
     start(world, place, "api-server", ports={8080: 18280})
     assert needs.is_mine(place.tenant("analytics"), 18280)
@@ -299,6 +302,6 @@ def test_airflows_own_cli_gets_the_secrets_through_the_entry_point(one, world, p
 
 
 def test_versions_come_from_what_was_built(one, monkeypatch, tmp_path):
-    monkeypatch.setattr(built, "read", lambda: None)
+    monkeypatch.setattr(built_images, "read", lambda: None)
     assert str(one.versions()["Airflow"]).endswith("not installed yet")
     assert one.versions()["Airflow"].pinned == one.versions()["Airflow"].wanted

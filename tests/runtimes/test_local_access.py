@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
-from airflow_platform.config import paths, places
-from airflow_platform.runtimes import docker, process
+from airflow_platform.config import paths, state_files
+from airflow_platform.runtimes.docker import docker_runtime
+from airflow_platform.runtimes.process import process_runtime
 from airflow_platform.testing import specs
-from airflow_platform.tools import airflow_session
+from airflow_platform.tools.airflow import airflow_session
 
 THIEF = """
 import encodings.idna, http.server, os, sys
@@ -31,7 +32,7 @@ PASSWORD = "of analytics"
 
 @pytest.fixture
 def place():
-    found = places.EnvironmentPlace(paths.state("sandbox")).tenant("analytics")
+    found = state_files.EnvironmentFiles(paths.state("sandbox")).tenant("analytics")
     for directory in (found.run, found.home, found.keys):
         directory.mkdir(parents=True)
     found.admin_password.write_text(PASSWORD)
@@ -70,22 +71,22 @@ def test_a_process_that_was_not_started_for_the_tenant_is_told_nothing(thief, mo
     """As another user than root all tenants run as that user, so the process decides."""
     monkeypatch.setattr("airflow_platform.tools.users.of_tenant", lambda directory: None)
     child = thief()
-    error = refused(process.ProcessRuntime(specs.environment()))
+    error = refused(process_runtime.ProcessRuntime(specs.environment()))
     assert error.listener.startswith(f"process {child.pid} (")
     assert "no password was sent" in error.message
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("kind", [process.ProcessRuntime, docker.DockerRuntime])
+@pytest.mark.parametrize("kind", [process_runtime.ProcessRuntime, docker_runtime.DockerRuntime])
 def test_a_process_of_another_user_is_told_nothing_whatever_it_says_of_itself(thief, kind):
     child = thief(user=61_237)
     runtime = kind(specs.environment(runtime=kind.name))
     assert refused(runtime).listener.startswith(f"process {child.pid} (")
-    if kind is process.ProcessRuntime:
+    if kind is process_runtime.ProcessRuntime:
         assert not runtime.is_running("analytics")
 
 
 def test_a_listener_of_another_user_is_seen_by_everybody(thief, place, monkeypatch):
     thief()
     monkeypatch.setattr("airflow_platform.tools.users.of_tenant", lambda directory: os.getuid() + 1)
-    refused(process.ProcessRuntime(specs.environment()))
+    refused(process_runtime.ProcessRuntime(specs.environment()))

@@ -7,22 +7,23 @@ import sqlite3
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.config import paths, places
-from airflow_platform.runtimes import choosing, installed, process, runtime
-from airflow_platform.supervisor import lock
-from airflow_platform.supervisor.spec import Status
+from airflow_platform.config import paths, state_files
+from airflow_platform.runtimes import contract, package_versions, runtime_table
+from airflow_platform.runtimes.process import process_runtime, supervisor_client
+from airflow_platform.runtimes.process.supervisor import lock
+from airflow_platform.runtimes.process.supervisor.spec import Status
 from airflow_platform.testing import specs
-from airflow_platform.tools import supervisor, users
+from airflow_platform.tools import users
 
 
 @pytest.fixture
 def one():
-    return process.ProcessRuntime(specs.environment())
+    return process_runtime.ProcessRuntime(specs.environment())
 
 
 @pytest.fixture
 def place():
-    found = places.EnvironmentPlace(paths.state("sandbox")).tenant("analytics")
+    found = state_files.EnvironmentFiles(paths.state("sandbox")).tenant("analytics")
     for directory in (found.run, found.home, found.keys):
         directory.mkdir(parents=True)
     return found
@@ -32,14 +33,14 @@ EKS = {"account": "111111111111", "region": "eu-central-1", "cluster": "airflow"
 
 
 def test_an_environment_gets_the_runtime_that_it_names():
-    assert isinstance(choosing.of(specs.environment()), process.ProcessRuntime)
+    assert isinstance(runtime_table.of(specs.environment()), process_runtime.ProcessRuntime)
     with pytest.raises(errors.UsageError, match="eks, which is not there yet"):
-        choosing.of(specs.environment("prod", runtime="eks", eks=EKS))
+        runtime_table.of(specs.environment("prod", runtime="eks", eks=EKS))
 
 
 def test_a_restart_is_a_step_only_when_it_is_asked_for(one):
-    without = [each.name for each in one.steps(runtime.Options())]
-    asked = [each.name for each in one.steps(runtime.Options(restart=("scheduler",)))]
+    without = [each.name for each in one.steps(contract.Options())]
+    asked = [each.name for each in one.steps(contract.Options(restart=("scheduler",)))]
     assert set(asked) - set(without) == {"restart"}
     assert len(set(asked)) == len(asked)
 
@@ -81,7 +82,7 @@ def test_a_held_lock_means_that_it_runs(one, place):
 
 def test_a_running_tenant_whose_password_is_gone_is_not_well(one, place, monkeypatch):
     status = Status(pid=1, state="running", started_at=1, spec_digest="x", components=())
-    monkeypatch.setattr(supervisor, "status", lambda directory: status)
+    monkeypatch.setattr(supervisor_client, "status", lambda directory: status)
     place.ports.write_text('{"airflow": 18080, "snowflake": 18081}')
     assert one.unwell("analytics") == "the password of admin"
 
@@ -117,11 +118,11 @@ def test_versions_are_compared_with_what_is_installed(tmp_path, built, complete,
     if complete:
         (entry / "complete").touch()
     about = {"wanted": "2.0", "lock": lock, "entries": tmp_path / "cache"}
-    assert str(installed.version("apache-airflow", ready=None, **about)) == says
-    ready = str(installed.version("apache-airflow", ready=entry / "venv", **about))
+    assert str(package_versions.version("apache-airflow", ready=None, **about)) == says
+    ready = str(package_versions.version("apache-airflow", ready=entry / "venv", **about))
     assert ("which differs" in ready) == (built == "1.0")
     about["wanted"] = "3.0"
-    assert "the lock pins 2.0" in str(installed.version("apache-airflow", ready=None, **about))
+    assert "the lock pins 2.0" in str(package_versions.version("apache-airflow", ready=None, **about))
 
 
 def test_the_locks_of_this_checkout_pin_what_is_wanted(one):

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.engine import local_store, step
-from airflow_platform.steps import contexts
+from airflow_platform.programs import programs
+from airflow_platform.tenants import contexts
 from airflow_platform.testing import specs as testing
 
 

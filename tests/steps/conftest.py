@@ -12,21 +12,21 @@ from typing import Any
 
 import pytest
 
-from airflow_platform.config import places
+from airflow_platform.config import state_files
 from airflow_platform.runtimes import local_access
-from airflow_platform.steps import keys, tenant_directory
+from airflow_platform.tenants import keys, tenant_directory
 from airflow_platform.tenants.access import OpenAccess
 from airflow_platform.tools import users
 from tests.steps import api_server, calling
 
 
 @pytest.fixture
-def place() -> Iterator[places.EnvironmentPlace]:
+def place() -> Iterator[state_files.EnvironmentFiles]:
     """As root, tenants are users of their own; pytest's own directories are closed to those."""
     # In memory where there is one: what these tests are about needs no disk, and syncing one is slow.
     directory = Path(tempfile.mkdtemp(prefix="steps-", dir="/dev/shm" if _usable("/dev/shm") else None))
     directory.chmod(0o755)
-    yield places.EnvironmentPlace(directory / "sandbox")
+    yield state_files.EnvironmentFiles(directory / "sandbox")
     shutil.rmtree(directory)
 
 
@@ -42,7 +42,7 @@ def unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def tenant(place: places.EnvironmentPlace) -> places.TenantPlace:
+def tenant(place: state_files.EnvironmentFiles) -> state_files.TenantFiles:
     """The tenant analytics, with its directories as `TenantDirectory` makes them."""
     calling.Calls().run(tenant_directory.TenantDirectory(place))
     return place.tenant("analytics")
@@ -60,10 +60,10 @@ def server() -> Iterator[api_server.ApiServer]:
 
 
 @pytest.fixture
-def reached(server: api_server.ApiServer, tenant: places.TenantPlace) -> dict[str, dict[str, Any]]:
+def reached(server: api_server.ApiServer, tenant: state_files.TenantFiles) -> dict[str, dict[str, Any]]:
     """Outputs of the steps before the components answer; the tenant has the server's password."""
     calls = calling.Calls()
-    place = places.EnvironmentPlace(tenant.directory.parents[1])
+    place = state_files.EnvironmentFiles(tenant.directory.parents[1])
     calls.run(keys.Keys(place, names=keys.NAMES, has_data=lambda name: False))
     tenant.admin_password.write_text(api_server.PASSWORD)
     tenant.ports.write_text(json.dumps({"airflow": server.server_address[1], "snowflake": 18081}))
@@ -83,6 +83,6 @@ def reached(server: api_server.ApiServer, tenant: places.TenantPlace) -> dict[st
 
 
 @pytest.fixture
-def access(tenant: places.TenantPlace) -> OpenAccess:
+def access(tenant: state_files.TenantFiles) -> OpenAccess:
     """The way to the double, by the tenant's files. The double listens in this very process, which is no tenant's."""
     return lambda name: local_access.opened(tenant, lambda port: "")

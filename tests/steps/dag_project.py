@@ -10,9 +10,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airflow_platform import programs, secrets
+from airflow_platform import secrets
+from airflow_platform.dags import dag_branch
+from airflow_platform.programs import programs
 from airflow_platform.tenants import access
-from airflow_platform.tools import dag_branch, git, git_remote
+from airflow_platform.tools.git import git, git_remote
 from tests.steps import api_server
 
 AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@localhost", "-c", "commit.gpgsign=false")
@@ -87,7 +89,7 @@ class Project:
 
 @dataclass
 class Place:
-    """A tenant, as `steps.dag_contexts.Place` has it: an api-server that is a double."""
+    """A tenant, as `dags.dag_contexts.Place` has it: an api-server that is a double."""
 
     server: api_server.ApiServer | None = None
     repository: Path | None = None

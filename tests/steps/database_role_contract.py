@@ -12,8 +12,8 @@ import pytest
 
 from airflow_platform import errors, secrets
 from airflow_platform.engine import step
-from airflow_platform.steps import tenant_postgresql
-from airflow_platform.tools import postgresql_errors, postgresql_tenants
+from airflow_platform.runtimes.docker import database_role
+from airflow_platform.tools.postgresql import server_errors, tenant_databases
 from tests.steps import calling
 
 PASSWORD = secrets.Secret("the-tenant's-own-4711")
@@ -29,7 +29,7 @@ def role_step(server, /, **changes):
         "owner": "these tests",
         "limit": 7,
     }
-    return tenant_postgresql.TenantDatabaseRole(**{**arguments, **changes})
+    return database_role.TenantDatabaseRole(**{**arguments, **changes})
 
 
 def down(step_, tenant="analytics"):
@@ -85,7 +85,7 @@ class Contract:
     def test_another_installations_role_is_not_touched(self, server, goal):
         calling.Calls().run(role_step(server))
         another = role_step(server, owner="another installation")
-        with pytest.raises(postgresql_tenants.Foreign, match=f"Role {NAME} is somebody else's") as caught:
+        with pytest.raises(tenant_databases.Foreign, match=f"Role {NAME} is somebody else's") as caught:
             calling.Calls(goal=goal).run(another)
         assert "'airflow-platform: tenant analytics of these tests'" in caught.value.message
         assert not calling.Calls().run(role_step(server)).changed
@@ -93,7 +93,7 @@ class Contract:
     def test_a_server_that_is_stopped_is_told(self, server):
         calling.Calls().run(role_step(server))
         server.stop()
-        with pytest.raises(postgresql_errors.NotReachable):
+        with pytest.raises(server_errors.NotReachable):
             calling.Calls().run(role_step(server))
         with pytest.raises(errors.StepError, match=f"what {NAME} has there cannot be deleted") as caught:
             down(role_step(server))

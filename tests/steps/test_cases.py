@@ -30,8 +30,9 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.engine import step
-from airflow_platform.runtimes import docker, process, runtime
-from airflow_platform.steps import components
+from airflow_platform.runtimes import contract
+from airflow_platform.runtimes.docker import docker_runtime
+from airflow_platform.runtimes.process import components, process_runtime
 from airflow_platform.testing import specs
 from tests.steps import building, calling
 
@@ -53,10 +54,10 @@ def nowhere(monkeypatch):
 
 
 def steps_of(environment) -> dict[str, Any]:
-    options = runtime.Options(restart=("scheduler", "triggerer"))
-    found = docker.DockerRuntime(environment).steps(options)
+    options = contract.Options(restart=("scheduler", "triggerer"))
+    found = docker_runtime.DockerRuntime(environment).steps(options)
     of_docker = {each.name: each for each in found if each.name in OF_DOCKER}
-    found = process.ProcessRuntime(environment).steps(options)
+    found = process_runtime.ProcessRuntime(environment).steps(options)
     return of_docker | {each.name: each for each in found}
 
 

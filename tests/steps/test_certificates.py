@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from airflow_platform.steps import tenant_certificates
+from airflow_platform.tenants import tenant_certificates
 from airflow_platform.tools import certificates, users
 from tests.steps import calling
 

@@ -12,12 +12,13 @@ import sys
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.components import AIRFLOW
+from airflow_platform.config.components import AIRFLOW
 from airflow_platform.engine import step as engine
-from airflow_platform.steps import components, keys, restart
-from airflow_platform.supervisor.spec import OWNER_VARIABLE, ComponentStatus, Status
+from airflow_platform.runtimes.process import components, supervisor_client
+from airflow_platform.runtimes.process.supervisor.spec import OWNER_VARIABLE, ComponentStatus, Status
+from airflow_platform.tenants import keys, restart
 from airflow_platform.testing import specs
-from airflow_platform.tools import processes, supervisor
+from airflow_platform.tools import processes
 from tests.steps import calling
 
 NAMES = ("fakesnow", *AIRFLOW)
@@ -26,7 +27,7 @@ STARTED = 1_000_000_000.0
 
 
 class Supervisor:
-    """Plays `tools.supervisor` for one directory; refuses what it was not told to expect."""
+    """Plays `runtimes.process.supervisor_client` for one directory; refuses what it was not told to expect."""
 
     def __init__(self, monkeypatch):
         self.calls = []
@@ -36,14 +37,14 @@ class Supervisor:
         self.ends_at_reload = False
         self.becomes = {}
         """Fields that a component's status gets at its start."""
-        for name, function in inspect.getmembers(supervisor, inspect.isfunction):
-            if function.__module__ == supervisor.__name__ and not name.startswith("_"):
-                monkeypatch.setattr(supervisor, name, getattr(self, name, self._refuse(name)))
+        for name, function in inspect.getmembers(supervisor_client, inspect.isfunction):
+            if function.__module__ == supervisor_client.__name__ and not name.startswith("_"):
+                monkeypatch.setattr(supervisor_client, name, getattr(self, name, self._refuse(name)))
 
     def _refuse(self, name):
         return lambda *_, **__: pytest.fail(f"supervisor.{name} was called")
 
-    processes_of = staticmethod(supervisor.processes_of)
+    processes_of = staticmethod(supervisor_client.processes_of)
 
     def status(self, directory):
         return self.found
@@ -254,7 +255,7 @@ def test_a_supervisor_that_does_not_take_up_its_spec_is_told(step, calls_of, sup
     def late(directory, timeout, *, sleep):
         raise errors.ProgramError("supervisor", 124, (), message="did not take up its new spec")
 
-    monkeypatch.setattr(supervisor, "reload", late)
+    monkeypatch.setattr(supervisor_client, "reload", late)
     with pytest.raises(errors.ProgramError, match="did not take up"):
         calls_of(parallelism=7).run(step)
 
@@ -392,8 +393,8 @@ def test_a_port_that_the_tenant_listened_on_is_looked_at_when_its_processes_are_
         (port,) = components._listened_on(tenant)
         change = down.plan(step)
         # As if it had forked something that hides whose it is, which still listens there.
-        found = iter([supervisor.processes_of(tenant.directory)])
-        monkeypatch.setattr(supervisor, "processes_of", lambda directory: next(found, ()))
+        found = iter([supervisor_client.processes_of(tenant.directory)])
+        monkeypatch.setattr(supervisor_client, "processes_of", lambda directory: next(found, ()))
         monkeypatch.setattr(processes, "end", lambda *_, **__: ())
         down.patience.pace = 20
         with pytest.raises(errors.StepError, match=f"still missing: port {port}, taken by process"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.config import built
-from airflow_platform.steps import container_images
+from airflow_platform.config import built_images
+from airflow_platform.runtimes.docker import images
 from airflow_platform.tools.containers import engine
 from tests.steps import calling
 
@@ -18,7 +18,7 @@ def step(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "fault", lambda host: None)
     monkeypatch.setattr(engine, "architecture", lambda host: "amd64")
     monkeypatch.setattr(engine, "images", lambda host, ids: frozenset(ids))
-    return container_images.ContainerImages(
+    return images.ContainerImages(
         host=None, record=tmp_path / "images.json", names=("broker",), building=lambda context: [NO_BASE]
     )
 
@@ -37,7 +37,7 @@ def test_an_engine_that_the_environment_names_is_named_to_the_build_too(step):
 
 
 def test_where_they_are_there_nobody_asks_for_the_base(step, tmp_path):
-    image = built.Image("broker", "airflow-platform/broker:7-ab", "sha256:aa", "amd64", 1)
-    record = built.Built({"broker": image}, "c0ffee", "3.3.2", "d2f4", ("d2f4",))
+    image = built_images.Image("broker", "airflow-platform/broker:7-ab", "sha256:aa", "amd64", 1)
+    record = built_images.Built({"broker": image}, "c0ffee", "3.3.2", "d2f4", ("d2f4",))
     (tmp_path / "images.json").write_text(record.to_json())
     assert calling.Calls().faults(step) == []

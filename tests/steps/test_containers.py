@@ -7,13 +7,12 @@ import signal
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.config import places
+from airflow_platform.config import state_files
 from airflow_platform.engine import step as engine
-from airflow_platform.manifests import containers as manifest
 from airflow_platform.runtimes import local_access
-from airflow_platform.steps import containers, keys, restart, tenant_certificates, tenant_network
+from airflow_platform.runtimes.docker import components, health, manifest, network
+from airflow_platform.tenants import keys, restart, tenant_certificates
 from airflow_platform.testing import specs
-from airflow_platform.tools.containers import wellness
 from airflow_platform.tools.containers.spec import DEFINITION, Found, Thing
 from tests.doubles import containers as testing
 from tests.steps import api_server, calling
@@ -25,7 +24,7 @@ MINE = "airflow.dev.analytics"
 
 @pytest.fixture
 def dev(place):
-    return places.EnvironmentPlace(place.directory.parent / "dev", own_users=False)
+    return state_files.EnvironmentFiles(place.directory.parent / "dev", own_users=False)
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def world(dev):
         ("airflow.dev",),
         {5432: 1},
     )
-    made.programs[wellness.PING] = (0, "pong")
+    made.programs[health.PING] = (0, "pong")
     return made
 
 
@@ -93,7 +92,7 @@ def step(dev, world):
     def access(name):
         return local_access.opened(dev.tenant(name), lambda port: "")
 
-    return containers.Containers(dev, world.opened, access)
+    return components.Containers(dev, world.opened, access)
 
 
 def ids(world):
@@ -264,11 +263,11 @@ def test_a_component_that_ends_again_and_again_is_not_waited_for(step, calls_of,
 
 def test_a_worker_that_does_not_answer_is_waited_for(step, calls_of, world):
     calls = calls_of()
-    world.programs[wellness.PING] = (1, "no answer")
+    world.programs[health.PING] = (1, "no answer")
 
     def sleep(seconds):
         calls.patience.now += seconds
-        world.programs[wellness.PING] = (0, "pong")
+        world.programs[health.PING] = (0, "pong")
 
     calls.patience.sleep = sleep
     calls.run(step)
@@ -277,7 +276,7 @@ def test_a_worker_that_does_not_answer_is_waited_for(step, calls_of, world):
 
 def test_a_worker_that_hangs_when_it_is_asked_counts_as_one_that_does_not_answer(step, calls_of, world):
     calls_of().run(step)
-    world.programs[wellness.PING] = (None, "")
+    world.programs[health.PING] = (None, "")
     assert calls_of().plan(step).summary == "wait until healthy (an answer of the worker)"
 
 
@@ -317,7 +316,7 @@ def test_what_is_handed_over_is_in_files_only(step, calls_of, world, dev):
 class TestNetwork:
     @pytest.fixture
     def step(self, dev, world):
-        return tenant_network.TenantNetwork(dev, world.opened)
+        return network.TenantNetwork(dev, world.opened)
 
     def test_it_is_made_with_the_database_server_in_it(self, step, calls_of, world):
         del world.networks[MINE]
@@ -347,7 +346,7 @@ class TestNetwork:
 class TestVolumes:
     @pytest.fixture
     def step(self, dev, world):
-        return tenant_network.TenantVolumes(dev, world.opened)
+        return network.TenantVolumes(dev, world.opened)
 
     def test_they_are_made_and_deleted(self, step, calls_of, world):
         calls_of().twice(step)

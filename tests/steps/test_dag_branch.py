@@ -3,9 +3,9 @@
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.steps import dag_branch
-from airflow_platform.steps.dag_contexts import Project as AllDags
-from airflow_platform.tools import git_remote
+from airflow_platform.dags import branch_step
+from airflow_platform.dags.dag_contexts import Project as AllDags
+from airflow_platform.tools.git import git_remote
 from tests.steps import calling
 from tests.steps.dag_project import Project, run_git
 
@@ -21,7 +21,7 @@ def calls():
 
 
 def moved(project, commit, machine="mine", **options):
-    return dag_branch.MovedBranch(project.branch(machine), project.wanted(commit), **options)
+    return branch_step.MovedBranch(project.branch(machine), project.wanted(commit), **options)
 
 
 def log(project):
@@ -94,7 +94,7 @@ def test_a_race_that_is_lost_again_and_again_is_given_up(project, calls, monkeyp
 
     mine = moved(project, project.commit({"a.py": "x = 1"}))
     change = calls.plan(mine)
-    monkeypatch.setattr("airflow_platform.tools.dag_branch.DagBranch.advance", lose)
+    monkeypatch.setattr("airflow_platform.dags.dag_branch.DagBranch.advance", lose)
     with pytest.raises(git_remote.LostRace):
         mine.apply(calls.context(mine.scope), change)
 
@@ -108,8 +108,8 @@ def test_a_push_that_broke_off_is_told_when_the_server_stays_away(project, calls
 
     mine = moved(project, project.commit({"a.py": "x = 1"}))
     change = calls.plan(mine)
-    monkeypatch.setattr("airflow_platform.tools.dag_branch.DagBranch.advance", broke_off)
-    monkeypatch.setattr("airflow_platform.tools.dag_branch.DagBranch.refresh", away)
+    monkeypatch.setattr("airflow_platform.dags.dag_branch.DagBranch.advance", broke_off)
+    monkeypatch.setattr("airflow_platform.dags.dag_branch.DagBranch.refresh", away)
     with pytest.raises(git_remote.Cut, match=r"Whether dags-live has moved is not known: Nobody answers\."):
         mine.apply(calls.context(mine.scope), change)
 

@@ -3,9 +3,9 @@
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.steps import dag_branch, dag_delivery
-from airflow_platform.steps.dag_contexts import Project as AllDags
-from airflow_platform.tools import git
+from airflow_platform.dags import branch_step, dag_delivery
+from airflow_platform.dags.dag_contexts import Project as AllDags
+from airflow_platform.tools.git import git
 from tests.steps import calling
 from tests.steps.dag_project import Place, Project, run_git
 
@@ -34,7 +34,7 @@ def delivery(project):
 
 def moved(project, calls, content):
     commit = project.commit({"a.py": content})
-    return calls.run(dag_branch.MovedBranch(project.branch(), project.wanted(commit))).outputs["commit"]
+    return calls.run(branch_step.MovedBranch(project.branch(), project.wanted(commit))).outputs["commit"]
 
 
 def served(place):

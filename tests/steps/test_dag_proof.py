@@ -5,10 +5,11 @@ import datetime
 import pytest
 
 from airflow_platform import errors
+from airflow_platform.dags import branch_step, dag_arrival, dag_changes, dag_delivery, dag_proof, dag_serving
+from airflow_platform.dags.dag_contexts import Project as AllDags
 from airflow_platform.engine import step
-from airflow_platform.steps import dag_branch, dag_delivery, dag_proof
-from airflow_platform.steps.dag_contexts import Project as AllDags
-from airflow_platform.tools import airflow_session, dag_changes, dag_coming, dag_serving, git
+from airflow_platform.tools.airflow import airflow_session
+from airflow_platform.tools.git import git
 from tests.steps import calling
 from tests.steps.dag_project import Place, Project
 
@@ -31,7 +32,7 @@ class Scene:
     def brought(self, files):
         """Commit files and bring them to the environment's repository; the branch's commit."""
         commit = self.project.commit(files)
-        branch = dag_branch.MovedBranch(self.project.branch(), self.project.wanted(commit))
+        branch = branch_step.MovedBranch(self.project.branch(), self.project.wanted(commit))
         outputs = self.calls.run(branch).outputs
         self.calls.run(dag_delivery.Delivery(self.project.branch().repository))
         self.tree = commit.tree
@@ -246,7 +247,7 @@ def test_a_dag_that_its_file_has_no_longer_is_told_apart_from_one_that_is_not_pa
     assert ran.changed
     assert set(scene.calls.news) == {"not gone yet: orders"}
     assert scene.server.writes == ["PUT token of orders"], "the file, for Airflow to see that it is gone"
-    assert scene.calls.patience.now >= dag_coming.AGAIN, "not before Airflow has had its time"
+    assert scene.calls.patience.now >= dag_arrival.AGAIN, "not before Airflow has had its time"
 
 
 def test_a_file_whose_dag_has_another_name_now_is_parsed_first(scene):
@@ -275,7 +276,7 @@ def test_a_failure_of_the_commit_before_is_asked_for_and_mended(scene):
     def wait(seconds):
         scene.calls.patience.now += seconds
         late.append(scene.calls.patience.now)
-        if scene.calls.patience.now > dag_coming.SETTLING + 20:  # There is a queue.
+        if scene.calls.patience.now > dag_arrival.SETTLING + 20:  # There is a queue.
             scene.server.import_errors.clear()
             scene.server.add_dag("orders", new)
 
@@ -283,7 +284,7 @@ def test_a_failure_of_the_commit_before_is_asked_for_and_mended(scene):
     scene.calls.patience.pace = 5
     scene.calls.run(scene.proof({"orders": "orders.py", "smoke": "smoke.py"}))
     assert "PUT token of orders" in scene.server.writes
-    assert late[-1] > dag_coming.SETTLING, "it was borne for as long as nobody had parsed it again"
+    assert late[-1] > dag_arrival.SETTLING, "it was borne for as long as nobody had parsed it again"
 
 
 def test_what_may_have_been_read_on_the_way_is_parsed_again(scene):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from airflow_platform import errors
+from airflow_platform.dags import dag_branch, dag_repository
 from airflow_platform.engine import step
-from airflow_platform.steps import dag_repository
-from airflow_platform.tools import dag_branch, git_remote
+from airflow_platform.tools.git import git_remote
 from tests.steps import calling, dag_project
 from tests.steps import programs as stand_ins
 
@@ -277,7 +277,7 @@ def test_a_head_without_dags_is_refused_with_the_way_back(place, synced, calls):
 
 
 def _directory(place):
-    from airflow_platform.steps import tenant_directory
+    from airflow_platform.tenants import tenant_directory
 
     return tenant_directory.TenantDirectory(place)
 

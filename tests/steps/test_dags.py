@@ -6,8 +6,8 @@ import sqlite3
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.steps import served_dags
-from airflow_platform.tools import dag_coming, metadata_database
+from airflow_platform.dags import dag_arrival, dag_parity
+from airflow_platform.tools import sqlite_metadata
 from tests.steps import calling
 
 WANTED, OLD = "c" * 40, "9" * 40
@@ -36,8 +36,8 @@ def bundle(tenant):
 
 @pytest.fixture
 def step(place, bundle, access):
-    return served_dags.ServedDags(
-        access, lambda name: metadata_database.bundle_version(place.tenant(name).database, "dags")
+    return dag_parity.ServedDags(
+        access, lambda name: sqlite_metadata.bundle_version(place.tenant(name).database, "dags")
     )
 
 
@@ -99,7 +99,7 @@ def test_a_file_that_cannot_be_imported_ends_the_wait(step, calls, server, bundl
     with pytest.raises(errors.StepError, match=r"broken\.py: RuntimeError: broken on import") as caught:
         calls.run(step)
     assert caught.value.message.startswith(f"1 DAG file of commit {WANTED[:12]} cannot be imported")
-    assert dag_coming.SETTLING <= calls.patience.now < dag_coming.TIMEOUT
+    assert dag_arrival.SETTLING <= calls.patience.now < dag_arrival.TIMEOUT
 
 
 def test_a_failure_of_the_commit_before_is_forgiven_until_its_file_is_parsed_again(

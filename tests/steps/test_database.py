@@ -8,9 +8,9 @@ import stat
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.config import places
-from airflow_platform.steps import tenant_database
-from airflow_platform.tools import metadata_database, supervisor, users
+from airflow_platform.config import state_files
+from airflow_platform.runtimes.process import database, supervisor_client
+from airflow_platform.tools import sqlite_metadata, users
 from tests.steps import calling, programs
 
 
@@ -33,14 +33,16 @@ def calls(outputs, tenant):
 
 @pytest.fixture
 def step(place):
-    return tenant_database.TenantDatabase(place)
+    return database.TenantDatabase(place)
 
 
 @pytest.fixture
 def stopped(monkeypatch):
     """Directories whose supervisor was stopped."""
     found = []
-    monkeypatch.setattr(supervisor, "stop", lambda directory, timeout, *, sleep: found.append(directory))
+    monkeypatch.setattr(
+        supervisor_client, "stop", lambda directory, timeout, *, sleep: found.append(directory)
+    )
     return found
 
 
@@ -61,7 +63,7 @@ def old_database(tenant, revision):
 def test_a_new_tenant_gets_a_copy_of_the_template(step, calls, tenant):
     first, _ = calls.twice(step)
     assert first.outputs == {"revision": "cc33"}
-    assert metadata_database.revision(tenant.database) == "cc33"
+    assert sqlite_metadata.revision(tenant.database) == "cc33"
     found = tenant.database.stat()
     assert stat.S_IMODE(found.st_mode) == 0o600
     assert users.of_tenant(tenant.directory) in (None, found.st_uid)
@@ -80,10 +82,10 @@ def test_an_older_database_is_kept_aside_and_migrated_while_nothing_runs(step, c
     old_database(tenant, "aa11")
     first, _ = calls.twice(step)
     assert first.text == "back up, then migrate from revision aa11 to cc33"
-    assert metadata_database.revision(tenant.database) == "cc33"
+    assert sqlite_metadata.revision(tenant.database) == "cc33"
     (backup,) = tenant.backups.glob("airflow-aa11*.db")
     assert not tenant.migrating.exists()
-    assert (metadata_database.revision(backup), rows(backup)) == ("aa11", [("mine",)])
+    assert (sqlite_metadata.revision(backup), rows(backup)) == ("aa11", [("mine",)])
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert stopped == [tenant.run]
 
@@ -95,7 +97,7 @@ def test_a_migration_that_fails_says_where_the_copy_is(step, calls, tenant, outp
         calls.run(step)
     assert str(tenant.backups) in caught.value.hint
     (backup,) = tenant.backups.glob("airflow-aa11*.db")
-    assert metadata_database.revision(backup) == "aa11"
+    assert sqlite_metadata.revision(backup) == "aa11"
     (place.directory / "shared/bin/failing").unlink()
     assert calls.twice(step)[0].changed
 
@@ -125,7 +127,7 @@ def test_a_pipe_in_place_of_the_database_is_replaced_and_not_waited_for(step, ca
     tenant.database.unlink()
     os.mkfifo(tenant.database)
     with pytest.raises(errors.StateError, match="no regular file"):
-        metadata_database.bundle_version(tenant.database, "dags")
+        sqlite_metadata.bundle_version(tenant.database, "dags")
 
 
 def test_a_link_in_place_of_the_database_is_not_followed(step, calls, tenant, tmp_path):
@@ -162,7 +164,7 @@ def test_a_copy_for_which_there_is_no_template_leaves_nothing(step, calls, tenan
 
 
 def test_git_may_read_the_repository_for_the_tenant(place, calls, tenant):
-    step = tenant_database.GitConfiguration(place)
+    step = database.GitConfiguration(place)
     calls.twice(step)
     path = tenant.home / ".gitconfig"
     found = path.stat()
@@ -174,9 +176,9 @@ def test_git_may_read_the_repository_for_the_tenant(place, calls, tenant):
 
 
 def test_git_reads_the_same_path_whatever_is_in_it(place, tenant, calls):
-    odd = places.EnvironmentPlace(place.directory / 'a #1; "b" \\ c')
+    odd = state_files.EnvironmentFiles(place.directory / 'a #1; "b" \\ c')
     odd.tenant("analytics").home.mkdir(parents=True)
-    calls.run(tenant_database.GitConfiguration(odd))
+    calls.run(database.GitConfiguration(odd))
     told = calls.programs.run(
         ["git", "config", "--file", odd.tenant("analytics").home / ".gitconfig", "safe.directory"], timeout=10
     )

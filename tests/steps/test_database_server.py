@@ -6,13 +6,12 @@ import dataclasses
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.config import built, places
+from airflow_platform.config import built_images, state_files
 from airflow_platform.engine import step as engine
-from airflow_platform.manifests import containers as manifest
-from airflow_platform.steps import database_server
+from airflow_platform.runtimes.docker import database_server, manifest
 from airflow_platform.testing import specs
-from airflow_platform.tools import postgresql, postgresql_errors
 from airflow_platform.tools.containers.spec import Thing
+from airflow_platform.tools.postgresql import postgresql_server, server_errors
 from tests.doubles import containers as testing
 from tests.steps import calling
 
@@ -22,7 +21,7 @@ IMAGE = "sha256:metadata-database"
 
 @pytest.fixture
 def dev(tmp_path):
-    return places.EnvironmentPlace(tmp_path / "dev", own_users=False)
+    return state_files.EnvironmentFiles(tmp_path / "dev", own_users=False)
 
 
 @pytest.fixture
@@ -56,21 +55,21 @@ def asked(monkeypatch, world, dev):
     def connected(server):
         found.append(server)
         if len(found) <= found.not_yet:
-            raise postgresql_errors.NotReachable("The database system is starting up.", [])
+            raise server_errors.NotReachable("The database system is starting up.", [])
         if found.password not in ("", server.password.reveal()):
-            raise postgresql_errors.WrongPassword("It does not let postgres in.")
+            raise server_errors.WrongPassword("It does not let postgres in.")
         yield
 
-    monkeypatch.setattr(postgresql, "connected", connected)
+    monkeypatch.setattr(postgresql_server, "connected", connected)
     return found
 
 
 @pytest.fixture
 def record(tmp_path):
     """What `inv build` wrote."""
-    image = built.Image("metadata-database", "airflow-platform/metadata-database:1", IMAGE, "amd64", 1)
+    image = built_images.Image("metadata-database", "airflow-platform/metadata-database:1", IMAGE, "amd64", 1)
     path = tmp_path / "images.json"
-    path.write_text(built.Built({image.name: image}, "", "3.3.2", "1", ()).to_json())
+    path.write_text(built_images.Built({image.name: image}, "", "3.3.2", "1", ()).to_json())
     return path
 
 
@@ -159,10 +158,10 @@ def test_a_password_is_set_for_no_other_refusal(server, calls_of, monkeypatch, a
 
     @contextlib.contextmanager
     def connected(server):
-        raise postgresql_errors.LoginRefused("no pg_hba.conf entry.")
+        raise server_errors.LoginRefused("no pg_hba.conf entry.")
         yield
 
-    monkeypatch.setattr(postgresql, "connected", connected)
+    monkeypatch.setattr(postgresql_server, "connected", connected)
     del world.programs[manifest.SET_PASSWORD]  # Refused by the engine in memory.
     with pytest.raises(errors.StepError, match=r"still missing: no pg_hba\.conf entry"):
         calls_of().run(server)

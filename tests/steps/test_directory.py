@@ -8,7 +8,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.engine import step
-from airflow_platform.steps import tenant_directory
+from airflow_platform.tenants import tenant_directory
 from airflow_platform.tools import users
 from tests.steps import calling
 

@@ -7,8 +7,8 @@ import stat
 
 import pytest
 
-from airflow_platform.config import paths, pushed
-from airflow_platform.steps import image_record
+from airflow_platform.config import paths, registry_record
+from airflow_platform.images import push_record
 from airflow_platform.testing import specs
 from tests.steps import calling
 
@@ -26,9 +26,7 @@ OUTPUTS = {
 
 
 def record(steps=("worker", "broker")):
-    return image_record.ImageRecord(
-        registry="r.example.com/p", steps={name: f"push-{name}" for name in steps}
-    )
+    return push_record.ImageRecord(registry="r.example.com/p", steps={name: f"push-{name}" for name in steps})
 
 
 def calls(outputs=None):
@@ -41,21 +39,24 @@ def test_digests_are_written_down_and_read_back(folder):
     first, _ = calls().twice(step)
     assert first.text == "write down 2 digests"
     assert first.outputs == {"path": str(folder / "stage.json")}
-    images = {"worker": pushed.Image("1", "sha256:a"), "broker": pushed.Image("7", "sha256:b")}
-    assert pushed.read("stage") == pushed.Pushed("r.example.com/p", images)
+    images = {
+        "worker": registry_record.Image("1", "sha256:a"),
+        "broker": registry_record.Image("7", "sha256:b"),
+    }
+    assert registry_record.read("stage") == registry_record.Pushed("r.example.com/p", images)
     assert stat.S_IMODE((folder / "stage.json").stat().st_mode) == 0o644
-    assert pushed.read("prod") is None
+    assert registry_record.read("prod") is None
 
 
 def test_another_digest_is_written_down():
     calls().run(record())
     changed = {**OUTPUTS, "push-worker": {"tag": "2", "digest": "sha256:c"}}
     assert calls(changed).run(record()).changed
-    assert pushed.read("stage").images["worker"] == pushed.Image("2", "sha256:c")
+    assert registry_record.read("stage").images["worker"] == registry_record.Image("2", "sha256:c")
 
 
 def test_an_image_that_is_no_longer_pushed_leaves_the_record():
     calls().run(record())
     assert calls().run(record(("worker",))).changed
-    assert set(pushed.read("stage").images) == {"worker"}
-    assert json.loads(pushed.path("stage").read_text())["schema"] == pushed.SCHEMA
+    assert set(registry_record.read("stage").images) == {"worker"}
+    assert json.loads(registry_record.path("stage").read_text())["schema"] == registry_record.SCHEMA

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from airflow_platform import errors, programs
-from airflow_platform.config import built, image_recipes, image_settings
-from airflow_platform.steps import base_image, build_leftovers, build_record, images
+from airflow_platform import errors
+from airflow_platform.config import built_images, image_recipes, image_settings
+from airflow_platform.images import base_image, build_leftovers, build_record, image_step
+from airflow_platform.programs import programs
 from airflow_platform.testing import runs
 from airflow_platform.testing.reporters import RecordingReporter
 from airflow_platform.tools import uv
-from airflow_platform.tools.containers import image_cache, outside, trials
+from airflow_platform.tools.containers import build_network, image_cache, image_check
 from airflow_platform.tools.containers.engine import EngineError
 from tests.doubles.images import World
 
@@ -63,7 +64,7 @@ class Build:
     def steps(self):
         store = self.world.cache()
         recipes = self.recipes()
-        shared = images.Shared(
+        shared = image_step.Shared(
             images=store,
             recipes=recipes,
             settings=self.settings,
@@ -80,7 +81,7 @@ class Build:
             base_image.BaseImage(
                 store, reference=self.settings.base, platform=self.settings.platform, pull=self.pull
             ).after("leftovers"),
-            *(images.ImageStep(each, shared) for each in recipes.values()),
+            *(image_step.ImageStep(each, shared) for each in recipes.values()),
             build_record.BuildRecord(self.record, ("airflow-base", "scheduler"), airflow="3.3.2"),
         )
 
@@ -112,7 +113,7 @@ def test_images_are_built_once(build):
 
 def test_the_record_says_what_there_is(build):
     build.run()
-    found = built.read(build.record)
+    found = built_images.read(build.record)
     assert found
     assert sorted(found.images) == ["airflow-base", "scheduler"]
     assert (found.commit, found.revision, found.known_revisions) == ("c0ffee", "d2f4", ("a1b2", "d2f4"))
@@ -222,7 +223,9 @@ def test_whenever_a_build_is_cut_short_the_next_one_leaves_nothing_without_a_nam
 
 
 def test_an_image_that_does_not_import_gets_no_name(build):
-    build.world.trials[VERIFY] = trials.NotAccepted("celery.backends.database: ImportError", hint="pin it")
+    build.world.trials[VERIFY] = image_check.NotAccepted(
+        "celery.backends.database: ImportError", hint="pin it"
+    )
     report = build.run()
     assert report.exit_code == 1
     assert "celery.backends.database" in report.faults[0].cause
@@ -271,7 +274,7 @@ def test_a_stale_lock_is_told_before_anything_is_built(build):
 def test_a_lock_that_fits_is_compared_once(build, monkeypatch):
     build.run()
     compared = [errors.Fault("attrs", "It was compared.", "")]
-    monkeypatch.setattr(images.requirements, "stale", lambda lock: compared)
+    monkeypatch.setattr(image_step.lock_inputs, "stale", lambda lock: compared)
     build.write("requirements.in", "# a comment more\nattrs==25.1\n")
     assert build.changed() == []
     build.write("requirements.in", "attrs\n")
@@ -362,10 +365,10 @@ def test_an_installation_is_given_what_it_needs(build):
     (wanted,) = [what for verb, what in build.world.told if verb == "install"]
     assert wanted.command == ("/mnt/python.sh", "/opt/venv")
     assert {"requirements.lock", "python.sh", "uv/bin/uv"} <= set(wanted.files)
-    assert wanted.cache == images.DOWNLOADS
+    assert wanted.cache == image_step.DOWNLOADS
     assert wanted.labels == {image_cache.DRAFT: "mine"}
     assert set(wanted.environment) >= {"UV_CACHE_DIR", "APT_CONFIG"}
-    assert outside.PLACE in wanted.environment["APT_CONFIG"]
+    assert build_network.PLACE in wanted.environment["APT_CONFIG"]
 
 
 def test_proxies_of_docker_s_settings_are_given_to_the_installation_alone_and_masked(build):

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from airflow_platform.steps import keys
+from airflow_platform.tenants import keys
 from airflow_platform.tools import users
 from tests.steps import calling
 
@@ -60,7 +60,7 @@ def test_only_the_tenant_reads_them(step, tenant):
 def test_tenants_share_none(place, step, tenant):
     calling.Calls().run(step)
     other = calling.Calls(tenant="finance")
-    from airflow_platform.steps import tenant_directory
+    from airflow_platform.tenants import tenant_directory
 
     other.run(tenant_directory.TenantDirectory(place))
     other.run(step)

@@ -4,14 +4,13 @@ import signal
 
 import pytest
 
-from airflow_platform import components, errors, secrets
-from airflow_platform.config import places
-from airflow_platform.manifests import airflow
-from airflow_platform.manifests import containers as manifest
-from airflow_platform.steps import keys, migration, tenant_certificates
+from airflow_platform import errors, secrets
+from airflow_platform.config import components, state_files
+from airflow_platform.runtimes.docker import manifest, migration
+from airflow_platform.tenants import airflow_settings, keys, tenant_certificates
 from airflow_platform.testing import specs
-from airflow_platform.tools import postgresql, postgresql_copies
 from airflow_platform.tools.containers.spec import Container, Thing
+from airflow_platform.tools.postgresql import database_copies, postgresql_server
 from tests.doubles import containers as testing
 from tests.steps import calling
 
@@ -26,8 +25,8 @@ class Database:
         self.revision = ""
         self.copies = []
         self._world = world
-        monkeypatch.setattr(postgresql, "revision", self._revision)
-        monkeypatch.setattr(postgresql_copies, "copy", self._copy)
+        monkeypatch.setattr(postgresql_server, "revision", self._revision)
+        monkeypatch.setattr(database_copies, "copy", self._copy)
 
     def _revision(self, tenant):
         assert (tenant.user, tenant.database) == ("dev_analytics", "dev_analytics"), "read as the tenant"
@@ -41,7 +40,7 @@ class Database:
 
 @pytest.fixture
 def dev(place):
-    return places.EnvironmentPlace(place.directory.parent / "dev", own_users=False)
+    return state_files.EnvironmentFiles(place.directory.parent / "dev", own_users=False)
 
 
 @pytest.fixture
@@ -91,7 +90,7 @@ def calls(dev):
 
 @pytest.fixture
 def step(dev, world, database):
-    server = postgresql.Server("127.0.0.1", 1, "postgres", secrets.Secret("of the administrator"))
+    server = postgresql_server.Server("127.0.0.1", 1, "postgres", secrets.Secret("of the administrator"))
     return migration.Migration(dev, world.opened, lambda context: server)
 
 
@@ -199,4 +198,4 @@ def test_what_is_migrated_with_is_the_tenants_own(step, calls, database, world):
     assert spec.environment["AIRFLOW__API_AUTH__JWT_ISSUER"] == "airflow-analytics"
     address = spec.files["/run/airflow/environment/AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].content.reveal()
     assert "@metadata-database:5432/dev_analytics" in address
-    assert airflow.ADMIN in spec.files["/run/airflow/passwords.json"].content.reveal()
+    assert airflow_settings.ADMIN in spec.files["/run/airflow/passwords.json"].content.reveal()

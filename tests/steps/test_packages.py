@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_platform import errors, programs
-from airflow_platform.steps import packages
+from airflow_platform import errors
+from airflow_platform.programs import programs
+from airflow_platform.tenants import packages
 from airflow_platform.tools import interpreters
 from tests.steps import calling
 from tests.steps import programs as stand_ins

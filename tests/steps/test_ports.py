@@ -11,14 +11,15 @@ import sys
 
 import pytest
 
-from airflow_platform import errors, programs
-from airflow_platform.config import places
+from airflow_platform import errors
+from airflow_platform.config import state_files
 from airflow_platform.engine import file_lock
-from airflow_platform.runtimes import process
-from airflow_platform.steps import tenant_ports
-from airflow_platform.supervisor.spec import OWNER_VARIABLE, Status
+from airflow_platform.programs import programs
+from airflow_platform.runtimes.process import process_runtime, supervisor_client
+from airflow_platform.runtimes.process.supervisor.spec import OWNER_VARIABLE, Status
+from airflow_platform.tenants import tenant_ports
 from airflow_platform.testing import specs
-from airflow_platform.tools import ports, supervisor
+from airflow_platform.tools import ports
 from tests.steps import calling
 
 
@@ -33,7 +34,7 @@ def span():
 
 @pytest.fixture
 def step(place, span):
-    return tenant_ports.TenantPorts(place, process.PORTS)
+    return tenant_ports.TenantPorts(place, process_runtime.PORTS)
 
 
 def calls_of(place, span, name="analytics", *, last=5):
@@ -74,7 +75,7 @@ def test_tenants_that_choose_at_the_same_time_choose_different_ports(place, step
 def test_tenants_of_different_environments_choose_one_after_the_other(place, step, span):
     """Each looks at the ports of all environments, and would not see what the other is about to take."""
     calls = calls_of(place, span)
-    another = places.EnvironmentPlace(place.directory.parent / "another")
+    another = state_files.EnvironmentFiles(place.directory.parent / "another")
     lock = file_lock.FileLock(another.ports_lock, "ports", programs=programs.Programs(), on_note=print)
 
     def let_go(seconds):
@@ -103,7 +104,7 @@ def test_what_the_tenants_own_components_listen_on_is_no_fault(place, step, span
     calls = calls_of(place, span)
     calls.run(step)
     status = Status(pid=1, state="running", started_at=1, spec_digest="x", components=())
-    monkeypatch.setattr(supervisor, "status", lambda directory: status)
+    monkeypatch.setattr(supervisor_client, "status", lambda directory: status)
     with listening(span):
         assert calls.faults(step) == []
 

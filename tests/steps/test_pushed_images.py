@@ -7,9 +7,9 @@ import contextlib
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.config import built
+from airflow_platform.config import built_images
 from airflow_platform.engine.step import Scope
-from airflow_platform.steps import pushed_images
+from airflow_platform.images import pushed_images
 from airflow_platform.testing import runs, specs
 from airflow_platform.tools.containers import engine, pushes
 from airflow_platform.tools.registry import answers
@@ -20,7 +20,9 @@ NAMES = ("airflow-base", "worker")
 
 
 def image(name, content=None):
-    return built.Image(name, f"airflow-platform/{name}:1-{name}", image_id(content or name), "amd64", 1_000)
+    return built_images.Image(
+        name, f"airflow-platform/{name}:1-{name}", image_id(content or name), "amd64", 1_000
+    )
 
 
 IMAGES = {name: image(name) for name in NAMES}

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.runtimes import local_access
-from airflow_platform.steps import settings
+from airflow_platform.tenants import settings
 from airflow_platform.testing import specs
 from tests.steps import calling
 

@@ -3,7 +3,7 @@
 import pytest
 
 from airflow_platform import errors, secrets
-from airflow_platform.steps import smoke
+from airflow_platform.tenants import smoke
 from airflow_platform.testing import specs
 from tests.steps import calling
 

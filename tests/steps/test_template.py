@@ -6,8 +6,8 @@ import os
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.steps import template
-from airflow_platform.tools import metadata_database
+from airflow_platform.runtimes.process import database_template
+from airflow_platform.tools import sqlite_metadata
 from tests.steps import calling, programs
 
 
@@ -30,14 +30,14 @@ def calls(packages):
 
 @pytest.fixture
 def step(place):
-    return template.DatabaseTemplate(ready_cache=place.directory / "templates")
+    return database_template.DatabaseTemplate(ready_cache=place.directory / "templates")
 
 
 def test_it_is_made_once(step, calls, packages):
     first, _ = calls.twice(step)
     database = packages / "template/airflow.db"
     assert first.outputs == {"database": str(database), "revision": "bb22", "known": ["aa11", "bb22"]}
-    assert metadata_database.revision(database) == "bb22"
+    assert sqlite_metadata.revision(database) == "bb22"
     assert sorted(path.name for path in database.parent.iterdir()) == ["airflow.db", "template.json"]
 
 

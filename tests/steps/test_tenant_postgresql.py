@@ -6,8 +6,8 @@ import pytest
 
 from airflow_platform import errors, secrets
 from airflow_platform.engine import step
-from airflow_platform.steps import tenant_postgresql
-from airflow_platform.steps.contexts import EnvironmentStep, TenantStep
+from airflow_platform.runtimes.docker import database_role
+from airflow_platform.tenants.contexts import EnvironmentStep, TenantStep
 from airflow_platform.testing import runs, specs
 from tests.steps import calling, database_role_contract, postgresql_double
 from tests.steps.database_role_contract import NAME, OUTPUTS, PASSWORD, role_step
@@ -45,7 +45,7 @@ def test_a_password_that_is_not_made_yet_can_be_planned_without(server):
 
 
 def test_the_password_is_read_where_keys_are_files(place, tenant):
-    read = tenant_postgresql.from_file(place)
+    read = database_role.from_file(place)
     context = calling.Calls().context(step.Scope.TENANT)
     assert read(context) is None
     tenant.database_password.write_text("")
@@ -122,15 +122,15 @@ def test_the_first_plan_waits_for_the_server(server, around):
 
 
 def test_only_deleting_data_asks_for_it():
-    assert tenant_postgresql.TenantDatabaseRole.keeps_data
+    assert database_role.TenantDatabaseRole.keeps_data
 
 
 def test_no_two_tenants_have_the_same_name():
     parts = ["a", "b", "pg", "a-b", "b-a", "a-b-c", "dev", "x" * 40, "x" * 39 + "y", "x" * 20]
     pairs = list(itertools.product(parts, parts))
-    names = {tenant_postgresql.name_of(*pair) for pair in pairs}
+    names = {database_role.name_of(*pair) for pair in pairs}
     assert len(names) == len(pairs)
-    assert max(len(name) for name in names) == tenant_postgresql.LONGEST
+    assert max(len(name) for name in names) == database_role.LONGEST
     assert not [name for name in names if name.startswith("pg_")]
 
 
@@ -144,4 +144,4 @@ def test_no_two_tenants_have_the_same_name():
     ],
 )
 def test_names_that_people_recognise(environment, tenant, name):
-    assert tenant_postgresql.name_of(environment, tenant) == name
+    assert database_role.name_of(environment, tenant) == name

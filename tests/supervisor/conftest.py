@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.supervisor import linux
-from airflow_platform.supervisor.spec import OWNER_VARIABLE, Component, Spec, Status
-from airflow_platform.tools import processes, supervisor
+from airflow_platform.runtimes.process import supervisor_client
+from airflow_platform.runtimes.process.supervisor import linux
+from airflow_platform.runtimes.process.supervisor.spec import OWNER_VARIABLE, Component, Spec, Status
+from airflow_platform.tools import processes
 
 PRELUDE = """
 import os, pathlib, signal, subprocess, sys, time
@@ -63,15 +64,15 @@ class Run:
         return Spec(owner=self.owner, components=components, user=user)
 
     def start(self, *components, user=None):
-        supervisor.write_spec(self.directory, self.spec(*components, user=user))
-        return supervisor.start(self.directory, python=Path(sys.executable), timeout=10)
+        supervisor_client.write_spec(self.directory, self.spec(*components, user=user))
+        return supervisor_client.start(self.directory, python=Path(sys.executable), timeout=10)
 
     def reload(self, *components):
-        supervisor.write_spec(self.directory, self.spec(*components))
-        return supervisor.reload(self.directory, 10)
+        supervisor_client.write_spec(self.directory, self.spec(*components))
+        return supervisor_client.reload(self.directory, 10)
 
     def stop(self):
-        supervisor.stop(self.directory, 15)
+        supervisor_client.stop(self.directory, 15)
 
     def last_status(self):
         return Status.from_text((self.directory / "status.json").read_text())
@@ -111,7 +112,7 @@ class Run:
 
     def clean_up(self):
         with contextlib.suppress(errors.PlatformError):
-            supervisor.stop(self.directory, 1)
+            supervisor_client.stop(self.directory, 1)
         for one in self.alive():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(one.pid, signal.SIGKILL)

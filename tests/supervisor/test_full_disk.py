@@ -4,8 +4,8 @@ import os
 import resource
 import signal
 
-from airflow_platform.supervisor import linux
-from airflow_platform.tools import supervisor
+from airflow_platform.runtimes.process import supervisor_client
+from airflow_platform.runtimes.process.supervisor import linux
 
 
 def test_supervision_goes_on_and_the_status_is_written_when_there_is_room(run):
@@ -20,7 +20,7 @@ def test_supervision_goes_on_and_the_status_is_written_when_there_is_room(run):
         return {one.pid for one in linux.descendants(status.pid) if one.session == one.pid}
 
     run.wait_until(lambda: len(components() - {old}) == 2, "it was started again")
-    assert supervisor.status(run.directory) == status, "an old status, but a whole one"
+    assert supervisor_client.status(run.directory) == status, "an old status, but a whole one"
     draft = run.directory / "status.json.new"
     run.wait_until(lambda: not draft.exists(), "the draft that could not be written is gone")
 
@@ -39,4 +39,4 @@ def test_it_stops_on_a_full_disk(run):
     run.stop()
 
     assert run.alive() == ()
-    assert supervisor.status(run.directory) is None
+    assert supervisor_client.status(run.directory) is None

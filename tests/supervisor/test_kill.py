@@ -3,7 +3,7 @@
 import os
 import signal
 
-from airflow_platform.tools import supervisor
+from airflow_platform.runtimes.process import supervisor_client
 
 
 def start_family(run, stubborn):
@@ -21,8 +21,8 @@ def test_a_killed_supervisor_leaves_nothing(run, stubborn):
 
     os.kill(status.pid, signal.SIGKILL)
 
-    run.wait_until(lambda: supervisor.status(run.directory) is None, "its end is seen")
-    assert supervisor.is_held(run.directory), "its guardian cleans up, and nobody starts meanwhile"
+    run.wait_until(lambda: supervisor_client.status(run.directory) is None, "its end is seen")
+    assert supervisor_client.is_held(run.directory), "its guardian cleans up, and nobody starts meanwhile"
     run.stop()
     assert run.alive() == ()
     assert "the supervisor ended without stopping its components" in run.log()
@@ -36,7 +36,7 @@ def test_a_killed_supervisor_is_started_again_when_all_of_it_has_ended(run):
     killed = run.start(run.component("plain", code))
     run.told("plain", "ready")
     os.kill(killed.pid, signal.SIGKILL)
-    run.wait_until(lambda: supervisor.status(run.directory) is None, "its end is seen")
+    run.wait_until(lambda: supervisor_client.status(run.directory) is None, "its end is seen")
 
     again = run.start(run.component("plain", code))
 
@@ -49,7 +49,7 @@ def test_a_killed_guardian_stops_the_supervisor(run):
 
     os.kill(run.guardian(), signal.SIGKILL)
 
-    run.wait_until(lambda: not supervisor.is_held(run.directory), "the lock is free")
+    run.wait_until(lambda: not supervisor_client.is_held(run.directory), "the lock is free")
     assert run.last_status().state == "stopped"
     assert run.alive() == ()
 
@@ -62,4 +62,4 @@ def test_both_killed_still_end_each_component(run):
         os.kill(pid, signal.SIGKILL)
 
     run.wait_until(lambda: not run.alive(), "nothing is left")
-    assert not supervisor.is_held(run.directory)
+    assert not supervisor_client.is_held(run.directory)

@@ -5,14 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from airflow_platform.supervisor import linux, lock
-from airflow_platform.supervisor.spec import ALREADY_RUNNING, UNUSABLE
-from airflow_platform.tools import supervisor
+from airflow_platform.runtimes.process import supervisor_client
+from airflow_platform.runtimes.process.supervisor import linux, lock
+from airflow_platform.runtimes.process.supervisor.spec import ALREADY_RUNNING, UNUSABLE
 
-ROOT = Path(supervisor.__file__).parents[2]
+ROOT = Path(supervisor_client.__file__).parents[2]
 TAKE_LOCK = """
 import pathlib, sys
-from airflow_platform.supervisor import lock
+from airflow_platform.runtimes.process.supervisor import lock
 print("go", flush=True)
 print(lock.take(pathlib.Path(sys.argv[1])))
 """
@@ -21,7 +21,7 @@ print(lock.take(pathlib.Path(sys.argv[1])))
 def supervise(directory):
     """Run a supervisor in the foreground, as one that must not stay."""
     return subprocess.run(
-        [sys.executable, "-m", "airflow_platform.supervisor", directory],
+        [sys.executable, "-m", "airflow_platform.runtimes.process.supervisor", directory],
         env={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -44,7 +44,7 @@ def test_start_and_stop(run):
     assert run.last_status().state == "stopped"
     assert [one.state for one in run.last_status().components] == ["stopped", "stopped"]
     assert run.alive() == ()
-    assert not supervisor.is_held(run.directory)
+    assert not supervisor_client.is_held(run.directory)
 
 
 def test_each_component_leads_a_session_and_reads_nothing(run):
@@ -80,7 +80,7 @@ def test_a_second_supervisor_is_refused_and_changes_nothing(run):
     assert second.returncode == ALREADY_RUNNING
     assert "has a supervisor already" in second.stderr
     assert {path.name: path.read_bytes() for path in run.directory.iterdir() if path.is_file()} == before
-    assert supervisor.status(run.directory) == status
+    assert supervisor_client.status(run.directory) == status
 
 
 def test_looking_at_the_lock_does_not_keep_a_supervisor_from_taking_it(tmp_path):
@@ -115,7 +115,7 @@ def test_without_a_readable_spec_nothing_is_started(run):
 
 
 def test_without_a_place_for_the_status_nothing_is_started(run):
-    supervisor.write_spec(run.directory, run.spec(run.component("a")))
+    supervisor_client.write_spec(run.directory, run.spec(run.component("a")))
     (run.directory / "status.json").mkdir()
 
     assert supervise(run.directory).returncode == UNUSABLE
@@ -150,6 +150,6 @@ def test_a_signal_to_the_guardian_reaches_the_supervisor(run):
 
     os.kill(run.guardian(), signal.SIGTERM)
 
-    run.wait_until(lambda: not supervisor.is_held(run.directory), "the lock is free")
+    run.wait_until(lambda: not supervisor_client.is_held(run.directory), "the lock is free")
     assert run.last_status().state == "stopped"
     assert run.alive() == ()

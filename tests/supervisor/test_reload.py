@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.tools import supervisor
+from airflow_platform.runtimes.process import supervisor_client
 
 
 def test_only_what_changed_is_restarted(run):
@@ -14,8 +14,8 @@ def test_only_what_changed_is_restarted(run):
     run.told("removed", "ready")
 
     spec = run.spec(same, dataclasses.replace(changed, generation="2"), run.component("new"))
-    supervisor.write_spec(run.directory, spec)
-    status = supervisor.reload(run.directory, 10)
+    supervisor_client.write_spec(run.directory, spec)
+    status = supervisor_client.reload(run.directory, 10)
 
     after = {one.name: one for one in status.components}
     assert status.spec_digest == spec.digest
@@ -58,7 +58,7 @@ def test_a_change_that_is_taken_back_leaves_one_component(run):
     component = run.component("a", "tell('ready'); time.sleep(600)")
     run.start(component)
     run.told("a", "ready")
-    supervisor.write_spec(run.directory, run.spec(dataclasses.replace(component, generation="2")))
+    supervisor_client.write_spec(run.directory, run.spec(dataclasses.replace(component, generation="2")))
     os.kill(run.last_status().pid, signal.SIGHUP)
 
     status = run.reload(component)
@@ -75,9 +75,9 @@ def test_an_unreadable_spec_is_ignored(run, text):
     os.kill(before.pid, signal.SIGHUP)
 
     run.wait_until(lambda: "supervisor.json is ignored" in run.log(), "it said so")
-    assert supervisor.status(run.directory) == before
+    assert supervisor_client.status(run.directory) == before
     with pytest.raises(errors.ProgramError, match="has no spec"):
-        supervisor.reload(run.directory, 5)
+        supervisor_client.reload(run.directory, 5)
 
 
 def test_a_component_that_waits_is_tried_at_once(run):
@@ -87,7 +87,7 @@ def test_a_component_that_waits_is_tried_at_once(run):
 
 
 def test_nothing_can_be_told_to_a_supervisor_that_does_not_run(run):
-    supervisor.write_spec(run.directory, run.spec())
+    supervisor_client.write_spec(run.directory, run.spec())
 
     with pytest.raises(errors.ProgramError, match="is not running"):
-        supervisor.reload(run.directory, 5)
+        supervisor_client.reload(run.directory, 5)

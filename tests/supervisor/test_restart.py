@@ -2,7 +2,7 @@ import itertools
 import os
 import signal
 
-from airflow_platform.supervisor import child, linux
+from airflow_platform.runtimes.process.supervisor import child, linux
 
 SCHEDULER = """
 idle = "time.sleep(600)"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_platform.tools import supervisor
+from airflow_platform.runtimes.process import supervisor_client
 
 IS_ROOT = os.geteuid() == 0
 USER = 61_234
@@ -143,10 +143,10 @@ def test_nothing_is_inherited_from_the_starter(run, careful):
         if careful:
             run.start(run.component("a"))
         else:
-            supervisor.write_spec(run.directory, run.spec(run.component("a")))
+            supervisor_client.write_spec(run.directory, run.spec(run.component("a")))
             careless = subprocess.Popen(
-                [sys.executable, "-m", "airflow_platform.supervisor", run.directory],
-                env={"PYTHONPATH": str(Path(supervisor.__file__).parents[2])},
+                [sys.executable, "-m", "airflow_platform.runtimes.process.supervisor", run.directory],
+                env={"PYTHONPATH": str(Path(supervisor_client.__file__).parents[2])},
                 stderr=subprocess.DEVNULL,
                 close_fds=False,
             )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_platform.supervisor import spec as specs
+from airflow_platform.runtimes.process.supervisor import spec as specs
 
 COMPONENT = specs.Component(
     name="a",

@@ -2,7 +2,7 @@ import os
 import signal
 import time
 
-from airflow_platform.tools import supervisor
+from airflow_platform.runtimes.process import supervisor_client
 
 
 def test_a_lost_sigterm_is_sent_again(run):
@@ -133,4 +133,4 @@ def test_a_suspended_component_is_killed(run):
     run.stop()
 
     assert run.of("a").last_exit in {"signal 9", "signal 15"}
-    assert not supervisor.is_held(run.directory)
+    assert not supervisor_client.is_held(run.directory)

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from airflow_platform.config import paths, places
-from airflow_platform.supervisor import lock
+from airflow_platform.config import paths, state_files
+from airflow_platform.runtimes.process.supervisor import lock
 
 TENANT = """
 [[tenants]]
@@ -55,7 +55,7 @@ def settled():
     held = []
 
     def settle(environment, tenant, *, running=False):
-        place = places.EnvironmentPlace(paths.state(environment)).tenant(tenant)
+        place = state_files.EnvironmentFiles(paths.state(environment)).tenant(tenant)
         for directory in (place.run, place.logs, place.keys):
             directory.mkdir(parents=True)
         if running:

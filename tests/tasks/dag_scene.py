@@ -17,15 +17,17 @@ from typing import Any
 
 import pytest
 
-from airflow_platform import errors, programs, secrets
-from airflow_platform.config import paths, places
+from airflow_platform import errors, secrets
+from airflow_platform.config import paths, state_files
+from airflow_platform.dags import dag_arrival
 from airflow_platform.dags.check import commit_check
 from airflow_platform.dags.check.findings import Checked, Finding, ParsedDag, ParsedFile
 from airflow_platform.engine import file_lock
 from airflow_platform.engine.store import Store
-from airflow_platform.runtimes import choosing, local_access
+from airflow_platform.programs import programs
+from airflow_platform.runtimes import local_access, runtime_table
 from airflow_platform.tenants import access
-from airflow_platform.tools import dag_coming, git
+from airflow_platform.tools.git import git
 from tests.steps import api_server
 from tests.steps.dag_project import Project
 
@@ -77,14 +79,14 @@ class Fleet:
     def store(
         self, runner: programs.Programs, *, lock_timeout: float, on_note: Callable[[str], None]
     ) -> Store:
-        place = places.EnvironmentPlace(paths.state(self.environment))
+        place = state_files.EnvironmentFiles(paths.state(self.environment))
         return local_access.store(place, runner, lock_timeout=lock_timeout, on_note=on_note)
 
     def _parse(self, tenant: str) -> None:
         """As the dag-processor does: all files of the branch `served`."""
         runner, mine = self.scene.project.runner, self.tenants[tenant]
         server = mine.server
-        repository = places.EnvironmentPlace(paths.state(self.environment)).repository
+        repository = state_files.EnvironmentFiles(paths.state(self.environment)).repository
         commit = git.branch(runner, repository, "served")
         assert server is not None
         if commit in ("", mine.commit):
@@ -125,7 +127,7 @@ class Scene:
     def was_up(self, *names: str) -> None:
         """These environments serve the checkout's commit, as before the first sync."""
         for name in names:
-            repository = places.EnvironmentPlace(paths.state(name)).repository
+            repository = state_files.EnvironmentFiles(paths.state(name)).repository
             git.make_bare(self.project.runner, repository, "served")
             head = git.resolve(self.project.runner, self.project.checkout, "HEAD", "dags").sha
             git.fetch(self.project.runner, repository, self.project.checkout, head, "served")
@@ -168,8 +170,8 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *up: str) -> Iterato
             scene.fleets[environment].tenants[tenant].server = server
         scene.was_up(*{name.partition("/")[0] for name in up})
         monkeypatch.setenv("AIRFLOW_PLATFORM_PROJECT", str(scene.project.checkout))
-        monkeypatch.setattr(choosing, "of", lambda spec: scene.fleets[spec.name])
+        monkeypatch.setattr(runtime_table, "of", lambda spec: scene.fleets[spec.name])
         monkeypatch.setattr(commit_check, "check", scene.check)
         for name in ("CONFIRMED", "SETTLING"):
-            monkeypatch.setattr(dag_coming, name, 0.2)  # Nothing here is parsed later than at once.
+            monkeypatch.setattr(dag_arrival, name, 0.2)  # Nothing here is parsed later than at once.
         yield scene

@@ -9,15 +9,15 @@ import jsonschema
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.config import built
-from airflow_platform.runtimes import images
+from airflow_platform.config import built_images
+from airflow_platform.images import build_steps
 from airflow_platform.tasks import build as task
 from airflow_platform.tasks.command_line import CommandLine
 from airflow_platform.testing.steps import Script, ScriptedStep, World
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text())
-RECORD = built.Built(
-    {"broker": built.Image("broker", "airflow-platform/broker:7-ab", "sha256:aa", "amd64", 1)},
+RECORD = built_images.Built(
+    {"broker": built_images.Image("broker", "airflow-platform/broker:7-ab", "sha256:aa", "amd64", 1)},
     "c0ffee", "3.3.2", "d2f4", ("d2f4",),
 )  # fmt: skip
 
@@ -38,8 +38,8 @@ class Played:
 @pytest.fixture
 def played(monkeypatch):
     made = Played()
-    monkeypatch.setattr(images.Images, "build_steps", lambda self, pull=False: made.steps(pull=pull))
-    monkeypatch.setattr(built, "read", lambda: RECORD)
+    monkeypatch.setattr(build_steps.Images, "build_steps", lambda self, pull=False: made.steps(pull=pull))
+    monkeypatch.setattr(built_images, "read", lambda: RECORD)
     return made
 
 
@@ -105,8 +105,8 @@ def test_a_timeout_that_is_none_is_refused(played):
 
 
 def test_the_state_of_builds_is_that_of_no_environment():
-    from airflow_platform import programs
     from airflow_platform.config import specs
+    from airflow_platform.programs import programs
 
-    store = images.Images().store(programs.Programs(), lock_timeout=1, on_note=print)
+    store = build_steps.Images().store(programs.Programs(), lock_timeout=1, on_note=print)
     assert not specs.is_name(store._directory.name)

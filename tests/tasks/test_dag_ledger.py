@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from airflow_platform import errors
+from airflow_platform.dags.dag_branch import Synced
 from airflow_platform.engine.report import Report, TenantReport
 from airflow_platform.tasks import dag_ledger
-from airflow_platform.tools.dag_branch import Synced
 
 
 def scene(text):

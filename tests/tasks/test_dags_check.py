@@ -12,7 +12,7 @@ from airflow_platform import errors
 from airflow_platform.config import load
 from airflow_platform.dags.check import commit_check
 from airflow_platform.dags.check.findings import Checked, Finding, ParsedDag, ParsedFile
-from airflow_platform.tools import git
+from airflow_platform.tools.git import git
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text())
 FILES = (

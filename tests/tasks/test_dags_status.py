@@ -10,10 +10,12 @@ from types import SimpleNamespace
 import jsonschema
 import pytest
 
-from airflow_platform import errors, programs
-from airflow_platform.config import paths, places
+from airflow_platform import errors
+from airflow_platform.config import paths, state_files
+from airflow_platform.dags import dag_changes
+from airflow_platform.programs import programs
 from airflow_platform.reporting import looks
-from airflow_platform.tools import dag_changes, git_remote
+from airflow_platform.tools.git import git_remote
 from tests.steps.dag_project import run_git
 from tests.tasks import dag_scene
 
@@ -77,7 +79,7 @@ def test_who_lags_is_named(scene, command):
 
 def test_the_branch_is_what_all_are_measured_by(scene, command):
     assert command("dags-sync")[0] == 0
-    repository = places.EnvironmentPlace(paths.state("boxes")).repository
+    repository = state_files.EnvironmentFiles(paths.state("boxes")).repository
     run_git(repository, "update-ref", "refs/heads/served", run_git(repository, "rev-parse", "served"))
     scene.project.commit({"orders.py": "x = 2"})
     assert command("dags-sync", "--env=sandbox")[0] == 0
@@ -245,10 +247,10 @@ def test_a_branch_that_may_not_be_read_proves_nothing(scene, command, monkeypatc
     def refuse(*arguments, **options):
         raise errors.RefusedError("its host key is not the pinned one.", hint="Compare it.")
 
-    monkeypatch.setattr("airflow_platform.tools.git_remote.fetch", refuse)
+    monkeypatch.setattr("airflow_platform.tools.git.git_remote.fetch", refuse)
     code, document = read(command)
     assert (code, document["status"]) == (6, "not proved")
-    monkeypatch.setattr("airflow_platform.tools.git_remote.fetch", _away)
+    monkeypatch.setattr("airflow_platform.tools.git.git_remote.fetch", _away)
     code, document = read(command)
     assert code == 0
     assert document["data"]["notes"][-1] == "the branch as last known: nobody answers."

@@ -9,9 +9,10 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.config import paths
+from airflow_platform.dags import dag_arrival
 from airflow_platform.dags.check.findings import Finding
 from airflow_platform.tasks import dag_ledger, dags_sync
-from airflow_platform.tools import dag_coming, git_remote
+from airflow_platform.tools.git import git_remote
 from tests.steps.dag_project import run_git
 from tests.tasks import dag_scene
 
@@ -223,7 +224,7 @@ def test_only_the_environments_that_are_asked_for_are_brought_forward(scene, com
 
 def test_nothing_is_undone_because_a_tenant_is_slow(scene, command, monkeypatch):
     synced(scene, command, {"orders.py": "x = 2"})
-    monkeypatch.setattr(dag_coming, "TIMEOUT", 0.5)
+    monkeypatch.setattr(dag_arrival, "TIMEOUT", 0.5)
     scene.fleets["boxes"].tenants["analytics"].stuck = True
     wanted, code, told = synced(scene, command, {"orders.py": "x = 3"}, "--rollback-on-error")
     assert code == 1
@@ -252,7 +253,7 @@ def test_a_ledger_that_cannot_be_written_is_told_and_hides_nothing(scene, comman
     def refuse(self, runner, entry):
         raise errors.RefusedError("the ledger is protected.", hint="Ask for the right.")
 
-    monkeypatch.setattr("airflow_platform.tools.dag_branch.DagBranch.record", refuse)
+    monkeypatch.setattr("airflow_platform.dags.dag_branch.DagBranch.record", refuse)
     _, code, told = synced(scene, command, {"orders.py": "x = 2"})
     assert code == 1
     assert "the ledger is protected." in told

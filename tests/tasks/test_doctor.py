@@ -5,8 +5,9 @@ import json
 import pytest
 
 from airflow_platform.config import paths
-from airflow_platform.runtimes import process, runtime
-from airflow_platform.steps import tenant_ports
+from airflow_platform.runtimes import contract
+from airflow_platform.runtimes.process import process_runtime
+from airflow_platform.tenants import tenant_ports
 from airflow_platform.tools import cache as pruning
 
 
@@ -95,8 +96,8 @@ def test_state_of_a_newer_version_is_exit_4_where_nothing_is_changed_either(comm
 
 
 def test_doctor_refuses_a_lock_that_pins_another_version(command, monkeypatch):
-    found = {"Airflow": runtime.Version(wanted="2.0", pinned="1.0", installed="1.0")}
-    monkeypatch.setattr(process.ProcessRuntime, "versions", lambda self: found)
+    found = {"Airflow": contract.Version(wanted="2.0", pinned="1.0", installed="1.0")}
+    monkeypatch.setattr(process_runtime.ProcessRuntime, "versions", lambda self: found)
     code, out, err = command("doctor", "--env=sandbox")
     assert code == 4
     assert "2.0 is wanted; the lock pins 1.0; 1.0 is installed, which differs" in out

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.config import built, paths, pushed
+from airflow_platform.config import built_images, paths, registry_record
 from airflow_platform.engine import run
 from airflow_platform.engine.report import Outcome, Report, StepReport
 from airflow_platform.tasks import push
@@ -85,9 +85,9 @@ def wanted_by(orders):
 
 def test_what_is_promoted_is_what_the_record_says_unless_a_tag_is_named(orders):
     names = ("airflow-base", "api-server", "scheduler", "dag-processor", "triggerer", "worker")
-    images = {name: pushed.Image("1", f"sha256:{name}") for name in names}
+    images = {name: registry_record.Image("1", f"sha256:{name}") for name in names}
     registry = "111111111111.dkr.ecr.eu-central-1.amazonaws.com/airflow-platform"
-    pushed.path("stage").write_text(pushed.Pushed(registry, images).to_json())
+    registry_record.path("stage").write_text(registry_record.Pushed(registry, images).to_json())
     line = CommandLine("promote", "live")
     push.promote(line, "stage", ())
     assert wanted_by(orders) == images
@@ -95,7 +95,7 @@ def test_what_is_promoted_is_what_the_record_says_unless_a_tag_is_named(orders):
     assert wanted_by(orders) == {
         "worker": images["worker"],
         "scheduler": images["scheduler"],
-        "triggerer": pushed.Image("2", ""),
+        "triggerer": registry_record.Image("2", ""),
     }
 
 
@@ -134,9 +134,9 @@ def test_the_command_line_says_what_is_wrong_with_it(command, clouds, words, say
 def test_without_aws_credentials_the_command_is_exit_6(command, clouds, monkeypatch):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     images = {
-        name: built.Image(name, f"airflow-platform/{name}:1", "sha256:1", "amd64", 1)
+        name: built_images.Image(name, f"airflow-platform/{name}:1", "sha256:1", "amd64", 1)
         for name in ("airflow-base", "api-server", "scheduler", "dag-processor", "triggerer", "worker")
     }
-    paths.project().built_images.write_text(built.Built(images, "c", "3.3.2", "r", ("r",)).to_json())
+    paths.project().built_images.write_text(built_images.Built(images, "c", "3.3.2", "r", ("r",)).to_json())
     code, _, told = command("push", "--env=stage")
     assert (code, "no usable credentials" in " ".join(told.split())) == (6, True)

@@ -4,7 +4,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.config import paths
-from airflow_platform.runtimes import choosing
+from airflow_platform.runtimes import runtime_table
 from airflow_platform.tasks import tenant_down
 from airflow_platform.tasks.command_line import CommandLine
 
@@ -12,7 +12,7 @@ from airflow_platform.tasks.command_line import CommandLine
 def leaving(environment="sandbox", *tenants, plan=False, confirmed=()):
     line = CommandLine("tenant-down", environment, tenants, plan=plan)
     spec = line.spec()
-    found = tenant_down.leaving(line, spec, choosing.of(spec), confirmed)
+    found = tenant_down.leaving(line, spec, runtime_table.of(spec), confirmed)
     return [each.name for each in found]
 
 

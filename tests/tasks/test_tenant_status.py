@@ -6,7 +6,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.engine.report import Outcome, Report, StepReport, TenantReport
-from airflow_platform.runtimes import process
+from airflow_platform.runtimes.process import process_runtime
 from airflow_platform.tasks import tenant_up
 
 
@@ -46,7 +46,7 @@ def test_the_trouble_of_one_tenant_is_its_row_and_the_others_have_theirs(command
         settled("sandbox", name, running=True)
     tenants = tuple(TenantReport(name, "pending", (), {}) for name in ("analytics", "finance"))
     monkeypatch.setattr(tenant_up, "planned", lambda line: _report(exit_code=3, tenants=tenants))
-    monkeypatch.setattr(process.ProcessRuntime, "unwell", unwell)
+    monkeypatch.setattr(process_runtime.ProcessRuntime, "unwell", unwell)
     code, out, _ = command("tenant-status", "--env=sandbox", "--json")
     found = {row["tenant"]: row["status"] for row in json.loads(out)["data"]}
     assert (code, found) == (
@@ -65,11 +65,11 @@ def test_an_unhealthy_tenant_whose_database_cannot_be_asked_has_no_commit(
     settled("sandbox", "finance", running=True)
     tenants = (TenantReport("finance", "pending", (), {}),)
     monkeypatch.setattr(tenant_up, "planned", lambda line: _report(exit_code=3, tenants=tenants))
-    monkeypatch.setattr(process.ProcessRuntime, "dag_commit", refuse)
+    monkeypatch.setattr(process_runtime.ProcessRuntime, "dag_commit", refuse)
     code, out, _ = command("tenant-status", "--env=sandbox", "--tenant=finance", "--json")
     (row,) = json.loads(out)["data"]
     assert (code, row["dag commit"], row["status"]) == (1, "", "unhealthy: waits for the supervisor")
-    monkeypatch.setattr(process.ProcessRuntime, "unwell", lambda self, tenant: "")
+    monkeypatch.setattr(process_runtime.ProcessRuntime, "unwell", lambda self, tenant: "")
     assert command("tenant-status", "--env=sandbox", "--tenant=finance")[:2] == (int(kind.exit_code), "")
 
 

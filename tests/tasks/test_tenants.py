@@ -6,11 +6,11 @@ import json
 import pytest
 
 from airflow_platform import errors
+from airflow_platform.dags import dag_repository
 from airflow_platform.engine import run
 from airflow_platform.engine.report import Outcome, Report, StepReport, TenantReport
-from airflow_platform.steps import dag_repository
 from airflow_platform.tools.containers import engine as containers
-from airflow_platform.tools.containers import opened
+from airflow_platform.tools.containers import engine_session
 
 FAULT = errors.Fault("another", "It is not there.", "Make it.")
 
@@ -133,7 +133,7 @@ def test_a_plan_keeps_its_report_where_nobody_knows_which_tenants_run(command, s
         )
 
     settled("boxes", "old")
-    monkeypatch.setattr(opened, "opened", missing)
+    monkeypatch.setattr(engine_session, "opened", missing)
     monkeypatch.setattr(dag_repository.DagRepository, "check", lambda self, context: [FAULT])
     code, out, err = command("tenant-up", "--env=boxes", "--plan", "--json")
     document = json.loads(out)

@@ -10,10 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_platform import components, errors, secrets
-from airflow_platform.manifests import containers as manifests
-from airflow_platform.testing import asking_snowflake, integration, leftovers, ordered, specs
-from airflow_platform.tools import airflow_answers, airflow_session
+from airflow_platform import errors, secrets
+from airflow_platform.config import components
+from airflow_platform.runtimes.docker import manifest as manifests
+from airflow_platform.testing import airflow_spec, asking_snowflake, integration, leftovers, specs
+from airflow_platform.tools.airflow import airflow_answers, airflow_session
 from airflow_platform.tools.containers import engine
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,7 @@ NAMES = (*components.AIRFLOW, "worker", "broker", "fakesnow", "metadata-database
 
 def wanted(*, executor="LocalExecutor", triggerer=False, scheduler=None):
     environment = specs.environment("test-1", runtime="docker", docker={"executor": executor})
-    order = ordered.Order(
+    order = airflow_spec.Order(
         environment,
         Path("/dags"),
         triggerer,
@@ -33,7 +34,7 @@ def wanted(*, executor="LocalExecutor", triggerer=False, scheduler=None):
     made = {f"{name}_password": secrets.Secret(name) for name in ("database", "broker", "snowflake", "admin")}
     made |= {name: secrets.Secret(name) for name in ("fernet_key", "api_secret_key", "jwt_secret")}
     files = manifests.Files(made, secrets.Secret("{}"), "CA", "CERTIFICATE", secrets.Secret("KEY"))
-    return ordered.Wanted(order, "1", files, Path("/tmp/dags.git"), port=18480)
+    return airflow_spec.Wanted(order, "1", files, Path("/tmp/dags.git"), port=18480)
 
 
 def test_by_default_there_is_no_more_than_is_needed():
@@ -63,7 +64,7 @@ def test_components_are_those_of_the_docker_runtime_but_for_the_label():
 
 def test_the_database_is_the_tenants_own_and_is_not_published():
     server = wanted().server()
-    assert server.environment["POSTGRES_USER"] == server.environment["POSTGRES_DB"] == ordered.ROLE
+    assert server.environment["POSTGRES_USER"] == server.environment["POSTGRES_DB"] == airflow_spec.ROLE
     assert server.ports == {}
 
 

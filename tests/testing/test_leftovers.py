@@ -1,7 +1,7 @@
 """Which objects of an engine are leftovers of killed test runs, and which are somebody's running tests."""
 
 from airflow_platform.testing import leftovers
-from airflow_platform.tools.containers.marked import CONTAINER, NETWORK, VOLUME, Marked
+from airflow_platform.tools.containers.labelled_objects import CONTAINER, NETWORK, VOLUME, Marked
 
 
 def lifeline(session, state):
@@ -43,8 +43,8 @@ class Engine:
     def __init__(self, monkeypatch, *answers):
         self._answers = list(answers)
         self.removed = []
-        monkeypatch.setattr(leftovers.marked, "found", lambda client, label, value="": self._answers.pop(0))
-        monkeypatch.setattr(leftovers.marked, "remove", lambda client, things: self.removed.extend(things))
+        monkeypatch.setattr(leftovers.labelled_objects, "found", lambda client, label, value="": self._answers.pop(0))
+        monkeypatch.setattr(leftovers.labelled_objects, "remove", lambda client, things: self.removed.extend(things))
 
 
 def test_a_sweep_looks_again_at_what_was_about_to_start(monkeypatch):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_platform import errors, secrets
-from airflow_platform.tools import airflow, airflow_answers, airflow_objects, airflow_session
+from airflow_platform.tools.airflow import airflow_answers, airflow_client, airflow_objects, airflow_session
 
 PASSWORD = secrets.Secret("correct horse")
 COMMIT = "d191328ceb28d1bb7d5eac158feea0e1378c3886"
@@ -213,8 +213,8 @@ def server() -> Iterator[Double]:
 
 
 @pytest.fixture
-def api(server: Double) -> Iterator[airflow.Airflow]:
-    client = airflow.Airflow(server.url, "admin", PASSWORD, timeout=5)
+def api(server: Double) -> Iterator[airflow_client.Airflow]:
+    client = airflow_client.Airflow(server.url, "admin", PASSWORD, timeout=5)
     yield client
     client.session.close()
 
@@ -236,7 +236,7 @@ class Clock:
         self.now += seconds
 
 
-def test_health_needs_no_token(server: Double, api: airflow.Airflow) -> None:
+def test_health_needs_no_token(server: Double, api: airflow_client.Airflow) -> None:
     server.tell("GET", "/api/v2/monitor/health", HEALTH)
     health = api.health()
     assert health.metadatabase == airflow_answers.Component("healthy", None)
@@ -246,14 +246,14 @@ def test_health_needs_no_token(server: Double, api: airflow.Airflow) -> None:
     assert [call[1] for call in server.calls] == ["/api/v2/monitor/health"]
 
 
-def test_one_connection_and_one_token_serve_all_calls(server: Double, api: airflow.Airflow) -> None:
+def test_one_connection_and_one_token_serve_all_calls(server: Double, api: airflow_client.Airflow) -> None:
     server.tell("GET", "/api/v2/version", {"version": "3.3.2", "git_version": "x"})
     assert [api.version() for _ in range(3)] == ["3.3.2"] * 3
     assert [call[1] for call in server.calls] == ["/auth/token"] + ["/api/v2/version"] * 3
     assert server.connections == 1
 
 
-def test_an_expired_token_is_fetched_again_once(server: Double, api: airflow.Airflow) -> None:
+def test_an_expired_token_is_fetched_again_once(server: Double, api: airflow_client.Airflow) -> None:
     server.tell("GET", "/api/v2/version", {"version": "3.3.2"})
     api.version()
     server.tokens = ["token-2"]
@@ -262,14 +262,14 @@ def test_an_expired_token_is_fetched_again_once(server: Double, api: airflow.Air
 
 
 def test_a_wrong_password_is_refused_without_showing_it(server: Double) -> None:
-    stranger = airflow.Airflow(server.url, "admin", secrets.Secret("of another tenant"))
+    stranger = airflow_client.Airflow(server.url, "admin", secrets.Secret("of another tenant"))
     with pytest.raises(errors.RefusedError, match="status 401: Invalid credentials") as caught:
         stranger.version()
     assert "another" not in str(caught.value)
     stranger.session.close()
 
 
-def test_a_viewer_is_refused(server: Double, api: airflow.Airflow) -> None:
+def test_a_viewer_is_refused(server: Double, api: airflow_client.Airflow) -> None:
     server.tell("POST", "/api/v2/dags/hello/dagRuns", {"detail": "Forbidden"}, 403)
     with pytest.raises(errors.RefusedError, match="Forbidden"):
         api.trigger("hello")
@@ -278,7 +278,7 @@ def test_a_viewer_is_refused(server: Double, api: airflow.Airflow) -> None:
 def test_a_port_that_nobody_listens_on_is_not_reachable() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        api = airflow.Airflow(f"http://127.0.0.1:{taken.getsockname()[1]}", "admin", PASSWORD)
+        api = airflow_client.Airflow(f"http://127.0.0.1:{taken.getsockname()[1]}", "admin", PASSWORD)
         with pytest.raises(airflow_session.NotReachable, match="connection refused"):
             api.health()
 
@@ -288,18 +288,18 @@ def test_a_server_that_does_not_answer_is_not_reachable() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        api = airflow.Airflow(url, "admin", PASSWORD, timeout=0.05)
+        api = airflow_client.Airflow(url, "admin", PASSWORD, timeout=0.05)
         with pytest.raises(airflow_session.NotReachable, match="no answer in time"):
             api.health()
 
 
-def test_another_program_on_the_port_is_told(server: Double, api: airflow.Airflow) -> None:
+def test_another_program_on_the_port_is_told(server: Double, api: airflow_client.Airflow) -> None:
     server.tell("GET", "/api/v2/monitor/health", b"<html>hello</html>")
     with pytest.raises(airflow_session.AirflowError, match="not JSON"):
         api.health()
 
 
-def test_airflows_own_words_are_in_the_error(server: Double, api: airflow.Airflow) -> None:
+def test_airflows_own_words_are_in_the_error(server: Double, api: airflow_client.Airflow) -> None:
     faults = [{"loc": ["body", "slots"], "msg": "Input should be greater", "input": "s3cret"}] * 2
     server.tell("PATCH", "/api/v2/pools", {"detail": faults}, 422)
     with pytest.raises(airflow_session.AirflowError) as caught:
@@ -308,7 +308,7 @@ def test_airflows_own_words_are_in_the_error(server: Double, api: airflow.Airflo
     assert caught.value.message.endswith("status 422: body.slots: Input should be greater")
 
 
-def test_a_conflict_names_its_reason(server: Double, api: airflow.Airflow) -> None:
+def test_a_conflict_names_its_reason(server: Double, api: airflow_client.Airflow) -> None:
     detail = {"reason": "Unique constraint violation", "statement": "hidden"}
     server.tell("POST", "/api/v2/dags/hello/dagRuns", {"detail": detail}, 409)
     with pytest.raises(airflow_session.AirflowError, match="Unique constraint") as caught:
@@ -316,8 +316,8 @@ def test_a_conflict_names_its_reason(server: Double, api: airflow.Airflow) -> No
     assert caught.value.status == 409
 
 
-def test_jobs_are_the_newest_of_each_component(server: Double, api: airflow.Airflow) -> None:
-    for kind in airflow.JOB_TYPES.values():
+def test_jobs_are_the_newest_of_each_component(server: Double, api: airflow_client.Airflow) -> None:
+    for kind in airflow_client.JOB_TYPES.values():
         found = [JOB] if kind == "SchedulerJob" else []
         target = f"/api/v2/jobs?job_type={kind}&order_by=-id&limit=1"
         server.tell("GET", target, {"jobs": found, "total_entries": len(found)})
@@ -342,7 +342,7 @@ def test_a_job_proves_a_start(state: str, since: str, now: str, expected: object
     assert job.is_of_start(start, now=asked, fresh=30) is expected
 
 
-def test_dags_are_read_page_by_page(server: Double, api: airflow.Airflow) -> None:
+def test_dags_are_read_page_by_page(server: Double, api: airflow_client.Airflow) -> None:
     other = {**DAG, "dag_id": "other", "bundle_version": None, "last_parsed_time": None}
     for offset, entry in enumerate((DAG, other)):
         target = f"/api/v2/dags?order_by=dag_id&limit=100&offset={offset}"
@@ -352,13 +352,13 @@ def test_dags_are_read_page_by_page(server: Double, api: airflow.Airflow) -> Non
     assert (second.id, second.version, second.parsed) == ("other", None, None)
 
 
-def test_a_dag_that_is_not_there_is_not_found(server: Double, api: airflow.Airflow) -> None:
+def test_a_dag_that_is_not_there_is_not_found(server: Double, api: airflow_client.Airflow) -> None:
     server.tell("GET", "/api/v2/dags/nope", {"detail": "The Dag with ID: `nope` was not found"}, 404)
     with pytest.raises(airflow_session.NotFound, match="`nope` was not found"):
         api.dag("nope")
 
 
-def test_import_failures_have_a_reason(server: Double, api: airflow.Airflow) -> None:
+def test_import_failures_have_a_reason(server: Double, api: airflow_client.Airflow) -> None:
     entry = {
         "import_error_id": 1,
         "timestamp": "2026-11-23T02:44:51.889453Z",
@@ -372,37 +372,37 @@ def test_import_failures_have_a_reason(server: Double, api: airflow.Airflow) -> 
     assert (failure.file, failure.reason) == ("broken.py", "RuntimeError: broken on import")
 
 
-def test_a_dag_is_unpaused(server: Double, api: airflow.Airflow) -> None:
+def test_a_dag_is_unpaused(server: Double, api: airflow_client.Airflow) -> None:
     server.tell("PATCH", "/api/v2/dags/hello", DAG)
     assert not api.set_paused("hello", paused=False).paused
     assert server.calls[-1][2] == {"is_paused": False}
 
 
-def test_a_run_is_triggered_with_conf(server: Double, api: airflow.Airflow) -> None:
+def test_a_run_is_triggered_with_conf(server: Double, api: airflow_client.Airflow) -> None:
     server.tell("POST", "/api/v2/dags/hello/dagRuns", RUN)
     run = api.trigger("hello", conf={"a": 1}, run_id="r")
     assert (run.id, run.state, run.conf, run.version) == (RUN_ID, "queued", {"a": 1}, COMMIT)
     assert server.calls[-1][2] == {"logical_date": None, "conf": {"a": 1}, "dag_run_id": "r"}
 
 
-def test_runs_come_newest_first(server: Double, api: airflow.Airflow) -> None:
+def test_runs_come_newest_first(server: Double, api: airflow_client.Airflow) -> None:
     answer = {"dag_runs": [{**RUN, "conf": None}], "total_entries": 1}
     server.tell("GET", "/api/v2/dags/hello/dagRuns?order_by=-id&limit=3", answer)
     (run,) = api.runs("hello", limit=3)
     assert run.conf == {}
 
 
-def test_a_run_is_waited_for(server: Double, api: airflow.Airflow) -> None:
+def test_a_run_is_waited_for(server: Double, api: airflow_client.Airflow) -> None:
     for state in ("queued", "running", "success"):
         server.tell("GET", RUN_PATH, {**RUN, "state": state})
     clock, news = Clock(), list[str]()
     run = api.wait_for_run("hello", RUN_ID, timeout=9, sleep=clock.sleep, clock=clock, progress=news.append)
     assert run.state == "success"
     assert news == ["queued", "running"]
-    assert clock.now == pytest.approx(2 * airflow.POLL)
+    assert clock.now == pytest.approx(2 * airflow_client.POLL)
 
 
-def test_a_run_that_hangs_says_what_its_tasks_do(server: Double, api: airflow.Airflow) -> None:
+def test_a_run_that_hangs_says_what_its_tasks_do(server: Double, api: airflow_client.Airflow) -> None:
     server.tell("GET", RUN_PATH, {**RUN, "state": "running"})
     tasks = [{**TASK, "state": "queued"}, {**TASK, "task_id": "later", "state": None}]
     answer = {"task_instances": tasks, "total_entries": 2}
@@ -416,14 +416,14 @@ def test_a_run_that_hangs_says_what_its_tasks_do(server: Double, api: airflow.Ai
 def test_waiting_outlives_an_api_server_that_restarts() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        api = airflow.Airflow(f"http://127.0.0.1:{nobody.getsockname()[1]}", "admin", PASSWORD)
+        api = airflow_client.Airflow(f"http://127.0.0.1:{nobody.getsockname()[1]}", "admin", PASSWORD)
         clock = Clock()
         with pytest.raises(errors.StepError, match="connection refused"):
             api.wait_for_run("hello", RUN_ID, timeout=2, sleep=clock.sleep, clock=clock)
         assert clock.now >= 2
 
 
-def test_an_interrupted_wait_ends_at_once(server: Double, api: airflow.Airflow) -> None:
+def test_an_interrupted_wait_ends_at_once(server: Double, api: airflow_client.Airflow) -> None:
     server.tell("GET", RUN_PATH, RUN)
 
     def interrupted(seconds: float) -> None:
@@ -433,7 +433,7 @@ def test_an_interrupted_wait_ends_at_once(server: Double, api: airflow.Airflow) 
         api.wait_for_run("hello", RUN_ID, timeout=60, sleep=interrupted)
 
 
-def test_a_failure_shows_the_end_of_the_log(server: Double, api: airflow.Airflow) -> None:
+def test_a_failure_shows_the_end_of_the_log(server: Double, api: airflow_client.Airflow) -> None:
     tasks = {"task_instances": [{**TASK, "task_id": "one", "state": "success"}, TASK]}
     server.tell("GET", f"{RUN_PATH}/taskInstances?limit=100&offset=0", {**tasks, "total_entries": 2})
     log = f"{RUN_PATH}/taskInstances/nap/logs/1?full_content=true&map_index=-1"
@@ -446,13 +446,15 @@ def test_a_failure_shows_the_end_of_the_log(server: Double, api: airflow.Airflow
     ]
 
 
-def test_a_failure_without_a_log_still_names_the_task(server: Double, api: airflow.Airflow) -> None:
+def test_a_failure_without_a_log_still_names_the_task(server: Double, api: airflow_client.Airflow) -> None:
     answer = {"task_instances": [TASK], "total_entries": 1}
     server.tell("GET", f"{RUN_PATH}/taskInstances?limit=100&offset=0", answer)
     assert "its log cannot be read" in api.failure("hello", RUN_ID)
 
 
-def test_a_connection_is_put_with_its_secrets_in_the_open(server: Double, api: airflow.Airflow) -> None:
+def test_a_connection_is_put_with_its_secrets_in_the_open(
+    server: Double, api: airflow_client.Airflow
+) -> None:
     server.tell("PATCH", "/api/v2/connections", {"create": {"success": ["x"], "errors": []}})
     airflow_objects.Objects(api.session).put_connection(
         airflow_objects.Connection(
@@ -472,7 +474,7 @@ def test_a_connection_is_put_with_its_secrets_in_the_open(server: Double, api: a
 
 @pytest.mark.parametrize(("password", "deleted"), [("***", True), (None, False)])
 def test_a_connection_loses_its_password_only_by_deletion(
-    server: Double, api: airflow.Airflow, password: str | None, deleted: object
+    server: Double, api: airflow_client.Airflow, password: str | None, deleted: object
 ) -> None:
     server.tell("GET", "/api/v2/connections/x", {**CONNECTION, "password": password})
     server.tell("DELETE", "/api/v2/connections/x", None, 204)
@@ -482,14 +484,14 @@ def test_a_connection_loses_its_password_only_by_deletion(
     assert ("DELETE", "/api/v2/connections/x", None) not in server.calls or deleted
 
 
-def test_a_refused_entity_of_a_bulk_call_is_an_error(server: Double, api: airflow.Airflow) -> None:
+def test_a_refused_entity_of_a_bulk_call_is_an_error(server: Double, api: airflow_client.Airflow) -> None:
     errors_ = [{"error": "The pool is in use", "status_code": 409}]
     server.tell("PATCH", "/api/v2/pools", {"create": {"success": [], "errors": errors_}})
     with pytest.raises(airflow_session.AirflowError, match="The pool is in use"):
         airflow_objects.Objects(api.session).put_pool(airflow_objects.Pool("p", 1))
 
 
-def test_deleting_what_is_not_there_is_no_error(server: Double, api: airflow.Airflow) -> None:
+def test_deleting_what_is_not_there_is_no_error(server: Double, api: airflow_client.Airflow) -> None:
     server.tell("DELETE", "/api/v2/variables/k", None, 204)
     server.tell("DELETE", "/api/v2/variables/nope", {"detail": "not found"}, 404)
     objects = airflow_objects.Objects(api.session)
@@ -497,12 +499,12 @@ def test_deleting_what_is_not_there_is_no_error(server: Double, api: airflow.Air
     assert not objects.delete_variable("nope")
 
 
-def test_the_name_of_a_pool_may_have_a_slash(server: Double, api: airflow.Airflow) -> None:
+def test_the_name_of_a_pool_may_have_a_slash(server: Double, api: airflow_client.Airflow) -> None:
     server.tell("DELETE", "/api/v2/pools/a%20b%2Fc", None, 204)
     assert airflow_objects.Objects(api.session).delete_pool("a b/c")
 
 
-def test_objects_are_listed(server: Double, api: airflow.Airflow) -> None:
+def test_objects_are_listed(server: Double, api: airflow_client.Airflow) -> None:
     connections = "/api/v2/connections?order_by=connection_id&limit=100&offset=0"
     server.tell("GET", connections, {"connections": [CONNECTION], "total_entries": 1})
     variable = {"key": "k", "value": "v", "description": "d", "is_encrypted": True}
@@ -545,7 +547,7 @@ def test_differences_of_variables_and_pools() -> None:
 
 
 def test_a_file_that_is_asked_for_already_needs_no_second_request(
-    server: Double, api: airflow.Airflow
+    server: Double, api: airflow_client.Airflow
 ) -> None:
     server.tell("PUT", "/api/v2/parseDagFile/t", {"detail": "Duplicate request, ignoring"}, 409)
     api.parse_file("t")
@@ -554,7 +556,9 @@ def test_a_file_that_is_asked_for_already_needs_no_second_request(
         api.parse_file("gone")
 
 
-def test_runs_in_flight_are_those_that_run_and_those_that_wait(server: Double, api: airflow.Airflow) -> None:
+def test_runs_in_flight_are_those_that_run_and_those_that_wait(
+    server: Double, api: airflow_client.Airflow
+) -> None:
     for state, entries in (("running", [RUN]), ("queued", [])):
         target = f"/api/v2/dags/~/dagRuns?state={state}&limit=100&offset=0"
         server.tell("GET", target, {"dag_runs": entries, "total_entries": len(entries)})

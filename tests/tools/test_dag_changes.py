@@ -3,7 +3,7 @@
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.tools import dag_changes
+from airflow_platform.dags import dag_changes
 from tests.steps.dag_project import Project, run_git
 
 BASE = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_platform import programs
+from airflow_platform.programs import programs
 from airflow_platform.tools import debian
 
 PARAGRAPHS = """\

@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
-from airflow_platform import programs
-from airflow_platform.tools import git
+from airflow_platform.programs import programs
+from airflow_platform.tools.git import git
 
 AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@localhost", "-c", "commit.gpgsign=false")
 

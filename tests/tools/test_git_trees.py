@@ -4,8 +4,9 @@ import subprocess
 
 import pytest
 
-from airflow_platform import errors, programs
-from airflow_platform.tools import git, git_trees
+from airflow_platform import errors
+from airflow_platform.programs import programs
+from airflow_platform.tools.git import git, git_trees
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ import datetime
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.supervisor.spec import ComponentStatus
-from airflow_platform.tools import airflow_answers as answers
-from airflow_platform.tools import airflow_session, health
+from airflow_platform.runtimes.process.supervisor.spec import ComponentStatus
+from airflow_platform.tenants import health
+from airflow_platform.tools.airflow import airflow_answers as answers
+from airflow_platform.tools.airflow import airflow_session
 
 START = datetime.datetime(2026, 11, 23, 2, 43, tzinfo=datetime.UTC)
 NAMES = ("api-server", "scheduler", "dag-processor", "triggerer", "fakesnow")

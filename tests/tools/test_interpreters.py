@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
+from airflow_platform.programs import programs
 from airflow_platform.tools import interpreters, users
 
 

@@ -8,7 +8,8 @@ import stat
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.tools import airflow_answers, metadata_database
+from airflow_platform.tools import sqlite_metadata
+from airflow_platform.tools.airflow import airflow_answers
 
 
 @pytest.fixture
@@ -28,40 +29,40 @@ def database(tmp_path):
 
 
 def test_the_revision(database, tmp_path):
-    assert metadata_database.revision(database) == "aa11"
-    assert metadata_database.revision(tmp_path / "none.db") == ""
+    assert sqlite_metadata.revision(database) == "aa11"
+    assert sqlite_metadata.revision(tmp_path / "none.db") == ""
     (tmp_path / "empty.db").touch()
-    assert metadata_database.revision(tmp_path / "empty.db") == ""
+    assert sqlite_metadata.revision(tmp_path / "empty.db") == ""
     with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as other:
         other.execute("CREATE TABLE t (x)")
-    assert metadata_database.revision(tmp_path / "other.db") == ""
+    assert sqlite_metadata.revision(tmp_path / "other.db") == ""
 
 
 def test_a_name_with_signs_of_an_address_is_a_name(database, tmp_path):
     odd = tmp_path / "a?b#c%20.db"
     database.rename(odd)
-    assert metadata_database.revision(odd) == "aa11"
+    assert sqlite_metadata.revision(odd) == "aa11"
 
 
 @pytest.mark.parametrize(("bundle", "version"), [("dags", "c0ffee"), ("old", ""), ("new", ""), ("none", "")])
 def test_the_version_of_a_bundle(database, bundle, version):
-    assert metadata_database.bundle_version(database, bundle) == version
+    assert sqlite_metadata.bundle_version(database, bundle) == version
 
 
 def test_the_last_look_for_a_bundle_s_version_is_a_time_in_utc(database):
-    told = metadata_database.bundle_refreshed(database, "dags")
+    told = sqlite_metadata.bundle_refreshed(database, "dags")
     expected = datetime.datetime(2026, 11, 26, 19, 20, 37, 47510, tzinfo=datetime.UTC)
     assert airflow_answers.moment(told) == expected
     for name in ("old", "new", "none"):
-        assert airflow_answers.moment(metadata_database.bundle_refreshed(database, name)) is None
+        assert airflow_answers.moment(sqlite_metadata.bundle_refreshed(database, name)) is None
 
 
 @pytest.mark.parametrize(
     "ask",
     [
-        metadata_database.revision,
-        lambda path: metadata_database.bundle_version(path, "d"),
-        lambda path: metadata_database.bundle_refreshed(path, "d"),
+        sqlite_metadata.revision,
+        lambda path: sqlite_metadata.bundle_version(path, "d"),
+        lambda path: sqlite_metadata.bundle_refreshed(path, "d"),
     ],
 )
 def test_damage_is_told_with_a_remedy(tmp_path, ask):
@@ -80,10 +81,10 @@ def test_a_copy_is_whole_even_of_a_database_in_use(database, tmp_path):
         writer.execute("UPDATE alembic_version SET version_num = 'bb22'")
         writer.commit()
         writer.execute("UPDATE alembic_version SET version_num = 'half'")
-        metadata_database.copy(database, target)
+        sqlite_metadata.copy(database, target)
     assert [path.name for path in tmp_path.iterdir() if "copy" in path.name] == ["copy.db"]
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
-    assert metadata_database.revision(target) == "bb22"
+    assert sqlite_metadata.revision(target) == "bb22"
 
 
 def test_a_copy_that_fails_leaves_the_target(database, tmp_path):
@@ -91,7 +92,7 @@ def test_a_copy_that_fails_leaves_the_target(database, tmp_path):
     source.write_bytes(b"no database" * 100)
     before = database.read_bytes()
     with pytest.raises(errors.StateError):
-        metadata_database.copy(source, database)
+        sqlite_metadata.copy(source, database)
     assert database.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["airflow.db", "damaged.db"]
 
@@ -102,17 +103,17 @@ def test_known_revisions_are_read_from_the_migrations(tmp_path):
     (versions / "0001.py").write_text('revision = "aa11"\ndown_revision = "ff99"\n')
     (versions / "0002.py").write_text("revision: str = 'bb22'\n")
     (versions / "notes.py").write_text('not_a_revision = "cc33"\n')
-    assert metadata_database.known_revisions(tmp_path) == ("aa11", "bb22")
-    assert metadata_database.known_revisions(tmp_path / "none") == ()
+    assert sqlite_metadata.known_revisions(tmp_path) == ("aa11", "bb22")
+    assert sqlite_metadata.known_revisions(tmp_path / "none") == ()
 
 
 def test_a_database_that_somebody_holds_is_busy_and_not_damaged(tmp_path, monkeypatch):
     path = tmp_path / "airflow.db"
-    monkeypatch.setattr(metadata_database, "TIMEOUT", 0.05)
+    monkeypatch.setattr(sqlite_metadata, "TIMEOUT", 0.05)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("CREATE TABLE alembic_version (version_num TEXT)")
         holder.execute("BEGIN EXCLUSIVE")
-        for read in (metadata_database.revision, lambda path: metadata_database.bundle_version(path, "dags")):
-            with pytest.raises(metadata_database.Busy, match="is busy: database is locked") as caught:
+        for read in (sqlite_metadata.revision, lambda path: sqlite_metadata.bundle_version(path, "dags")):
+            with pytest.raises(sqlite_metadata.Busy, match="is busy: database is locked") as caught:
                 read(path)
             assert "delete" not in caught.value.hint

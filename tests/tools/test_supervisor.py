@@ -10,9 +10,16 @@ from pathlib import Path
 import pytest
 
 from airflow_platform import errors
-from airflow_platform.supervisor import lock
-from airflow_platform.supervisor.spec import OWNER_VARIABLE, Component, Spec, Status, write_atomically
-from airflow_platform.tools import processes, supervisor
+from airflow_platform.runtimes.process import supervisor_client
+from airflow_platform.runtimes.process.supervisor import lock
+from airflow_platform.runtimes.process.supervisor.spec import (
+    OWNER_VARIABLE,
+    Component,
+    Spec,
+    Status,
+    write_atomically,
+)
+from airflow_platform.tools import processes
 
 PYTHON = Path(sys.executable)
 OWNER = f"test-{uuid.uuid4().hex}"
@@ -21,9 +28,9 @@ OWNER = f"test-{uuid.uuid4().hex}"
 @pytest.fixture
 def directory(tmp_path):
     component = Component(name="a", argv=("/bin/sleep", "600"), directory="/", log=str(tmp_path / "a.log"))
-    supervisor.write_spec(tmp_path, Spec(owner=OWNER, components=(component,)))
+    supervisor_client.write_spec(tmp_path, Spec(owner=OWNER, components=(component,)))
     yield tmp_path
-    supervisor.stop(tmp_path, 10)
+    supervisor_client.stop(tmp_path, 10)
 
 
 @pytest.fixture
@@ -36,23 +43,23 @@ def held(tmp_path):
 
 
 def test_nothing_runs_in_a_new_directory(tmp_path):
-    assert supervisor.status(tmp_path) is None
-    assert not supervisor.is_held(tmp_path)
-    assert supervisor.read_spec(tmp_path) is None
-    supervisor.stop(tmp_path, 1)
+    assert supervisor_client.status(tmp_path) is None
+    assert not supervisor_client.is_held(tmp_path)
+    assert supervisor_client.read_spec(tmp_path) is None
+    supervisor_client.stop(tmp_path, 1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_status_without_a_holder_of_the_lock_means_nothing(directory):
-    status = supervisor.start(directory, python=PYTHON, timeout=10)
+    status = supervisor_client.start(directory, python=PYTHON, timeout=10)
     text = (directory / "status.json").read_text()
-    supervisor.stop(directory, 10)
+    supervisor_client.stop(directory, 10)
 
     (directory / "status.json").write_text(text)
 
     assert Status.from_text(text) == status
-    assert supervisor.status(directory) is None
-    assert not supervisor.is_held(directory)
+    assert supervisor_client.status(directory) is None
+    assert not supervisor_client.is_held(directory)
 
 
 @pytest.mark.parametrize("text", ["", "x", "1", "{} 1\n", "{} x"])
@@ -66,23 +73,25 @@ def test_an_old_signature_is_not_believed_and_its_process_gets_no_signal(tmp_pat
             ).to_text(),
         )
 
-        assert supervisor.is_held(tmp_path)
-        assert supervisor.status(tmp_path) is None
+        assert supervisor_client.is_held(tmp_path)
+        assert supervisor_client.status(tmp_path) is None
         with pytest.raises(errors.ProgramError, match=r"did not stop within 0\.1 s"):
-            supervisor.stop(tmp_path, 0.1)
+            supervisor_client.stop(tmp_path, 0.1)
         assert bystander.poll() is None
         bystander.kill()
 
 
 def test_a_running_supervisor_is_adopted(directory):
-    first = supervisor.start(directory, python=PYTHON, timeout=10)
+    first = supervisor_client.start(directory, python=PYTHON, timeout=10)
 
-    assert supervisor.start(directory, python=Path("/no/such/python"), timeout=10) == first
+    assert supervisor_client.start(directory, python=Path("/no/such/python"), timeout=10) == first
 
 
 def test_two_starts_at_once_make_one_supervisor(directory):
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        starts = [pool.submit(supervisor.start, directory, python=PYTHON, timeout=10) for _ in range(4)]
+        starts = [
+            pool.submit(supervisor_client.start, directory, python=PYTHON, timeout=10) for _ in range(4)
+        ]
 
     assert len({start.result().pid for start in starts}) == 1
     assert len(processes.marked(OWNER_VARIABLE, OWNER)) == 3
@@ -92,7 +101,7 @@ def test_a_supervisor_that_does_not_start_shows_its_last_lines(directory):
     (directory / "supervisor.json").write_text("{")
 
     with pytest.raises(errors.ProgramError) as caught:
-        supervisor.start(directory, python=PYTHON, timeout=10)
+        supervisor_client.start(directory, python=PYTHON, timeout=10)
 
     assert caught.value.code == 78
     assert "not JSON" in caught.value.message
@@ -101,12 +110,12 @@ def test_a_supervisor_that_does_not_start_shows_its_last_lines(directory):
 
 def test_a_python_that_is_missing_is_said(directory):
     with pytest.raises(errors.StateError, match="cannot be started"):
-        supervisor.start(directory, python=Path("/no/such/python"), timeout=10)
+        supervisor_client.start(directory, python=Path("/no/such/python"), timeout=10)
 
 
 def test_a_spec_that_cannot_be_written_is_said(tmp_path):
     with pytest.raises(errors.StateError, match=r"supervisor\.json cannot be written") as caught:
-        supervisor.write_spec(tmp_path / "missing", Spec(owner=OWNER, components=()))
+        supervisor_client.write_spec(tmp_path / "missing", Spec(owner=OWNER, components=()))
 
     assert caught.value.hint
 
@@ -119,7 +128,7 @@ def test_the_wait_is_the_callers(tmp_path, held):
         raise Stopped
 
     with pytest.raises(Stopped):
-        supervisor.stop(tmp_path, 10, sleep=interrupted)
+        supervisor_client.stop(tmp_path, 10, sleep=interrupted)
 
 
 def test_start_waits_for_a_lock_that_is_being_given_up(directory):
@@ -132,7 +141,9 @@ def test_start_waits_for_a_lock_that_is_being_given_up(directory):
         if time.monotonic() > begin + 0.2:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
 
-    assert supervisor.start(directory, python=PYTHON, timeout=10, sleep=release_soon).state == "running"
+    assert (
+        supervisor_client.start(directory, python=PYTHON, timeout=10, sleep=release_soon).state == "running"
+    )
     os.close(descriptor)
 
 
@@ -143,10 +154,10 @@ def children():
 
 def test_no_zombie_is_left_to_the_command(directory):
     before = children()
-    supervisor.start(directory, python=PYTHON, timeout=10)
+    supervisor_client.start(directory, python=PYTHON, timeout=10)
     assert children() > before
 
-    supervisor.stop(directory, 10)
+    supervisor_client.stop(directory, 10)
 
     assert children() == before
 
@@ -154,7 +165,7 @@ def test_no_zombie_is_left_to_the_command(directory):
 def test_a_large_log_is_moved_aside(directory):
     (directory / "supervisor.log").write_bytes(b"x" * 10_000_001)
 
-    supervisor.start(directory, python=PYTHON, timeout=10)
+    supervisor_client.start(directory, python=PYTHON, timeout=10)
 
     assert (directory / "supervisor.log").stat().st_size < 1000
     assert (directory / "supervisor.log.1").stat().st_size == 10_000_001

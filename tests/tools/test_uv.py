@@ -6,7 +6,8 @@ import types
 
 import pytest
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
+from airflow_platform.programs import programs
 from airflow_platform.tools import uv
 
 SAYS = """#!/bin/sh

@@ -59,7 +59,7 @@ def of(
         everybody: Names of all tenants that a DAG may be for.
     """
     from airflow_platform.config import specs  # noqa: PLC0415 - what was kept needs no specs.
-    from airflow_platform.manifests import dag_values  # noqa: PLC0415
+    from airflow_platform.dags.check import import_values  # noqa: PLC0415
 
     tenants = (
         Tenant(
@@ -77,8 +77,8 @@ def of(
         declared=tuple(sorted(set(everybody))),
         smoke=tuple(sorted({each.dags.smoke for each in environments})),
         limits=Limits(**rules.model_dump()),
-        variables=dag_values.variables(environments),
-        connections=dag_values.connections(environments),
+        variables=import_values.variables(environments),
+        connections=import_values.connections(environments),
     )
 
 

@@ -15,16 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.config import paths
 from airflow_platform.dags.check import facts, result_cache, worker_client
+from airflow_platform.dags.check import worker_settings as manifest
 from airflow_platform.dags.check.baseline import Baseline
 from airflow_platform.dags.check.findings import FOLDER, Checked, ParsedDag, ParsedFile
 from airflow_platform.dags.check.rules import catalogue, import_time, subject
 from airflow_platform.dags.check.version_files import VersionFiles
 from airflow_platform.dags.check.worker import messages
-from airflow_platform.manifests import parsing as manifest
-from airflow_platform.tools import git, git_trees, results, users
+from airflow_platform.programs import programs
+from airflow_platform.tools import results, users
+from airflow_platform.tools.git import git, git_trees
 
 NOBODY = 65534
 """The user id that owns nothing, for imports where root has few ids."""
@@ -274,7 +276,7 @@ def install_packages(runner: programs.Programs, progress: Callable[[str], None])
     """
     from airflow_platform.config import package_recipes  # noqa: PLC0415 - rarely needed, and heavy.
     from airflow_platform.engine import local_store, step  # noqa: PLC0415
-    from airflow_platform.steps.packages import AirflowPackages  # noqa: PLC0415
+    from airflow_platform.tenants.packages import AirflowPackages  # noqa: PLC0415
 
     step_ = AirflowPackages(package_recipes.airflow(), cache=paths.cache(), ready=None)
     context: Any = step.EnvironmentContext[_AllEnvironments, Any](

@@ -21,14 +21,14 @@ from airflow_platform.dags.check import baseline, records
 from airflow_platform.dags.check.findings import Checked
 from airflow_platform.tools import results
 
-DECIDING = ("dags/check/**/*.py", "config/*.py", "manifests/*.py", "components.py", "tools/git_trees.py")
+DECIDING = ("dags/check/**/*.py", "config/*.py", "tools/git/git_trees.py")
 """Our code that decides about results; a test fails when a pattern matches nothing."""
 
 IMPORTING = (
     "dags/check/worker/*.py",
     "dags/check/worker_client.py",
     "dags/check/facts.py",
-    "manifests/parsing.py",
+    "dags/check/worker_settings.py",
 )
 """Our code that decides about the import of a file. Other rules are applied to what is kept of it."""
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from airflow_platform.dags.check import source
-from airflow_platform.tools import git_trees, results
+from airflow_platform.tools import results
+from airflow_platform.tools.git import git_trees
 
 PYTHON = ".py"
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.config import paths
 from airflow_platform.dags.check.worker import messages
+from airflow_platform.programs import programs
 from airflow_platform.tools import files
 
 SILENCE = 120.0

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from airflow_platform import errors, programs
-from airflow_platform.tools.containers import engine, follow, printed
+from airflow_platform import errors
+from airflow_platform.programs import programs
+from airflow_platform.tools.containers import engine, follow, output_lines
 from airflow_platform.tools.containers.spec import Container, File, Found
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Containers:
         """
         self.remove(spec.name, timeout=0)
         self.start(spec)
-        thing, said = f"container {spec.name}", printed.Printed(progress)
+        thing, said = f"container {spec.name}", output_lines.Printed(progress)
         chunks = engine.streamed(thing, self._chunks(spec.name))
         try:
             with _in_time(spec.name, timeout):

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from airflow_platform import programs
+from airflow_platform.programs import programs
 
 ItemT = TypeVar("ItemT")
 

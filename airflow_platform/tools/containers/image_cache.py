@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from airflow_platform import programs
+from airflow_platform.programs import programs
 from airflow_platform.tools.containers import engine
 
 if TYPE_CHECKING:

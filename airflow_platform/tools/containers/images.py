@@ -13,8 +13,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_platform import errors, programs
-from airflow_platform.tools.containers import archives, engine, follow, installs, marked, trials
+from airflow_platform import errors
+from airflow_platform.programs import programs
+from airflow_platform.tools.containers import (
+    archives,
+    engine,
+    follow,
+    image_check,
+    installs,
+    labelled_objects,
+)
 from airflow_platform.tools.containers.spec import EngineImage
 
 if TYPE_CHECKING:
@@ -132,9 +140,9 @@ class Images:
         """Run a command in a container of an image and keep what it changed; the id; see `installs.install`."""
         return installs.install(self._api, wanted, interruption=self._interruption, progress=progress)
 
-    def attempt(self, trial: trials.Trial, progress: Progress) -> str:
+    def attempt(self, trial: image_check.Trial, progress: Progress) -> str:
         """Run a program in a container of an image to its end; what it prints; see `trials.run`."""
-        return trials.run(self._api, trial, interruption=self._interruption, progress=progress)
+        return image_check.run(self._api, trial, interruption=self._interruption, progress=progress)
 
     def label(self, image: str, labels: Mapping[str, str], reference: str = "") -> str:
         """The same image with these labels, and a name if one is given; its id."""
@@ -187,7 +195,7 @@ class Images:
             containers = self._api.containers(all=True, filters={"label": label})
         for each in containers:
             # The engine may be removing it by itself; until it is gone, its image and its network are in use.
-            marked.remove_container(self._api, each["Id"])
+            labelled_objects.remove_container(self._api, each["Id"])
         with engine.translated("what killed builds left"):
             for each in self._api.networks(filters={"label": label}):
                 self._api.remove_network(each["Id"])

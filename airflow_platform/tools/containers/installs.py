@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_platform import errors, programs
-from airflow_platform.tools.containers import archives, engine, follow, printed
+from airflow_platform import errors
+from airflow_platform.programs import programs
+from airflow_platform.tools.containers import archives, engine, follow, output_lines
 
 PLACE = "/mnt"
 """Where the files of an installation are; a directory that every Debian has."""
@@ -98,7 +99,7 @@ def install(
             output = follow.items(
                 frames, interruption, lambda: remove(api, container), timeout=wanted.timeout
             )
-            said = printed.Printed(progress)
+            said = output_lines.Printed(progress)
             try:
                 said.follow(data for _, data in output)
             except follow.Late:
@@ -192,7 +193,7 @@ def _failed(name: str, how: str, tail: Sequence[str]) -> InstallationFailed:
         "Check that containers reach the package mirrors (apt's sources, pip's index settings), "
         "then run this again: what was downloaded is kept."
     )
-    message = f"{name} {how}; its last lines:{printed.indented(tail)}"
+    message = f"{name} {how}; its last lines:{output_lines.indented(tail)}"
     return InstallationFailed(message, hint=engine.FREE_SPACE if full else hint)
 
 

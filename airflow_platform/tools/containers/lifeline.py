@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_platform.tools.containers import engine, marked
+from airflow_platform.tools.containers import engine, labelled_objects
 
 if TYPE_CHECKING:
     import docker
@@ -73,4 +73,4 @@ def _close(line: Any) -> None:
 
 def _remove(api: Any, container: str) -> None:
     with contextlib.suppress(engine.EngineError):
-        marked.remove_container(api, container)
+        labelled_objects.remove_container(api, container)

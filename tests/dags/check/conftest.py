@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from airflow_platform import programs
 from airflow_platform.config import dag_rules, package_recipes, specs
 from airflow_platform.dags.check import baseline, commit_check
 from airflow_platform.dags.check.findings import Checked
-from airflow_platform.steps import packages
+from airflow_platform.programs import programs
+from airflow_platform.tenants import packages
 from airflow_platform.testing import specs as made
-from airflow_platform.tools import git
+from airflow_platform.tools.git import git
 from tests.steps import calling
 
 VARIABLE = "AIRFLOW_PLATFORM_TEST_AIRFLOW"

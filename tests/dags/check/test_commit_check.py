@@ -11,12 +11,14 @@ from typing import ClassVar
 
 import pytest
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.config import dag_rules, load, paths
 from airflow_platform.dags.check import baseline, commit_check, records, result_cache, worker_client
 from airflow_platform.dags.check.rules import subject
+from airflow_platform.programs import programs
 from airflow_platform.testing import specs
-from airflow_platform.tools import git, users
+from airflow_platform.tools import users
+from airflow_platform.tools.git import git
 
 SANDBOX = specs.environment("sandbox", "analytics", "finance")
 NOTHING = {"dags": [], "errors": [], "work": [], "missing": [], "reads": [], "asks": [], "cpu": 0.01}

@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from airflow_platform import components, manifests
 from airflow_platform.config import load, package_recipes, paths
 from airflow_platform.dags import check
 from airflow_platform.dags.check import commit_check, result_cache, rules, worker
@@ -17,9 +16,7 @@ def test_a_pattern_of_code_that_decides_matches_something(pattern):
     assert list(paths.toolkit().package.glob(pattern)), "a folder has moved: old results would stay valid"
 
 
-@pytest.mark.parametrize(
-    "decides", [check, commit_check, rules, worker, manifests, load, package_recipes, components]
-)
+@pytest.mark.parametrize("decides", [check, commit_check, rules, worker, load, package_recipes])
 def test_code_that_decides_is_among_what_decides(decides):
     deciding = {path for pattern in PATTERNS for path in paths.toolkit().package.glob(pattern)}
     assert any(path.samefile(decides.__file__) for path in deciding)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
 from airflow_platform.dags.check import worker_client
 from airflow_platform.dags.check.worker import messages
+from airflow_platform.programs import programs
 from airflow_platform.tools import temporary
 from tests.dags.check.real import as_root
 
@@ -246,7 +247,7 @@ def test_a_caller_that_is_killed_leaves_nothing_running(launch, root, checkout):
         f"import os, time\nopen({str(root / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(100)"
     )
     program = (
-        "import sys; from pathlib import Path; from airflow_platform import programs\n"
+        "import sys; from pathlib import Path; from airflow_platform.programs import programs\n"
         "from airflow_platform.dags.check import worker_client; from airflow_platform.dags.check.worker import messages\n"
         "launch = worker_client.Launch(Path(sys.argv[1]), lambda home: {'PATH': '/usr/bin:/bin'}, None)\n"
         "worker = worker_client.Worker(launch, Path(sys.argv[2]), programs.Programs())\n"

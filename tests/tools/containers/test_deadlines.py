@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_platform import programs
-from airflow_platform.tools.containers import follow, installs, trials
+from airflow_platform.programs import programs
+from airflow_platform.tools.containers import follow, image_check, installs
 
 
 class Api:
@@ -59,11 +59,11 @@ def api(monkeypatch):
 
 
 def test_a_trial_that_does_not_end_is_not_accepted(api):
-    trial = trials.Trial("sha256:1", ("x",), {}, timeout=0.3)
+    trial = image_check.Trial("sha256:1", ("x",), {}, timeout=0.3)
     with pytest.raises(
-        trials.NotAccepted, match=r"did not end within 0\.3 s; its last lines:\n    waiting"
+        image_check.NotAccepted, match=r"did not end within 0\.3 s; its last lines:\n    waiting"
     ) as raised:
-        trials.run(api, trial, interruption=programs.Interruption(), progress=print)
+        image_check.run(api, trial, interruption=programs.Interruption(), progress=print)
     assert api.removed.is_set()
     assert "Take back what was last added" in raised.value.hint
 

@@ -8,8 +8,17 @@ import docker.errors
 import pytest
 import requests
 
-from airflow_platform import errors, programs, secrets
-from airflow_platform.tools.containers import containers, engine, images, installs, opened, pushes, spec
+from airflow_platform import errors, secrets
+from airflow_platform.programs import programs
+from airflow_platform.tools.containers import (
+    containers,
+    engine,
+    engine_session,
+    images,
+    installs,
+    pushes,
+    spec,
+)
 from airflow_platform.tools.registry.session import Credentials
 
 BROKEN = [
@@ -39,7 +48,7 @@ def client(monkeypatch):
 
 @pytest.mark.parametrize("error", BROKEN, ids=repr)
 def test_a_connection_of_somebody_else_that_breaks_is_no_fault_of_the_engine(client, error):
-    with pytest.raises(type(error)), opened.opened("unix:///nowhere.sock"):
+    with pytest.raises(type(error)), engine_session.opened("unix:///nowhere.sock"):
         raise error
     assert client.closed
 
@@ -57,7 +66,7 @@ def test_one_that_goes_away_is_told_by_whoever_asks_it(client, ask):
         {
             "missing": lambda: pushes.missing(connected, {"sha256:1": "base:1"}),
             "identity": lambda: engine.identity(connected),
-            "found": lambda: opened.of(connected).containers.found({}),
+            "found": lambda: engine_session.of(connected).containers.found({}),
             "remove": lambda: installs.remove(connected.api, "x"),
         }[ask]()
 

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_platform import errors, programs
+from airflow_platform import errors
+from airflow_platform.programs import programs
 from airflow_platform.tools import certificates
 from airflow_platform.tools.containers import containers, follow
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import docker.errors
 import pytest
 
-from airflow_platform.tools.containers import engine, marked
+from airflow_platform.tools.containers import engine, labelled_objects
 
 
 class Api:
@@ -30,14 +30,14 @@ class Api:
 @pytest.mark.parametrize("wait", [200, 404])
 def test_the_end_of_a_removal_is_waited_for_also_of_one_that_the_engine_began(removal, wait):
     api = Api(removal, wait)
-    marked.remove_container(api, "x")
+    labelled_objects.remove_container(api, "x")
     assert api.asked == [
         ("remove", "x", {"force": True, "v": True}),
-        ("wait", "x", {"timeout": marked.GONE, "condition": "removed"}),
+        ("wait", "x", {"timeout": labelled_objects.GONE, "condition": "removed"}),
     ]
 
 
 @pytest.mark.parametrize(("removal", "wait"), [(500, 200), (409, 500)])
 def test_an_engine_that_cannot_remove_is_told(removal, wait):
     with pytest.raises(engine.EngineError, match="container x: no"):
-        marked.remove_container(Api(removal, wait), "x")
+        labelled_objects.remove_container(Api(removal, wait), "x")

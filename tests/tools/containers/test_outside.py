@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_platform import programs, secrets
+from airflow_platform import secrets
+from airflow_platform.programs import programs
 from airflow_platform.tools import debian
-from airflow_platform.tools.containers import outside
+from airflow_platform.tools.containers import build_network
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +21,7 @@ def machine(monkeypatch, tmp_path):
 
 
 def for_debian(base="debian:bookworm-slim"):
-    return outside.for_debian(programs.Programs(), base)
+    return build_network.for_debian(programs.Programs(), base)
 
 
 def revealed(found):
@@ -68,7 +69,7 @@ def test_uv_is_given_pip_s_settings_and_the_caller_s(monkeypatch, tmp_path):
     monkeypatch.setenv("UV_INDEX_PRIVATE_PASSWORD", "word")
     monkeypatch.setenv("UV_PYTHON", "/usr/bin/python3.12")
     monkeypatch.setenv("SECRET_OF_SOMETHING_ELSE", "x")
-    found = outside.for_python()
+    found = build_network.for_python()
     assert found.environment["UV_DEFAULT_INDEX"] == "https://u:pass@pip.example.com/simple"
     assert found.environment["SSL_CERT_FILE"] == "/mnt/of-this-machine/0-ca.pem"
     assert found.environment["UV_CACHE_DIR"] == "/srv"
@@ -78,7 +79,7 @@ def test_uv_is_given_pip_s_settings_and_the_caller_s(monkeypatch, tmp_path):
 
 def test_a_private_index_is_asked_before_the_machine_s_own(monkeypatch):
     monkeypatch.setenv("UV_INDEX", "https://second.example.com/simple")
-    found = outside.for_python("https://first.example.com/simple", "ci@x", secrets.Secret("p:w"))
+    found = build_network.for_python("https://first.example.com/simple", "ci@x", secrets.Secret("p:w"))
     assert found.environment["UV_INDEX"] == (
         "https://ci%40x:p%3Aw@first.example.com/simple https://second.example.com/simple"
     )
@@ -93,11 +94,11 @@ def test_a_login_in_netrc_is_handed_over_in_the_address(monkeypatch, tmp_path):
     monkeypatch.setenv(
         "UV_INDEX", "mine=https://pip.example.com/simple https://me@pip.example.com/x https://other.org/x"
     )
-    assert outside.for_python().environment["UV_INDEX"] == (
+    assert build_network.for_python().environment["UV_INDEX"] == (
         "mine=https://ci:word@pip.example.com/simple https://me@pip.example.com/x https://other.org/x"
     )
     path.write_text("machine pip.example.com login\n")
-    assert "word" not in outside.for_python().environment["UV_INDEX"]
+    assert "word" not in build_network.for_python().environment["UV_INDEX"]
 
 
 def test_packages_in_a_directory_are_carried_along(monkeypatch, tmp_path):
@@ -106,13 +107,13 @@ def test_packages_in_a_directory_are_carried_along(monkeypatch, tmp_path):
     for name in ("mine-1-py3-none-any.whl", "other-1.tar.gz", "README"):
         (tmp_path / "links" / name).write_text(name)
     monkeypatch.setenv("UV_FIND_LINKS", f"{tmp_path}/links,{tmp_path}/empty,https://example.com/links")
-    found = outside.for_python()
+    found = build_network.for_python()
     assert found.environment["UV_FIND_LINKS"] == "/mnt/links/0,https://example.com/links"
     assert sorted(found.files) == ["links/0/mine-1-py3-none-any.whl", "links/0/other-1.tar.gz"]
 
 
 def test_what_is_given_twice_is_given_together():
-    one = outside.Outside({"a": b"1"}, {"A": "1"}, (secrets.Secret("x"),))
-    other = outside.Outside({"b": b"2"}, {"B": "2"}, (secrets.Secret("y"),))
+    one = build_network.Outside({"a": b"1"}, {"A": "1"}, (secrets.Secret("x"),))
+    other = build_network.Outside({"b": b"2"}, {"B": "2"}, (secrets.Secret("y"),))
     both = one.and_also(other)
     assert (set(both.files), set(both.environment), revealed(both)) == ({"a", "b"}, {"A", "B"}, {"x", "y"})

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_platform import programs
-from airflow_platform.tools.containers import containers, follow, printed, trials
+from airflow_platform.programs import programs
+from airflow_platform.tools.containers import containers, follow, image_check, output_lines
 from airflow_platform.tools.containers.spec import Container
 
 TEXT = "größer\nKöln\r\n\n50 %\r100 %\nEnde".encode()
@@ -20,16 +20,16 @@ def pieces(length):
 
 @pytest.mark.parametrize("length", [1, 2, 3, 7, len(TEXT)])
 def test_lines_are_whole_wherever_the_pieces_end(length):
-    assert list(printed.lines(pieces(length))) == LINES
+    assert list(output_lines.lines(pieces(length))) == LINES
 
 
 def test_the_last_lines_are_kept_and_all_are_passed_on():
     told = []
-    said = printed.Printed(told.append)
+    said = output_lines.Printed(told.append)
     said.follow(f"{number}\n".encode() for number in range(100))
     assert len(told) == 100
-    assert said.last == tuple(told[-printed.TAIL :])
-    assert printed.indented(said.last).startswith("\n    85\n    86\n")
+    assert said.last == tuple(told[-output_lines.TAIL :])
+    assert output_lines.indented(said.last).startswith("\n    85\n    86\n")
 
 
 def test_what_was_said_before_an_error_is_kept():
@@ -37,7 +37,7 @@ def test_what_was_said_before_an_error_is_kept():
         yield b"first\nsec"
         raise ConnectionResetError
 
-    said = printed.Printed(print)
+    said = output_lines.Printed(print)
     with pytest.raises(ConnectionResetError):
         said.follow(broken())
     assert said.last == ("first",)
@@ -77,7 +77,7 @@ def test_the_lines_of_a_trial_are_whole(monkeypatch):
         remove_container=lambda container, force, v: None,
     )
     told = []
-    trial = trials.Trial("sha256:1", ("x",), {})
-    answer = trials.run(api, trial, interruption=programs.Interruption(), progress=told.append)
+    trial = image_check.Trial("sha256:1", ("x",), {})
+    answer = image_check.run(api, trial, interruption=programs.Interruption(), progress=told.append)
     assert told == LINES
     assert answer == TEXT.decode()

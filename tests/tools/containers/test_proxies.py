@@ -9,9 +9,16 @@ from types import SimpleNamespace
 import docker
 import pytest
 
-from airflow_platform import programs
-from airflow_platform.testing import adapted
-from airflow_platform.tools.containers import containers, images, installs, lifeline, outside, trials
+from airflow_platform.programs import programs
+from airflow_platform.testing import testcontainers_adapter
+from airflow_platform.tools.containers import (
+    build_network,
+    containers,
+    image_check,
+    images,
+    installs,
+    lifeline,
+)
 from airflow_platform.tools.containers.spec import Container
 
 PROXY = (
@@ -61,8 +68,11 @@ def install(client):
 
 
 def attempt(client):
-    trials.run(
-        client.api, trials.Trial("sha256:1", ("x",), {}), interruption=programs.Interruption(), progress=print
+    image_check.run(
+        client.api,
+        image_check.Trial("sha256:1", ("x",), {}),
+        interruption=programs.Interruption(),
+        progress=print,
     )
 
 
@@ -77,8 +87,8 @@ def build(client):
 
 
 def start_for_tests(client):
-    made = adapted.SpecContainer(SPEC)
-    with contextlib.closing(made), adapted.without_ryuk():
+    made = testcontainers_adapter.SpecContainer(SPEC)
+    with contextlib.closing(made), testcontainers_adapter.without_ryuk():
         made.start()
 
 
@@ -91,7 +101,7 @@ def test_what_is_made_is_not_told_of_them(asked, client, make):
 
 
 def test_an_installation_can_be_told_of_them(client):
-    found = outside.for_all(images.Images(client, SimpleNamespace()).proxies())
+    found = build_network.for_all(images.Images(client, SimpleNamespace()).proxies())
     assert found.environment["https_proxy"] == found.environment["HTTP_PROXY"] == PROXY
     assert found.environment["no_proxy"] == "localhost"
     assert {each.reveal() for each in found.secrets} == {"word"}

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_platform import programs
+from airflow_platform.programs import programs
 from airflow_platform.tools.containers import engine, images
 
 NO = [

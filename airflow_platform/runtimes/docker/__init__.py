@@ -1,0 +1,1 @@
+"""Tenants as containers of this machine, from the images that production runs."""

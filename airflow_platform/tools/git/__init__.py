@@ -1,0 +1,1 @@
+"""Git: commands in a repository, trees of commits, and remotes with their logins."""
