@@ -89,7 +89,7 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
         index = self._shared.settings.index
         if index and index.password_variable and index.password() is None:
             yield errors.Fault(
-                f"images/images.toml: index.password: {index.password_variable}",
+                f"images.toml: index.password: {index.password_variable}",
                 "That environment variable is not set.",
                 "Set it to the password of the package index.",
             )

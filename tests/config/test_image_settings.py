@@ -1,4 +1,4 @@
-"""What `images/images.toml` may say."""
+"""What `images.toml` may say."""
 
 from __future__ import annotations
 

@@ -43,8 +43,12 @@ class Engine:
     def __init__(self, monkeypatch, *answers):
         self._answers = list(answers)
         self.removed = []
-        monkeypatch.setattr(leftovers.labelled_objects, "found", lambda client, label, value="": self._answers.pop(0))
-        monkeypatch.setattr(leftovers.labelled_objects, "remove", lambda client, things: self.removed.extend(things))
+        monkeypatch.setattr(
+            leftovers.labelled_objects, "found", lambda client, label, value="": self._answers.pop(0)
+        )
+        monkeypatch.setattr(
+            leftovers.labelled_objects, "remove", lambda client, things: self.removed.extend(things)
+        )
 
 
 def test_a_sweep_looks_again_at_what_was_about_to_start(monkeypatch):
