@@ -22,7 +22,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Image:
+class BuiltImage:
     """One image in the local engine."""
 
     name: str
@@ -45,7 +45,7 @@ class Image:
 class Built:
     """All images of one checkout."""
 
-    images: Mapping[str, Image]
+    images: Mapping[str, BuiltImage]
     """By name."""
     commit: str
     """Of the checkout when the newest of them was built; "" where it is no Git repository."""
@@ -80,7 +80,7 @@ def read(path: Path | None = None) -> Built | None:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data.pop("schema") != SCHEMA:
             return None
-        images = {name: Image(**each) for name, each in data.pop("images").items()}
+        images = {name: BuiltImage(**each) for name, each in data.pop("images").items()}
         return Built(images=images, known_revisions=tuple(data.pop("known_revisions")), **data)
     except FileNotFoundError:
         return None

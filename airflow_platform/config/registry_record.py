@@ -22,7 +22,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Image:
+class RecordedImage:
     """One image in a registry."""
 
     tag: str
@@ -37,7 +37,7 @@ class Pushed:
 
     registry: str
     """Host and prefix: an image is `<registry>/<name>@<digest>`."""
-    images: Mapping[str, Image]
+    images: Mapping[str, RecordedImage]
     """By name."""
 
     def to_json(self) -> str:
@@ -60,7 +60,7 @@ def read(environment: str) -> Pushed | None:
         data = json.loads(place.read_text(encoding="utf-8"))
         if data.pop("schema") != SCHEMA:
             return None
-        images = {name: Image(**each) for name, each in data.pop("images").items()}
+        images = {name: RecordedImage(**each) for name, each in data.pop("images").items()}
         return Pushed(images=images, **data)
     except FileNotFoundError:
         return None

@@ -28,7 +28,7 @@ class BuildRecord(step.EnvironmentStep[Any, Any]):
             names: The images' steps.
             airflow: Airflow's version.
         """
-        self.requires = tuple(names)
+        self._names = tuple(names)
         self._path = path
         self._airflow = airflow
 
@@ -43,7 +43,7 @@ class BuildRecord(step.EnvironmentStep[Any, Any]):
     ) -> step.Change | step.NoChange:
         if observed == self._wanted(context):
             return step.NoChange(f"{self._path} names them", {"path": str(self._path)})
-        return step.Change(f"write down {len(self.requires)} images in {self._path}")
+        return step.Change(f"write down {len(self._names)} images in {self._path}")
 
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
         content = self._wanted(context).to_json()
@@ -52,14 +52,14 @@ class BuildRecord(step.EnvironmentStep[Any, Any]):
         return {"path": str(self._path)}
 
     def _wanted(self, context: EnvironmentContext) -> built_images.Built:
-        made = {name: context.outputs(name) for name in self.requires}
+        made = {name: context.outputs(name) for name in self._names}
         newest = max(
             (each["labels"] for each in made.values()), key=lambda labels: str(labels[image_cache.CREATED])
         )
         told: Mapping[str, str] = made[components.BASE_IMAGE]["labels"]
         return built_images.Built(
             images={
-                name: built_images.Image(
+                name: built_images.BuiltImage(
                     name, each["reference"], each["id"], each["architecture"], each["size"]
                 )
                 for name, each in made.items()

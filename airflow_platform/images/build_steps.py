@@ -52,6 +52,7 @@ class Images:
         """
         settings = image_settings.read()
         recipes = {each.name: each for each in image_recipes.recipes()}
+        published = [name for name, each in recipes.items() if each.published]
         shared = image_step.Shared(
             images=self._images,
             recipes=recipes,
@@ -64,11 +65,9 @@ class Images:
         return (
             build_leftovers.BuildLeftovers(self._images, checkout=_checkout()),
             self._base(settings, pull=pull).after("leftovers"),
-            *(image_step.ImageStep(recipe, shared) for recipe in recipes.values()),
-            build_record.BuildRecord(
-                self._record,
-                [name for name, each in recipes.items() if each.published],
-                airflow=versions.read().airflow,
+            *(image_step.ImageStep(recipe, shared).after(recipe.parent) for recipe in recipes.values()),
+            build_record.BuildRecord(self._record, published, airflow=versions.read().airflow).after(
+                *published
             ),
         )
 

@@ -77,7 +77,7 @@ class ImageStep(step.EnvironmentStep[Any, Any]):
 
     def __init__(self, recipe: image_recipes.Recipe, shared: Shared) -> None:
         """Make the step of a recipe; it has the recipe's name."""
-        self.name, self.requires = recipe.name, (recipe.parent,)
+        self.name = recipe.name
         self._recipe = recipe
         self._shared = shared
 

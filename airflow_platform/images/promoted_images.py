@@ -15,7 +15,7 @@ from airflow_platform.tools.registry.session import Traffic
 
 
 @dataclass(frozen=True)
-class Found:
+class SourceImage:
     """One image."""
 
     manifest: distribution.Manifest
@@ -38,7 +38,7 @@ class RegistriesForPromotion(EnvironmentStep):
         target: Registry,
         *,
         names: tuple[str, str],
-        wanted: Mapping[str, registry_record.Image],
+        wanted: Mapping[str, registry_record.RecordedImage],
     ) -> None:
         """Make the step.
 
@@ -52,7 +52,7 @@ class RegistriesForPromotion(EnvironmentStep):
         self._target = target
         self._names = names
         self._wanted = wanted
-        self._found: dict[str, Found] = {}
+        self._found: dict[str, SourceImage] = {}
 
     def check(self, context: EnvironmentContext) -> Iterable[errors.Fault]:
         for each in {self._target, self._source}:
@@ -77,15 +77,17 @@ class RegistriesForPromotion(EnvironmentStep):
                 yield self._target.conflict(name, image.tag, copy, wanted)
             else:
                 # The same configuration names the same layers, also where another push compressed them.
-                self._found[name] = Found(copy or original, copy is not None)
+                self._found[name] = SourceImage(copy or original, copy is not None)
 
-    def observe(self, context: EnvironmentContext) -> Mapping[str, Found]:
+    def observe(self, context: EnvironmentContext) -> Mapping[str, SourceImage]:
         for name, found in self._found.items():
             if not found.there:
                 context.artifacts.put(file_of(name), found.manifest.content)
         return self._found
 
-    def plan(self, context: EnvironmentContext, observed: Mapping[str, Found]) -> step.Change | step.NoChange:
+    def plan(
+        self, context: EnvironmentContext, observed: Mapping[str, SourceImage]
+    ) -> step.Change | step.NoChange:
         source, target = str(self._source.address), str(self._target.address)
         lacking = sum(not found.there for found in observed.values())
         reason = f"{target} lacks {lacking} of {len(observed)} images of {source}"
@@ -102,7 +104,7 @@ class RegistriesForPromotion(EnvironmentStep):
         }
         return step.NoChange(reason, {"source": source, "target": target, "images": images})
 
-    def _absent(self, name: str, image: registry_record.Image) -> errors.Fault:
+    def _absent(self, name: str, image: registry_record.RecordedImage) -> errors.Fault:
         reference = f"@{image.digest}" if image.digest else f":{image.tag}"
         return errors.Fault(
             f"{self._source.address}/{name}{reference}",
@@ -124,7 +126,6 @@ class PromotedImage(EnvironmentStep):
             after: Images to promote before, because this one shares their layers.
         """
         self.name = name_of(image)
-        self.requires = (RegistriesForPromotion.name, *(name_of(each) for each in after))
         self._image = image
         self._source = source
         self._target = target

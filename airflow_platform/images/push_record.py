@@ -31,7 +31,6 @@ class ImageRecord(EnvironmentStep):
             registry: Host and prefix.
             steps: The step of each image, by the image's name.
         """
-        self.requires = tuple(steps.values())
         self._registry = registry
         self._steps = steps
 
@@ -39,7 +38,7 @@ class ImageRecord(EnvironmentStep):
         images = {}
         for name, other in self._steps.items():
             outputs = context.outputs(other)
-            images[name] = registry_record.Image(outputs["tag"], outputs["digest"])
+            images[name] = registry_record.RecordedImage(outputs["tag"], outputs["digest"])
         wanted = registry_record.Pushed(self._registry, images)
         return Observed(registry_record.read(context.environment.name), wanted)
 

@@ -52,7 +52,7 @@ class RegistryForPush(EnvironmentStep):
         registry: Registry,
         *,
         wanted: Sequence[str],
-        images: Mapping[str, built_images.Image],
+        images: Mapping[str, built_images.BuiltImage],
         connect: pushes.Connect,
         host: str | None = None,
     ) -> None:
@@ -138,7 +138,7 @@ class PushedImage(EnvironmentStep):
 
     def __init__(
         self,
-        image: built_images.Image,
+        image: built_images.BuiltImage,
         registry: Registry,
         *,
         connect: pushes.Connect,
@@ -153,7 +153,6 @@ class PushedImage(EnvironmentStep):
             after: Images to push before, because this one shares their layers.
         """
         self.name = name_of(image.name)
-        self.requires = (RegistryForPush.name, *(name_of(each) for each in after))
         self._image = image
         self._registry = registry
         self._connect = connect

@@ -43,7 +43,7 @@ def images(spec: specs.Environment) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: name != components.BASE_IMAGE))
 
 
-def known_in(spec: specs.Environment) -> dict[str, registry_record.Image]:
+def known_in(spec: specs.Environment) -> dict[str, registry_record.RecordedImage]:
     """The images that an environment's registry is known to have, or should have of what was built here.
 
     Raises:
@@ -53,7 +53,11 @@ def known_in(spec: specs.Environment) -> dict[str, registry_record.Image]:
     if record is not None and record.registry == str(address(spec)):
         return dict(record.images)
     made = built_images.read(paths.project().built_images)
-    return {name: registry_record.Image(image.tag, "") for name, image in made.images.items()} if made else {}
+    return (
+        {name: registry_record.RecordedImage(image.tag, "") for name, image in made.images.items()}
+        if made
+        else {}
+    )
 
 
 @contextlib.contextmanager
@@ -73,7 +77,12 @@ def push_steps(spec: specs.Environment, runner: programs.Programs) -> Iterator[t
                 registry, wanted=wanted, images=found, connect=connect, host=spec.docker.host
             ),
             *(
-                pushed_images.PushedImage(found[name], registry, connect=connect, after=_before(name, wanted))
+                pushed_images.PushedImage(
+                    found[name], registry, connect=connect, after=_before(name, wanted)
+                ).after(
+                    pushed_images.RegistryForPush.name,
+                    *map(pushed_images.name_of, _before(name, wanted)),
+                )
                 for name in wanted
                 if name in found
             ),
@@ -85,7 +94,7 @@ def push_steps(spec: specs.Environment, runner: programs.Programs) -> Iterator[t
 def promotion_steps(
     source: specs.Environment,
     target: specs.Environment,
-    wanted: Mapping[str, registry_record.Image],
+    wanted: Mapping[str, registry_record.RecordedImage],
     runner: programs.Programs,
 ) -> Iterator[tuple[step.Step, ...]]:
     """The steps of a promotion; connections are closed at the end.
@@ -107,7 +116,10 @@ def promotion_steps(
                 original, registry, names=(source.name, target.name), wanted=wanted
             ),
             *(
-                promoted_images.PromotedImage(name, original, registry, after=_before(name, names))
+                promoted_images.PromotedImage(name, original, registry, after=_before(name, names)).after(
+                    promoted_images.RegistriesForPromotion.name,
+                    *map(promoted_images.name_of, _before(name, names)),
+                )
                 for name in names
             ),
             *_record(registry, promoted_images.name_of, names),
@@ -143,4 +155,5 @@ def _before(name: str, names: Sequence[str]) -> tuple[str, ...]:
 
 def _record(registry: Registry, name_of: Callable[[str], str], names: Sequence[str]) -> tuple[step.Step, ...]:
     where = str(registry.address)
-    return (push_record.ImageRecord(registry=where, steps={name: name_of(name) for name in names}),)
+    steps = {name: name_of(name) for name in names}
+    return (push_record.ImageRecord(registry=where, steps=steps).after(*steps.values()),)

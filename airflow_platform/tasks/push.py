@@ -78,7 +78,7 @@ def _moved(report: StepReport) -> str:
 
 def _wanted(
     origin: specs.Environment, names: Sequence[str], chosen: Sequence[str]
-) -> Mapping[str, registry_record.Image]:
+) -> Mapping[str, registry_record.RecordedImage]:
     """What is promoted: the chosen images, or all that the target should have; as the source has them.
 
     Raises:
@@ -92,7 +92,7 @@ def _wanted(
                 hint=f"There are: {', '.join(names)}.",
             )
         if tag and (name not in known or known[name].tag != tag):
-            wanted[name] = registry_record.Image(tag, "")
+            wanted[name] = registry_record.RecordedImage(tag, "")
         elif name in known:
             wanted[name] = known[name]
         else:

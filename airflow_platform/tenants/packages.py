@@ -63,7 +63,7 @@ class Packages(EnvironmentStep):
             return
         observed = self.observe(context)
         nearest = next(path for path in (observed.directory, *observed.directory.parents) if path.exists())
-        if os.geteuid() == 0 and (closed := users.can_reach(nearest)):
+        if os.geteuid() == 0 and (closed := users.blocking_directory(nearest)):
             yield errors.Fault(
                 f"cache {self._cache}",
                 f"Tenants run as users of their own, and those cannot enter {closed}.",

@@ -59,7 +59,9 @@ class TenantDirectory(TenantStep):
                 f"User id {made_by} made it; as root its files would belong to nobody who can use them.",
                 "Run this as that user, or take the tenant away first: `inv tenant-down --delete-data`.",
             )
-        if closed := users.can_reach(self._place.directory if self._place.directory.exists() else nearest):
+        if closed := users.blocking_directory(
+            self._place.directory if self._place.directory.exists() else nearest
+        ):
             yield errors.Fault(
                 str(self._place.directory),
                 f"Tenants run as users of their own, and those cannot enter {closed}.",

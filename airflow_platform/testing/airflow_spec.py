@@ -24,7 +24,7 @@ SERVICES = (FAKESNOW, BROKER)
 
 
 @dataclass(frozen=True)
-class Order:
+class AirflowSpec:
     """What is wanted."""
 
     environment: specs.Environment
@@ -49,7 +49,7 @@ class Order:
 class Wanted:
     """The containers of an order."""
 
-    order: Order
+    order: AirflowSpec
     session: str
     """The value of the label that all of them bear."""
     files: manifests.Files

@@ -30,7 +30,7 @@ from airflow_platform.runtimes.docker import manifest as manifests
 from airflow_platform.tenants import airflow_settings as manifest
 from airflow_platform.tenants import declared_objects, keys
 from airflow_platform.testing import testcontainers_adapter
-from airflow_platform.testing.airflow_spec import SERVICES, Order, Wanted
+from airflow_platform.testing.airflow_spec import SERVICES, AirflowSpec, Wanted
 from airflow_platform.testing.local_airflow import LocalAirflow
 from airflow_platform.tools import cache, certificates, ports, temporary
 from airflow_platform.tools.airflow import airflow_client, airflow_objects
@@ -57,7 +57,7 @@ _log = logging.getLogger(__name__)
 
 
 def start(
-    stack: contextlib.ExitStack, order: Order, client: docker.DockerClient, session: str
+    stack: contextlib.ExitStack, order: AirflowSpec, client: docker.DockerClient, session: str
 ) -> LocalAirflow:
     """Bring an Airflow up.
 
@@ -235,7 +235,7 @@ def _snapshot(directory: Path, dags: Path) -> Path:
     return repository
 
 
-def _files(directory: Path, order: Order) -> manifests.Files:
+def _files(directory: Path, order: AirflowSpec) -> manifests.Files:
     """New keys, passwords and certificates."""
     made = {name: secrets.Secret(keys.new(name)) for name in (*inputs.KEYS, "admin_password")}
     certificates.create(directory, tenant=order.tenant.name, now=datetime.datetime.now(datetime.UTC))

@@ -23,7 +23,7 @@ from airflow_platform.config import built_images, load, paths, specs
 from airflow_platform.config.components import AIRFLOW, BROKER, FAKESNOW, METADATA_DATABASE, WORKER
 from airflow_platform.runtimes.docker import images
 from airflow_platform.testing import leftovers
-from airflow_platform.testing.airflow_spec import Order
+from airflow_platform.testing.airflow_spec import AirflowSpec
 from airflow_platform.testing.local_airflow import LocalAirflow, Result, UnexpectedState
 from airflow_platform.tools.containers import engine
 
@@ -109,7 +109,7 @@ def running_airflow(
         leftovers.sweep(client)
         ids = {name: recorded.images[name].id for name in names}
         session = stack.enter_context(leftovers.session(client, ids[METADATA_DATABASE]))
-        order = Order(
+        order = AirflowSpec(
             environment=_environment(session, executor, tenant),
             dags=Path(dags).absolute(),
             triggerer=triggerer,

@@ -59,7 +59,7 @@ def find(
         if (
             for_all_users
             and Path(candidate).exists()
-            and (closed := users.can_reach(Path(candidate).resolve()))
+            and (closed := users.blocking_directory(Path(candidate).resolve()))
         ):
             seen.append(f"{candidate} lies in {closed}, which other users cannot enter")
             continue
@@ -68,7 +68,9 @@ def find(
             continue
         if not lowest <= found.version[:2] < below:
             seen.append(f"{candidate} is {'.'.join(map(str, found.version))}")
-        elif for_all_users and (closed := users.can_reach(found.path) or users.can_reach(found.prefix)):
+        elif for_all_users and (
+            closed := users.blocking_directory(found.path) or users.blocking_directory(found.prefix)
+        ):
             seen.append(f"{candidate} lies in {closed}, which other users cannot enter")
         else:
             return found

@@ -32,8 +32,8 @@ def of_tenant(directory: Path) -> int | None:
     return FIRST + int.from_bytes(digest[:4], "big") % COUNT
 
 
-def can_reach(path: Path) -> Path | None:
-    """The first directory on the way to `path` that other users cannot pass, or None."""
+def blocking_directory(path: Path) -> Path | None:
+    """The first directory on the way to `path` that other users cannot pass; None when all can be passed."""
     for parent in [*reversed(path.absolute().parents), path.absolute()]:
         if parent.is_dir() and not parent.stat().st_mode & 0o001:
             return parent

@@ -17,7 +17,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_what_is_written_is_read_back(folder):
-    record = registry_record.Pushed("r.example.com/p", {"worker": registry_record.Image("1", "sha256:a")})
+    record = registry_record.Pushed(
+        "r.example.com/p", {"worker": registry_record.RecordedImage("1", "sha256:a")}
+    )
     registry_record.path("stage").write_text(record.to_json())
     assert registry_record.read("stage") == record
 

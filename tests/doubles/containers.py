@@ -18,7 +18,7 @@ from airflow_platform.tools.containers import engine_session, output_lines
 from airflow_platform.tools.containers.containers import Containers, Ended, late
 from airflow_platform.tools.containers.engine import EngineError
 from airflow_platform.tools.containers.networks import Networks, Volumes, in_use
-from airflow_platform.tools.containers.spec import Container, Found, Thing
+from airflow_platform.tools.containers.spec import Container, EngineObject, FoundContainer
 
 FIRST_PORT = 49152
 """The first of the ports that the engine chooses."""
@@ -38,9 +38,9 @@ class World:
 
     images: set[str] = field(default_factory=set)
     """Ids of the images that are there."""
-    containers: dict[str, Found] = field(default_factory=dict)
-    networks: dict[str, Thing] = field(default_factory=dict)
-    volumes: dict[str, Thing] = field(default_factory=dict)
+    containers: dict[str, FoundContainer] = field(default_factory=dict)
+    networks: dict[str, EngineObject] = field(default_factory=dict)
+    volumes: dict[str, EngineObject] = field(default_factory=dict)
     programs: dict[tuple[str, ...], tuple[int | None, str]] = field(default_factory=dict)
     """By command, what is printed and the exit code, None for one that never ends; others are refused."""
     logs: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
@@ -78,11 +78,11 @@ class _Containers(Containers):
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def found(self, labels: Mapping[str, str]) -> tuple[Found, ...]:
+    def found(self, labels: Mapping[str, str]) -> tuple[FoundContainer, ...]:
         everything = sorted(self._world.containers.values(), key=lambda each: each.name)
         return tuple(each for each in everything if labels.items() <= each.labels.items())
 
-    def named(self, name: str) -> Found | None:
+    def named(self, name: str) -> FoundContainer | None:
         return self._world.containers.get(name)
 
     def start(self, spec: Container) -> None:
@@ -98,8 +98,8 @@ class _Containers(Containers):
             raise EngineError(f"container {spec.name}: port {busy} is already allocated.", status=500)
         world.specs[spec.name] = spec
         for volume in spec.volumes.values():
-            world.volumes.setdefault(volume, Thing(volume, {}))
-        world.containers[spec.name] = Found(
+            world.volumes.setdefault(volume, EngineObject(volume, {}))
+        world.containers[spec.name] = FoundContainer(
             name=spec.name,
             id=next(world.ids),
             image=spec.image,
@@ -172,17 +172,17 @@ class _Networks(Networks):
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def named(self, name: str) -> Thing | None:
+    def named(self, name: str) -> EngineObject | None:
         return self._world.networks.get(name)
 
-    def found(self, labels: Mapping[str, str]) -> tuple[Thing, ...]:
+    def found(self, labels: Mapping[str, str]) -> tuple[EngineObject, ...]:
         everything = sorted(self._world.networks.values(), key=lambda each: each.name)
         return tuple(each for each in everything if labels.items() <= each.labels.items())
 
     def make(self, name: str, labels: Mapping[str, str]) -> None:
         if name in self._world.networks:
             raise _taken("network", name)
-        self._world.networks[name] = Thing(name, dict(labels))
+        self._world.networks[name] = EngineObject(name, dict(labels))
 
     def remove(self, name: str, mine: Mapping[str, str]) -> None:
         if name not in self._world.networks:
@@ -210,11 +210,11 @@ class _Volumes(Volumes):
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def named(self, name: str) -> Thing | None:
+    def named(self, name: str) -> EngineObject | None:
         return self._world.volumes.get(name)
 
     def make(self, name: str, labels: Mapping[str, str]) -> None:
-        self._world.volumes.setdefault(name, Thing(name, dict(labels)))
+        self._world.volumes.setdefault(name, EngineObject(name, dict(labels)))
 
     def remove(self, name: str) -> None:
         users = [spec.name for spec in self._world.specs.values() if name in spec.volumes.values()]

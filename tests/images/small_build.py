@@ -78,7 +78,7 @@ def steps(
     return (
         build_leftovers.BuildLeftovers(engine, checkout=wanted.name),
         Base(parent),
-        image_step.ImageStep(wanted, shared),
+        image_step.ImageStep(wanted, shared).after(wanted.parent),
     )
 
 

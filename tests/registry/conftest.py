@@ -83,7 +83,7 @@ def sizes() -> tuple[int, ...]:
 
 
 @pytest.fixture
-def images(client: Any, prefix: str, sizes: tuple[int, ...]) -> Iterator[dict[str, built_images.Image]]:
+def images(client: Any, prefix: str, sizes: tuple[int, ...]) -> Iterator[dict[str, built_images.BuiltImage]]:
     """A base of two layers, and two components with one more each."""
     base = [small_images.layer(size) for size in sizes]
     made = {
@@ -105,7 +105,7 @@ def toolkit(
     aws: Aws,
     proxies: tuple[fault_proxy.Proxy, fault_proxy.Proxy],
     prefix: str,
-    images: Mapping[str, built_images.Image],
+    images: Mapping[str, built_images.BuiltImage],
 ) -> Toolkit:
     """With the environments stage and prod, and the images built; stage's account is that of the login."""
     made = Toolkit(tmp_path)

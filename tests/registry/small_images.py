@@ -43,7 +43,7 @@ def layer(size: int) -> bytes:
     return buffer.getvalue()
 
 
-def load(client: Any, name: str, layers: Sequence[bytes], *, tag: str) -> built_images.Image:
+def load(client: Any, name: str, layers: Sequence[bytes], *, tag: str) -> built_images.BuiltImage:
     """An image made of these layers, the lowest first, as the record of a build names it."""
     configuration = json.dumps(
         {
@@ -68,7 +68,7 @@ def load(client: Any, name: str, layers: Sequence[bytes], *, tag: str) -> built_
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
     list(client.api.load_image(buffer.getvalue()))
-    return built_images.Image(
+    return built_images.BuiltImage(
         name=name,
         reference=reference,
         id=_digest(configuration),

@@ -70,7 +70,7 @@ class Toolkit:
             'snowflake = { database = "D", warehouse = "W", role = "R" }\n'
         )
 
-    def record(self, images: Mapping[str, built_images.Image]) -> None:
+    def record(self, images: Mapping[str, built_images.BuiltImage]) -> None:
         """Write what `inv build` writes."""
         made = built_images.Built(
             images, commit="c" * 40, airflow="3.3.2", revision="r", known_revisions=("r",)

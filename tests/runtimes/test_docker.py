@@ -16,7 +16,7 @@ from airflow_platform.runtimes.docker import docker_runtime, manifest
 from airflow_platform.testing import runs, specs
 from airflow_platform.tools import ports
 from airflow_platform.tools.containers import engine, engine_pin, engine_session
-from airflow_platform.tools.containers.spec import Container, Thing
+from airflow_platform.tools.containers.spec import Container, EngineObject
 from airflow_platform.tools.postgresql import postgresql_server, server_errors
 from tests.doubles import containers as testing
 from tests.steps import calling
@@ -45,7 +45,7 @@ def place():
 @pytest.fixture
 def world(monkeypatch):
     made = testing.World(images={"i"})
-    made.networks[MINE] = Thing(MINE, {})
+    made.networks[MINE] = EngineObject(MINE, {})
     monkeypatch.setattr(engine_session, "opened", lambda host: made.opened())
     return made
 
@@ -256,7 +256,7 @@ def test_on_the_way_down_a_password_that_does_not_fit_is_known_after_it_was_made
         place.server_password.parent.mkdir()
         place.server_password.write_text("of another server")
     start(world, place, "metadata-database", "", ports={5432: 0})
-    world.volumes[SERVER] = Thing(SERVER, manifest.labels(str(place.directory)))
+    world.volumes[SERVER] = EngineObject(SERVER, manifest.labels(str(place.directory)))
     calls = calling.Calls(environment=environment, goal=step.Goal.ABSENT)
     with pytest.raises(step.OutputsUnknown, match="database-access"):
         one._server_if_any(calls.context(step.Scope.TENANT))

@@ -27,7 +27,7 @@ def eks(name="stage", **registry):
 
 def record(*names):
     images = {
-        name: built_images.Image(name, f"airflow-platform/{name}:1-{name}", "sha256:1", "amd64", 1)
+        name: built_images.BuiltImage(name, f"airflow-platform/{name}:1-{name}", "sha256:1", "amd64", 1)
         for name in names
     }
     paths.project().built_images.write_text(built_images.Built(images, "c", "3.3.2", "r", ("r",)).to_json())
@@ -132,7 +132,10 @@ def test_a_component_that_goes_without_its_base_waits_for_nobody():
 
 
 def test_a_promotion_has_a_step_for_each_image():
-    wanted = {"worker": registry_record.Image("1", ""), "airflow-base": registry_record.Image("1", "")}
+    wanted = {
+        "worker": registry_record.RecordedImage("1", ""),
+        "airflow-base": registry_record.RecordedImage("1", ""),
+    }
     runner = programs.Programs()
     with registries.promotion_steps(eks(), eks("prod", prefix="prod"), wanted, runner) as steps:
         found = {each.name: tuple(each.requires) for each in steps}
@@ -160,9 +163,11 @@ def test_environments_with_one_registry_have_one_connection():
 def test_what_is_known_of_a_source_is_what_was_pushed_there_else_what_was_built():
     assert registries.known_in(eks()) == {}
     record("worker")
-    assert registries.known_in(eks()) == {"worker": registry_record.Image("1-worker", "")}
-    images = {"worker": registry_record.Image("0-worker", "sha256:a")}
+    assert registries.known_in(eks()) == {"worker": registry_record.RecordedImage("1-worker", "")}
+    images = {"worker": registry_record.RecordedImage("0-worker", "sha256:a")}
     there = str(registries.address(eks()))
     registry_record.path("stage").write_text(registry_record.Pushed(there, images).to_json())
     assert registries.known_in(eks()) == images
-    assert registries.known_in(eks(prefix="moved")) == {"worker": registry_record.Image("1-worker", "")}
+    assert registries.known_in(eks(prefix="moved")) == {
+        "worker": registry_record.RecordedImage("1-worker", "")
+    }

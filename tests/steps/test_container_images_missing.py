@@ -37,7 +37,7 @@ def test_an_engine_that_the_environment_names_is_named_to_the_build_too(step):
 
 
 def test_where_they_are_there_nobody_asks_for_the_base(step, tmp_path):
-    image = built_images.Image("broker", "airflow-platform/broker:7-ab", "sha256:aa", "amd64", 1)
+    image = built_images.BuiltImage("broker", "airflow-platform/broker:7-ab", "sha256:aa", "amd64", 1)
     record = built_images.Built({"broker": image}, "c0ffee", "3.3.2", "d2f4", ("d2f4",))
     (tmp_path / "images.json").write_text(record.to_json())
     assert calling.Calls().faults(step) == []

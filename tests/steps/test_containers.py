@@ -13,7 +13,7 @@ from airflow_platform.runtimes import local_access
 from airflow_platform.runtimes.docker import components, health, manifest, network
 from airflow_platform.tenants import keys, restart, tenant_certificates
 from airflow_platform.testing import specs
-from airflow_platform.tools.containers.spec import DEFINITION, Found, Thing
+from airflow_platform.tools.containers.spec import DEFINITION, EngineObject, FoundContainer
 from tests.doubles import containers as testing
 from tests.steps import api_server, calling
 
@@ -30,9 +30,9 @@ def dev(place):
 @pytest.fixture
 def world(dev):
     made = testing.World(images={f"sha256:{name}" for name in NAMES})
-    made.networks[MINE] = Thing(MINE, manifest.labels(str(dev.directory), "analytics"))
-    made.networks["airflow.dev"] = Thing("airflow.dev", manifest.labels(str(dev.directory)))
-    made.containers[SERVER] = Found(
+    made.networks[MINE] = EngineObject(MINE, manifest.labels(str(dev.directory), "analytics"))
+    made.networks["airflow.dev"] = EngineObject("airflow.dev", manifest.labels(str(dev.directory)))
+    made.containers[SERVER] = FoundContainer(
         SERVER,
         "1",
         "i",
@@ -329,7 +329,7 @@ class TestNetwork:
         assert first.text == f"let the database server into network {MINE}"
 
     def test_one_of_somebody_else_is_told(self, step, calls_of, world):
-        world.networks[MINE] = Thing(MINE, {})
+        world.networks[MINE] = EngineObject(MINE, {})
         with pytest.raises(errors.StepError, match="this toolkit did not make it"):
             calls_of().plan(step)
         down = calls_of(engine.Goal.ABSENT).run(step)
@@ -357,7 +357,7 @@ class TestVolumes:
 
     def test_one_of_somebody_else_is_told(self, step, calls_of, world):
         calls_of().run(step)
-        world.volumes[f"{MINE}.logs"] = Thing(f"{MINE}.logs", {})
+        world.volumes[f"{MINE}.logs"] = EngineObject(f"{MINE}.logs", {})
         with pytest.raises(errors.StepError, match=r"volume airflow\.dev\.analytics\.logs, and this toolkit"):
             calls_of().plan(step)
         down = [calls_of(engine.Goal.ABSENT).run(step).text for _ in range(2)]

@@ -10,7 +10,7 @@ from airflow_platform.config import built_images, state_files
 from airflow_platform.engine import step as engine
 from airflow_platform.runtimes.docker import database_server, manifest
 from airflow_platform.testing import specs
-from airflow_platform.tools.containers.spec import Thing
+from airflow_platform.tools.containers.spec import EngineObject
 from airflow_platform.tools.postgresql import postgresql_server, server_errors
 from tests.doubles import containers as testing
 from tests.steps import calling
@@ -67,7 +67,9 @@ def asked(monkeypatch, world, dev):
 @pytest.fixture
 def record(tmp_path):
     """What `inv build` wrote."""
-    image = built_images.Image("metadata-database", "airflow-platform/metadata-database:1", IMAGE, "amd64", 1)
+    image = built_images.BuiltImage(
+        "metadata-database", "airflow-platform/metadata-database:1", IMAGE, "amd64", 1
+    )
     path = tmp_path / "images.json"
     path.write_text(built_images.Built({image.name: image}, "", "3.3.2", "1", ()).to_json())
     return path
@@ -178,7 +180,7 @@ def test_a_server_that_does_not_take_it_says_why_without_telling_it(
 
 
 def test_a_volume_of_somebody_else_is_told(volume, calls_of, world):
-    world.volumes[NAME] = Thing(NAME, {manifest.OWNER: "/another"})
+    world.volumes[NAME] = EngineObject(NAME, {manifest.OWNER: "/another"})
     with pytest.raises(errors.StepError, match="it belongs to /another") as raised:
         calls_of().plan(volume)
     assert f"Take it down from there, or remove it if nobody needs it: `docker volume rm {NAME}`" in str(
@@ -268,10 +270,12 @@ def test_a_new_one_is_let_into_the_networks_of_all_tenants_selected_or_not(
     server, calls_of, world, asked, dev
 ):
     for tenant in ("analytics", "no-longer-declared"):
-        world.networks[f"airflow.dev.{tenant}"] = Thing(
+        world.networks[f"airflow.dev.{tenant}"] = EngineObject(
             f"airflow.dev.{tenant}", manifest.labels(str(dev.directory), tenant)
         )
-    world.networks["airflow.dev.theirs"] = Thing("airflow.dev.theirs", manifest.labels("/another", "theirs"))
+    world.networks["airflow.dev.theirs"] = EngineObject(
+        "airflow.dev.theirs", manifest.labels("/another", "theirs")
+    )
     calls_of().twice(server)
     inside = ("airflow.dev", "airflow.dev.analytics", "airflow.dev.no-longer-declared")
     assert world.containers[NAME].networks == inside
@@ -284,7 +288,7 @@ def test_one_whose_start_was_cut_short_is_let_in_without_a_restart(server, calls
     calls_of().run(server)
     before = world.containers[NAME].id
     name = "airflow.dev.finance"
-    world.networks[name] = Thing(name, manifest.labels(str(dev.directory), "finance"))
+    world.networks[name] = EngineObject(name, manifest.labels(str(dev.directory), "finance"))
     again, _ = calls_of().twice(server)
     assert again.text == f"let the database server into {name}"
     assert world.containers[NAME].id == before
@@ -310,7 +314,7 @@ def test_more_tenants_than_it_has_connections_for_are_told_before_anything_is_ch
 def test_a_server_of_somebody_else_is_told_and_left_alone(server, calls_of, world, asked):
     calls_of().run(server)
     world.containers[NAME] = dataclasses.replace(world.containers[NAME], labels={})
-    world.networks["airflow.dev"] = Thing("airflow.dev", manifest.labels("/another"))
+    world.networks["airflow.dev"] = EngineObject("airflow.dev", manifest.labels("/another"))
     before = dict(world.containers)
     with pytest.raises(errors.StepError, match="it belongs to /another") as raised:
         calls_of().plan(server)
@@ -326,7 +330,7 @@ def test_a_server_of_somebody_else_is_told_and_left_alone(server, calls_of, worl
 
 def test_what_is_ours_goes_and_what_is_somebody_elses_stays(server, calls_of, world, asked):
     calls_of().run(server)
-    world.networks["airflow.dev"] = Thing("airflow.dev", manifest.labels("/another"))
+    world.networks["airflow.dev"] = EngineObject("airflow.dev", manifest.labels("/another"))
     down, _ = calls_of(engine.Goal.ABSENT).twice(server)
     assert down.text == "stop the database server; no tenant uses it"
     assert world.containers == {}
@@ -405,7 +409,7 @@ class TestAccess:
 
     def test_it_is_kept_out_of_the_networks_that_are_being_removed(self, access, calls_of, world, asked, dev):
         for tenant in ("analytics", "finance"):
-            world.networks[f"airflow.dev.{tenant}"] = Thing(
+            world.networks[f"airflow.dev.{tenant}"] = EngineObject(
                 f"airflow.dev.{tenant}", manifest.labels(str(dev.directory), tenant)
             )
         calls_of(engine.Goal.ABSENT).twice(access)
@@ -424,7 +428,7 @@ class TestAccess:
         assert world.containers[NAME] == theirs
 
     def test_data_of_somebody_else_are_none_of_ours(self, access, calls_of, world):
-        world.volumes[NAME] = Thing(NAME, {manifest.OWNER: "/another"})
+        world.volumes[NAME] = EngineObject(NAME, {manifest.OWNER: "/another"})
         ran = calls_of(engine.Goal.ABSENT).run(access)
         assert ran.text == f"there is a volume {NAME}, and it belongs to /another"
         assert world.containers == {}

@@ -35,13 +35,12 @@ def calls(outputs=None):
 
 def test_digests_are_written_down_and_read_back(folder):
     step = record()
-    assert step.requires == ("push-worker", "push-broker")
     first, _ = calls().twice(step)
     assert first.text == "write down 2 digests"
     assert first.outputs == {"path": str(folder / "stage.json")}
     images = {
-        "worker": registry_record.Image("1", "sha256:a"),
-        "broker": registry_record.Image("7", "sha256:b"),
+        "worker": registry_record.RecordedImage("1", "sha256:a"),
+        "broker": registry_record.RecordedImage("7", "sha256:b"),
     }
     assert registry_record.read("stage") == registry_record.Pushed("r.example.com/p", images)
     assert stat.S_IMODE((folder / "stage.json").stat().st_mode) == 0o644
@@ -52,7 +51,7 @@ def test_another_digest_is_written_down():
     calls().run(record())
     changed = {**OUTPUTS, "push-worker": {"tag": "2", "digest": "sha256:c"}}
     assert calls(changed).run(record()).changed
-    assert registry_record.read("stage").images["worker"] == registry_record.Image("2", "sha256:c")
+    assert registry_record.read("stage").images["worker"] == registry_record.RecordedImage("2", "sha256:c")
 
 
 def test_an_image_that_is_no_longer_pushed_leaves_the_record():

@@ -81,8 +81,10 @@ class Build:
             base_image.BaseImage(
                 store, reference=self.settings.base, platform=self.settings.platform, pull=self.pull
             ).after("leftovers"),
-            *(image_step.ImageStep(each, shared) for each in recipes.values()),
-            build_record.BuildRecord(self.record, ("airflow-base", "scheduler"), airflow="3.3.2"),
+            *(image_step.ImageStep(each, shared).after(each.parent) for each in recipes.values()),
+            build_record.BuildRecord(self.record, ("airflow-base", "scheduler"), airflow="3.3.2").after(
+                "airflow-base", "scheduler"
+            ),
         )
 
     def run(self, **options):

@@ -9,7 +9,7 @@ from airflow_platform.config import components, state_files
 from airflow_platform.runtimes.docker import manifest, migration
 from airflow_platform.tenants import airflow_settings, keys, tenant_certificates
 from airflow_platform.testing import specs
-from airflow_platform.tools.containers.spec import Container, Thing
+from airflow_platform.tools.containers.spec import Container, EngineObject
 from airflow_platform.tools.postgresql import database_copies, postgresql_server
 from tests.doubles import containers as testing
 from tests.steps import calling
@@ -46,7 +46,7 @@ def dev(place):
 @pytest.fixture
 def world(dev):
     made = testing.World(images={"sha256:api-server"})
-    made.networks[MINE] = Thing(MINE, {})
+    made.networks[MINE] = EngineObject(MINE, {})
     return made
 
 

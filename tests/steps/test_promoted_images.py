@@ -16,7 +16,7 @@ from tests.steps.registry_double import image_id, manifest
 
 NAMES = ("airflow-base", "worker")
 CONTENT = {name: manifest(image_id(name), 300_000, 200_000) for name in NAMES}
-WANTED = {name: registry_record.Image(f"1-{name}", CONTENT[name].digest) for name in NAMES}
+WANTED = {name: registry_record.RecordedImage(f"1-{name}", CONTENT[name].digest) for name in NAMES}
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_another_image_under_the_tag_is_a_fault_with_both_digests(source, target
 
 def test_all_faults_are_found_at_once(source, target, called):
     del target._repositories["airflow-base"]
-    wanted = {**WANTED, "worker": registry_record.Image("2", "")}
+    wanted = {**WANTED, "worker": registry_record.RecordedImage("2", "")}
     missing, absent = called.faults(survey_of(source, target, wanted))
     assert missing.thing == "repository p/airflow-base"
     assert absent.thing == f"{source.address}/worker:2"
@@ -118,7 +118,7 @@ def test_all_faults_are_found_at_once(source, target, called):
 
 
 def test_an_image_without_a_known_digest_is_what_the_source_has_under_its_tag(source, target, called):
-    wanted = {name: registry_record.Image(f"1-{name}", "") for name in NAMES}
+    wanted = {name: registry_record.RecordedImage(f"1-{name}", "") for name in NAMES}
     target.have("worker", "1-worker", CONTENT["worker"])
     survey = survey_of(source, target, wanted)
     assert called.faults(survey) == []
@@ -146,7 +146,8 @@ def test_either_login_is_made_before_anything_is_asked(source, target, called):
 
 
 def test_on_the_engine_the_manifest_that_was_planned_is_the_one_that_is_written(source, target):
-    steps = [survey_of(source, target), *steps_of(source, target)]
+    survey, base, worker = survey_of(source, target), *steps_of(source, target)
+    steps = [survey, base.after(survey.name), worker.after(survey.name, base.name)]
     environment = specs.environment("prod")
     planned = runs.run_steps(*steps, environment=environment, tenants=(), planning=True)
     assert (planned.exit_code, target.taken_over) == (3, [])

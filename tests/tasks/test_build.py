@@ -17,7 +17,7 @@ from airflow_platform.testing.steps import Script, ScriptedStep, World
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text())
 RECORD = built_images.Built(
-    {"broker": built_images.Image("broker", "airflow-platform/broker:7-ab", "sha256:aa", "amd64", 1)},
+    {"broker": built_images.BuiltImage("broker", "airflow-platform/broker:7-ab", "sha256:aa", "amd64", 1)},
     "c0ffee", "3.3.2", "d2f4", ("d2f4",),
 )  # fmt: skip
 

@@ -85,7 +85,7 @@ def wanted_by(orders):
 
 def test_what_is_promoted_is_what_the_record_says_unless_a_tag_is_named(orders):
     names = ("airflow-base", "api-server", "scheduler", "dag-processor", "triggerer", "worker")
-    images = {name: registry_record.Image("1", f"sha256:{name}") for name in names}
+    images = {name: registry_record.RecordedImage("1", f"sha256:{name}") for name in names}
     registry = "111111111111.dkr.ecr.eu-central-1.amazonaws.com/airflow-platform"
     registry_record.path("stage").write_text(registry_record.Pushed(registry, images).to_json())
     line = CommandLine("promote", "live")
@@ -95,7 +95,7 @@ def test_what_is_promoted_is_what_the_record_says_unless_a_tag_is_named(orders):
     assert wanted_by(orders) == {
         "worker": images["worker"],
         "scheduler": images["scheduler"],
-        "triggerer": registry_record.Image("2", ""),
+        "triggerer": registry_record.RecordedImage("2", ""),
     }
 
 
@@ -134,7 +134,7 @@ def test_the_command_line_says_what_is_wrong_with_it(command, clouds, words, say
 def test_without_aws_credentials_the_command_is_exit_6(command, clouds, monkeypatch):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     images = {
-        name: built_images.Image(name, f"airflow-platform/{name}:1", "sha256:1", "amd64", 1)
+        name: built_images.BuiltImage(name, f"airflow-platform/{name}:1", "sha256:1", "amd64", 1)
         for name in ("airflow-base", "api-server", "scheduler", "dag-processor", "triggerer", "worker")
     }
     paths.project().built_images.write_text(built_images.Built(images, "c", "3.3.2", "r", ("r",)).to_json())

@@ -23,7 +23,7 @@ NAMES = (*components.AIRFLOW, "worker", "broker", "fakesnow", "metadata-database
 
 def wanted(*, executor="LocalExecutor", triggerer=False, scheduler=None):
     environment = specs.environment("test-1", runtime="docker", docker={"executor": executor})
-    order = airflow_spec.Order(
+    order = airflow_spec.AirflowSpec(
         environment,
         Path("/dags"),
         triggerer,

@@ -63,7 +63,7 @@ def test_one_that_says_another_version_than_its_name_is_seen_through(machine):
 
 def test_one_that_other_users_cannot_run_is_named(machine, monkeypatch):
     path = machine("python3.12", (3, 12, 4))
-    monkeypatch.setattr(users, "can_reach", lambda where: where.parent)
+    monkeypatch.setattr(users, "blocking_directory", lambda where: where.parent)
     with pytest.raises(errors.PreflightError) as caught:
         find(for_all_users=True)
     (fault,) = caught.value.faults()

@@ -53,8 +53,8 @@ def test_the_first_directory_that_others_cannot_pass(tmp_path):
     inner.mkdir(parents=True)
     (inner / "file").touch(0o600)
     tmp_path.chmod(0o755)
-    closed_above = users.can_reach(tmp_path)
+    closed_above = users.blocking_directory(tmp_path)
     (tmp_path / "a").chmod(0o700)
-    assert users.can_reach(inner) == (closed_above or tmp_path / "a")
+    assert users.blocking_directory(inner) == (closed_above or tmp_path / "a")
     (tmp_path / "a").chmod(0o711)
-    assert users.can_reach(inner / "file") == closed_above
+    assert users.blocking_directory(inner / "file") == closed_above

@@ -162,7 +162,7 @@ class _Imports:
         try:
             files = worker.files()
         except worker_client.RefusedError as refusal:
-            problem = facts.Problem(facts.Place(_ALL, 1), refusal.message)
+            problem = facts.Problem(facts.Location(_ALL, 1), refusal.message)
             return [facts.Imported(_ALL, cpu=0.0, errors=(problem,))], 0
         found = {path: known for path in files if (known := self._known(path)) is not None}
         unknown = [path for path in files if path not in found]
@@ -186,9 +186,9 @@ class _Imports:
         slow = imported.cpu > self._against.limits.import_seconds or import_time.is_waiting(imported)
         return is_ours and not (imported.ended or short or slow)
 
-    def _order(self, paths: list[str]) -> messages.Order:
+    def _order(self, paths: list[str]) -> messages.ImportRequest:
         version = self._version
-        return messages.Order(
+        return messages.ImportRequest(
             files=tuple(messages.File(path, version.modules(path), version.loads(path)) for path in paths),
             warm=tuple(sorted({name for path in paths for name in version.airflow_modules(path)})),
             variables=self._against.variables,

@@ -16,7 +16,7 @@ from airflow_platform.dags.check.records import Text
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class Location:
     """Where something is."""
 
     file: str
@@ -29,7 +29,7 @@ class Task:
     """A task of a DAG."""
 
     id: Text
-    at: Place
+    at: Location
     owner: Text
     retries: int
     pool: Text
@@ -44,7 +44,7 @@ class Dag:
     """A DAG that Airflow takes."""
 
     id: Text
-    at: Place
+    at: Location
     tags: tuple[Text, ...]
     catchup: bool
     schedule: Text
@@ -65,7 +65,7 @@ class Work:
 
     kind: Text
     """network, process, sleep, variable or connection."""
-    at: Place
+    at: Location
     what: Text
 
 
@@ -73,7 +73,7 @@ class Work:
 class Problem:
     """An error of Airflow's about the file."""
 
-    at: Place
+    at: Location
     message: Text
 
 
@@ -97,7 +97,7 @@ class Imported:
     """Where modules were looked for below the folder."""
     ended: Text = ""
     """How its process came to its end, where it did not answer; "" when it did."""
-    ended_at: Place | None = None
+    ended_at: Location | None = None
     """Where it was then, as far as that is known."""
     waited: float = 0.0
     """Seconds in which it neither had a processor nor waited for one."""
@@ -119,8 +119,8 @@ def read(path: str, told: Mapping[str, Any], known: Collection[str]) -> Imported
 
 
 def _placed(found: Any, path: str, known: Collection[str]) -> Any:
-    if isinstance(found, Place):
-        return found if found.file in known and found.line >= 1 else Place(path, 1)
+    if isinstance(found, Location):
+        return found if found.file in known and found.line >= 1 else Location(path, 1)
     if isinstance(found, tuple):
         return tuple(_placed(each, path, known) for each in found)
     if dataclasses.is_dataclass(found) and not isinstance(found, type):

@@ -169,7 +169,7 @@ class Worker:
             raise self._error(errors.ProgramError, f"could not list the files: {ended}")
         return tuple(answer["files"])
 
-    def facts(self, order: messages.Order) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def facts(self, order: messages.ImportRequest) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Import files; each one's facts as they come.
 
         A file that ended its process may have been ended by another one, as the worker may: such files are imported
@@ -199,7 +199,7 @@ class Worker:
                 self._start()
             jobs = 1
 
-    def _ask(self, order: messages.Order, begun: set[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def _ask(self, order: messages.ImportRequest, begun: set[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Facts as they come; `begun` gets the files whose import has begun."""
         wanted = {each.path for each in order.files}
         self._say(order.to_json())

@@ -19,7 +19,7 @@ from airflow_platform.tenants import startup
 from airflow_platform.tenants.access import OpenAccess
 from airflow_platform.tenants.contexts import TenantContext, TenantStep, asked_restarts
 from airflow_platform.tools.containers import engine_session
-from airflow_platform.tools.containers.spec import Container, Found
+from airflow_platform.tools.containers.spec import Container, FoundContainer
 
 ThingT = TypeVar("ThingT")
 
@@ -32,7 +32,7 @@ class Observed:
     """What should run (none on the way down), what is there, and what is still missing for `healthy`."""
 
     wanted: tuple[Container, ...]
-    found: tuple[Found, ...]
+    found: tuple[FoundContainer, ...]
     missing: str
 
 
@@ -93,7 +93,7 @@ class Containers(TenantStep):
         context: TenantContext,
         engine: engine_session.Engine,
         wanted: Sequence[Container],
-        found: Sequence[Found],
+        found: Sequence[FoundContainer],
     ) -> None:
         """Make what is missing or different, and remove what is not wanted; leave alone what fits."""
         there = {each.name: each for each in found}
@@ -152,10 +152,10 @@ class Containers(TenantStep):
         asked = asked_restarts(self._place.tenant(context.tenant.name))
         return handed(context, self._place, asked).all()
 
-    def _found(self, context: TenantContext, engine: engine_session.Engine) -> tuple[Found, ...]:
+    def _found(self, context: TenantContext, engine: engine_session.Engine) -> tuple[FoundContainer, ...]:
         return engine.containers.found(manifests.labels(self._owner.value, context.tenant.name))
 
-    def _outputs(self, context: TenantContext, found: Sequence[Found]) -> step.Outputs:
+    def _outputs(self, context: TenantContext, found: Sequence[FoundContainer]) -> step.Outputs:
         place = self._place.tenant(context.tenant.name)
         snowflake = {"host": FAKESNOW, "port": manifests.SNOWFLAKE_PORT}
         return {
@@ -170,7 +170,7 @@ class Containers(TenantStep):
 _LEFT_NOTHING = {"left": "no container (looked)"}
 
 
-def _plan_removal(found: Sequence[Found]) -> step.Change | step.NoChange:
+def _plan_removal(found: Sequence[FoundContainer]) -> step.Change | step.NoChange:
     if not found:
         return step.NoChange(startup.DOWN, _LEFT_NOTHING)
     return step.Change(f"stop and remove {len(found)} containers")
@@ -180,18 +180,18 @@ def _url(context: TenantContext) -> str:
     return manifest.address(context.outputs("ports")["airflow"])
 
 
-def _component(found: Found) -> str:
+def _component(found: FoundContainer) -> str:
     return found.labels.get(manifests.COMPONENT, found.name)
 
 
-def _fits(wanted: Container, found: Found | None) -> bool:
+def _fits(wanted: Container, found: FoundContainer | None) -> bool:
     """Whether a container may stay: made from this very spec, in its network, and running or about to."""
     if found is None or found.digest != wanted.digest() or wanted.network not in found.networks:
         return False
     return found.state in ("running", "restarting")
 
 
-def _differences(wanted: Sequence[Container], found: Sequence[Found]) -> str:
+def _differences(wanted: Sequence[Container], found: Sequence[FoundContainer]) -> str:
     """Which components start, stop or restart, for people; "" when none does."""
     there = {each.name: each for each in found}
     names = {each.name for each in wanted}
@@ -205,7 +205,7 @@ def _differences(wanted: Sequence[Container], found: Sequence[Found]) -> str:
     return startup.changes(parts)
 
 
-def _redefined(wanted: Sequence[Container], found: Sequence[Found]) -> Iterable[str]:
+def _redefined(wanted: Sequence[Container], found: Sequence[FoundContainer]) -> Iterable[str]:
     """The components of which more differs than that a restart was asked for; one that is gone says nothing."""
     there = {each.name: each for each in found}
     for each in wanted:

@@ -12,7 +12,7 @@ from airflow_platform.runtimes.docker import manifest, resource_owner
 from airflow_platform.tenants.contexts import EnvironmentContext
 from airflow_platform.tools import files
 from airflow_platform.tools.containers import engine_session
-from airflow_platform.tools.containers.spec import Container, Found
+from airflow_platform.tools.containers.spec import Container, FoundContainer
 from airflow_platform.tools.postgresql import postgresql_server, server_errors
 
 READY_TIMEOUT = 120.0
@@ -87,7 +87,7 @@ class DatabaseContainer:
             hint=f"Look into its log: `docker logs {name}`.",
         )
 
-    def missing(self, found: Found | None) -> str:
+    def missing(self, found: FoundContainer | None) -> str:
         """What keeps the administrator from logging in: `PASSWORD`, or words for people; "" for nothing."""
         if found is None or not found.running or not found.ports:
             return f"its container ({found.last_exit or found.state})" if found else "its container"
@@ -111,7 +111,7 @@ class DatabaseContainer:
             engine.networks.connect(network, name, METADATA_DATABASE)
 
     def closed(
-        self, context: EnvironmentContext, engine: engine_session.Engine, found: Found | None
+        self, context: EnvironmentContext, engine: engine_session.Engine, found: FoundContainer | None
     ) -> tuple[str, ...]:
         """The networks of tenants that it is not in, also of those that nobody selected: they run on it.
 
@@ -125,7 +125,7 @@ class DatabaseContainer:
             name for name, tenant in tenants.items() if tenant not in {None, *leaving} and name not in there
         )
 
-    def outputs(self, found: Found) -> dict[str, step.Json]:
+    def outputs(self, found: FoundContainer) -> dict[str, step.Json]:
         """What later steps are told of it."""
         return {
             "host": "127.0.0.1",

@@ -21,7 +21,7 @@ from airflow_platform.runtimes.docker.resource_owner import ThingT
 from airflow_platform.tenants.contexts import EnvironmentContext, EnvironmentStep, inhabitants
 from airflow_platform.tools.containers import engine as engines
 from airflow_platform.tools.containers import engine_pin, engine_session
-from airflow_platform.tools.containers.spec import Container, Found
+from airflow_platform.tools.containers.spec import Container, FoundContainer
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Observed:
     """What should run (None on the way down), what is there, and on the way down whose containers run."""
 
     wanted: Container | None
-    found: Found | None
+    found: FoundContainer | None
     network: bool
     """Whether its network is there."""
     inhabitants: tuple[str, ...]
@@ -294,7 +294,7 @@ class DatabaseAccess(EnvironmentStep):
         self._container.start(context, engine, wanted)
 
 
-def _starting(found: Found | None, wanted: Container) -> str:
+def _starting(found: FoundContainer | None, wanted: Container) -> str:
     """Why a container is started, as a summary; "" for no reason."""
     if found is None:
         return "start the database server"

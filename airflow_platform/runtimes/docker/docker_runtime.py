@@ -43,7 +43,7 @@ from airflow_platform.tenants.access import Access
 from airflow_platform.tools import logs
 from airflow_platform.tools.airflow import airflow_answers
 from airflow_platform.tools.containers import engine_pin, engine_session
-from airflow_platform.tools.containers.spec import Found
+from airflow_platform.tools.containers.spec import FoundContainer
 from airflow_platform.tools.postgresql import postgresql_server
 
 if TYPE_CHECKING:
@@ -254,14 +254,14 @@ class DockerRuntime:
         """Whether it is a container of the tenant's that is published on a port."""
         return any(port in each.ports.values() for each in self._found(place.directory.name))
 
-    def _found(self, tenant: str) -> tuple[Found, ...]:
+    def _found(self, tenant: str) -> tuple[FoundContainer, ...]:
         with self._open() as engine:
             return engine.containers.found(manifests.labels(str(self._place.directory), tenant))
 
     def _container(self, tenant: str, component: str) -> str:
         return f"{manifests.prefix(self._environment.name, tenant)}.{component}"
 
-    def _own(self, engine: engine_session.Engine, name: str) -> Found | None:
+    def _own(self, engine: engine_session.Engine, name: str) -> FoundContainer | None:
         """The container of that name, unless it is somebody else's."""
         found = engine.containers.named(name)
         return found if self._owner.owns(found) else None

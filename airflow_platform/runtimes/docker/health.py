@@ -11,7 +11,7 @@ from airflow_platform.tenants import health
 from airflow_platform.tools.airflow import airflow_client
 from airflow_platform.tools.containers import engine
 from airflow_platform.tools.containers.containers import Containers
-from airflow_platform.tools.containers.spec import Found
+from airflow_platform.tools.containers.spec import FoundContainer
 
 PING = ("/healthcheck", WORKER)
 """The worker is the one component whose health Airflow's api-server does not know. This is what the images' own
@@ -31,7 +31,7 @@ class _Component:
 
 def missing(
     containers: Containers,
-    components: Mapping[str, Found | None],
+    components: Mapping[str, FoundContainer | None],
     client: airflow_client.Airflow,
     interruption: programs.Interruption | None = None,
 ) -> str:
@@ -57,7 +57,9 @@ def missing(
     return "" if worker is None or _answers(containers, worker, interruption) else "an answer of the worker"
 
 
-def _answers(containers: Containers, worker: Found, interruption: programs.Interruption | None) -> bool:
+def _answers(
+    containers: Containers, worker: FoundContainer, interruption: programs.Interruption | None
+) -> bool:
     def ping() -> int:
         return containers.execute(
             worker.name,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_platform import errors
 from airflow_platform.programs import programs
 from airflow_platform.tools.containers import engine, follow, output_lines
-from airflow_platform.tools.containers.spec import Container, File, Found
+from airflow_platform.tools.containers.spec import Container, File, FoundContainer
 
 if TYPE_CHECKING:
     import docker
@@ -43,7 +43,7 @@ class Containers:
         self._client = client
         self._api: Any = client.api
 
-    def found(self, labels: Mapping[str, str]) -> tuple[Found, ...]:
+    def found(self, labels: Mapping[str, str]) -> tuple[FoundContainer, ...]:
         """All containers with these labels, by name; those that run and those that do not."""
         filters = {"label": [f"{key}={value}" for key, value in labels.items()]}
         with engine.translated("containers"):
@@ -51,7 +51,7 @@ class Containers:
             known = (self._described(each["Id"]) for each in listed)
             return tuple(sorted((each for each in known if each), key=lambda each: each.name))
 
-    def named(self, name: str) -> Found | None:
+    def named(self, name: str) -> FoundContainer | None:
         """The container of that name; None when there is none."""
         with engine.translated(f"container {name}"):
             return self._described(name)
@@ -229,7 +229,7 @@ class Containers:
                 hint="Run this again; if they are not taken again, the engine's log says why.",
             )
 
-    def _described(self, name: str) -> Found | None:
+    def _described(self, name: str) -> FoundContainer | None:
         import docker.errors  # noqa: PLC0415
 
         try:
@@ -293,14 +293,14 @@ def archive(files: Mapping[str, File], owner: int) -> bytes:
     return buffer.getvalue()
 
 
-def _found(described: Mapping[str, Any]) -> Found:
+def _found(described: Mapping[str, Any]) -> FoundContainer:
     state, settings = described["State"], described["NetworkSettings"]
     published = {
         int(port.partition("/")[0]): int(at[0]["HostPort"])
         for port, at in (settings["Ports"] or {}).items()
         if at
     }
-    return Found(
+    return FoundContainer(
         name=described["Name"].lstrip("/"),
         id=described["Id"],
         image=described["Image"],

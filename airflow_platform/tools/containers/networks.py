@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_platform.tools.containers import engine
-from airflow_platform.tools.containers.spec import Thing
+from airflow_platform.tools.containers.spec import EngineObject
 
 if TYPE_CHECKING:
     import docker
@@ -28,20 +28,21 @@ class Networks:
     def __init__(self, client: docker.DockerClient) -> None:
         self._api: Any = client.api
 
-    def named(self, name: str) -> Thing | None:
+    def named(self, name: str) -> EngineObject | None:
         """The network of that name; None when there is none."""
         with engine.translated(f"network {name}"):
             # The filter takes any network whose name contains the text.
             found = [each for each in self._api.networks(names=[name]) if each["Name"] == name]
-        return Thing(name, found[0]["Labels"] or {}) if found else None
+        return EngineObject(name, found[0]["Labels"] or {}) if found else None
 
-    def found(self, labels: Mapping[str, str]) -> tuple[Thing, ...]:
+    def found(self, labels: Mapping[str, str]) -> tuple[EngineObject, ...]:
         """All networks with these labels, by name."""
         filters = {"label": [f"{key}={value}" for key, value in labels.items()]}
         with engine.translated("networks"):
             listed = self._api.networks(filters=filters)
         return tuple(
-            Thing(each["Name"], each["Labels"]) for each in sorted(listed, key=lambda each: each["Name"])
+            EngineObject(each["Name"], each["Labels"])
+            for each in sorted(listed, key=lambda each: each["Name"])
         )
 
     def make(self, name: str, labels: Mapping[str, str]) -> None:
@@ -83,12 +84,12 @@ class Volumes:
     def __init__(self, client: docker.DockerClient) -> None:
         self._api: Any = client.api
 
-    def named(self, name: str) -> Thing | None:
+    def named(self, name: str) -> EngineObject | None:
         """The volume of that name; None when there is none."""
         with engine.translated(f"volume {name}"):
             listed = self._api.volumes(filters={"name": name})["Volumes"] or []
             found = [each for each in listed if each["Name"] == name]
-        return Thing(name, found[0]["Labels"] or {}) if found else None
+        return EngineObject(name, found[0]["Labels"] or {}) if found else None
 
     def make(self, name: str, labels: Mapping[str, str]) -> None:
         """Make a volume; what is mounted on it first fills it."""

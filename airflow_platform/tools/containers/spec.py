@@ -86,7 +86,7 @@ def _hashed(content: secrets.Secret) -> str:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundContainer:
     """A container as it is."""
 
     name: str
@@ -126,7 +126,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Thing:
+class EngineObject:
     """A network or a volume as it is."""
 
     name: str

@@ -80,7 +80,7 @@ def _answer(connection, method, target, headers, body):
     except Refused as refusal:
         status, detail = refusal.args
         print(f"refused with {status}: {method} {target}: {detail}", file=sys.stderr, flush=True)
-        if status not in (401, 404) or detail == "Not Found":
+        if status not in (401, 404) or detail == "Not FoundContainer":
             with connection:
                 connection.execute("INSERT INTO refusal (call) VALUES (?)", (f"{method} {target}: {detail}",))
         return status, {"detail": detail}
@@ -123,7 +123,7 @@ def _call(connection, method, path, query, body):
             if set(query) - allowed:
                 raise Refused(422, f"unknown parameters {sorted(set(query) - allowed)}")
             return function(connection, *map(unquote, found.groups()), query=query, body=body)
-    raise Refused(404, "Not Found")
+    raise Refused(404, "Not FoundContainer")
 
 
 def _page(rows, key, query):

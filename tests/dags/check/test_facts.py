@@ -3,7 +3,7 @@
 import pytest
 
 from airflow_platform.dags.check import facts
-from airflow_platform.dags.check.facts import Place
+from airflow_platform.dags.check.facts import Location
 
 TASK = {
     "id": "t",
@@ -43,8 +43,8 @@ def test_a_place_outside_the_folder_is_the_first_line_of_the_file():
         "ended_at": {"file": "a.py", "line": 0},
     }
     read = facts.read("a.py", told, {"a.py", "b.py"})
-    assert read.dags[0].at == Place("b.py", 5)
-    assert {read.dags[0].tasks[0].at, read.errors[0].at, read.ended_at} == {Place("a.py", 1)}
+    assert read.dags[0].at == Location("b.py", 5)
+    assert {read.dags[0].tasks[0].at, read.errors[0].at, read.ended_at} == {Location("a.py", 1)}
 
 
 def test_what_would_steer_a_terminal_is_not_taken_in():

@@ -65,12 +65,14 @@ def import_all(worker, root, texts, **order):
     for name, text in texts.items():
         (root / name).write_text(text)
     files = tuple(messages.File(name) for name in texts)
-    return dict(worker.facts(messages.Order(files, **{"seconds": 10, "memory": 256, **order})))
+    return dict(worker.facts(messages.ImportRequest(files, **{"seconds": 10, "memory": 256, **order})))
 
 
 def test_an_order_survives_the_line():
-    order = messages.Order((messages.File("a.py", ("os",)), messages.File("b.py")), warm=("airflow.sdk",))
-    read = messages.Order.from_json(messages.decode(messages.encode(order.to_json())))
+    order = messages.ImportRequest(
+        (messages.File("a.py", ("os",)), messages.File("b.py")), warm=("airflow.sdk",)
+    )
+    read = messages.ImportRequest.from_json(messages.decode(messages.encode(order.to_json())))
     assert [each.path for each in read.files] == ["a.py", "b.py"]
     assert ([*read.files[0].modules], [*read.warm]) == (["os"], ["airflow.sdk"])
 
@@ -139,7 +141,7 @@ def test_the_line_of_an_endless_loop_of_a_crash_and_of_an_exception_is_reported(
 
 def test_a_failure_of_what_imports_is_not_blamed_on_the_file(worker, root):
     (root / "a.py").write_bytes(b"\xff")  # The stand-in cannot read it.
-    ((_, found),) = worker.facts(messages.Order((messages.File("a.py"),)))
+    ((_, found),) = worker.facts(messages.ImportRequest((messages.File("a.py"),)))
     assert found["ended"].startswith("a defect of airflow-platform, not of the file: UnicodeDecodeError")
     assert "ended_at" not in found
 
@@ -251,7 +253,7 @@ def test_a_caller_that_is_killed_leaves_nothing_running(launch, root, checkout):
         "from airflow_platform.dags.check import worker_client; from airflow_platform.dags.check.worker import messages\n"
         "launch = worker_client.Launch(Path(sys.argv[1]), lambda home: {'PATH': '/usr/bin:/bin'}, None)\n"
         "worker = worker_client.Worker(launch, Path(sys.argv[2]), programs.Programs())\n"
-        "list(worker.facts(messages.Order((messages.File('a.py'),))))\n"
+        "list(worker.facts(messages.ImportRequest((messages.File('a.py'),))))\n"
     )
     with subprocess.Popen([sys.executable, "-c", program, launch.python, root], cwd=checkout) as caller:
         wait_for(lambda: (root / "pid").exists() and (root / "pid").read_text())

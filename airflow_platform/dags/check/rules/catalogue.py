@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from airflow_platform.dags.check.findings import Finding, Severity
 from airflow_platform.dags.check.rules import import_time, policy, tenant_resources
-from airflow_platform.dags.check.rules.subject import Found, Subject, shown
+from airflow_platform.dags.check.rules.subject import Subject, Violation, shown
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Rule:
 
     name: str
     severity: Severity
-    find: Callable[[Subject], Iterator[Found]]
+    find: Callable[[Subject], Iterator[Violation]]
     remedy: str
     """What to do, in one sentence."""
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from airflow_platform.dags.check import source
-from airflow_platform.dags.check.facts import Imported, Place
-from airflow_platform.dags.check.rules.subject import File, Found, Subject, shown
+from airflow_platform.dags.check.facts import Imported, Location
+from airflow_platform.dags.check.rules.subject import File, Subject, Violation, shown
 from airflow_platform.dags.check.worker import messages
 
 NO_MEMORY = re.compile(r"^[\w.]*MemoryError\b")
@@ -17,46 +17,48 @@ LONGEST_WAIT = 5.0
 """Seconds that an import may wait, for locks, queues, disks: a disk that is cold and busy takes one or two."""
 
 
-def failed(subject: Subject) -> Iterator[Found]:
+def failed(subject: Subject) -> Iterator[Violation]:
     """Files that Airflow cannot import, validate or serialise."""
     for file in subject.files:
         for each in file.imported.errors:
             if not NO_MEMORY.match(each.message):
-                yield Found(each.at, each.message)
+                yield Violation(each.at, each.message)
 
 
-def memory(subject: Subject) -> Iterator[Found]:
+def memory(subject: Subject) -> Iterator[Violation]:
     """Files whose import needs more memory than it may have."""
     text = f"Its import needs more memory than the {subject.rules.import_memory} MiB that it may have."
     for file in subject.files:
         if file.imported.ended == messages.MEMORY:
-            yield Found(file.ended_at, text)
-        yield from (Found(each.at, text) for each in file.imported.errors if NO_MEMORY.match(each.message))
+            yield Violation(file.ended_at, text)
+        yield from (
+            Violation(each.at, text) for each in file.imported.errors if NO_MEMORY.match(each.message)
+        )
 
 
-def broken(subject: Subject) -> Iterator[Found]:
+def broken(subject: Subject) -> Iterator[Violation]:
     """Files that are no Python, where only functions import them: tasks would fail."""
     for each in sorted({each for file in subject.files for each in file.imported.broken}):
-        yield Found(each.at, f"{shown(each.at.file)} cannot be imported: {each.message}.")
+        yield Violation(each.at, f"{shown(each.at.file)} cannot be imported: {each.message}.")
 
 
-def ended(subject: Subject) -> Iterator[Found]:
+def ended(subject: Subject) -> Iterator[Violation]:
     """Files whose import ended the process that it ran in."""
     for file in subject.files:
         how = file.imported.ended
         if how and how not in (messages.LATE, messages.MEMORY):
-            yield Found(file.ended_at, f"Its import gave no result: {how}.")
+            yield Violation(file.ended_at, f"Its import gave no result: {how}.")
 
 
-def endless(subject: Subject) -> Iterator[Found]:
+def endless(subject: Subject) -> Iterator[Violation]:
     """Files whose import was given up."""
     for file in subject.files:
         if file.imported.ended == messages.LATE:
             limit = subject.rules.import_deadline
-            yield Found(file.ended_at, f"Its import had not ended after {limit} s.")
+            yield Violation(file.ended_at, f"Its import had not ended after {limit} s.")
 
 
-def slow(subject: Subject) -> Iterator[Found]:
+def slow(subject: Subject) -> Iterator[Violation]:
     """Files whose import takes long; those that were given up are told already."""
     for file in subject.files:
         found, limit = file.imported, subject.rules.import_seconds
@@ -64,10 +66,10 @@ def slow(subject: Subject) -> Iterator[Found]:
             continue
         if found.cpu > limit:
             text = f"Its import takes {found.cpu:.1f} s of processor time; {limit:g} are allowed."
-            yield Found(Place(file.path, 1), text, about="processor")
+            yield Violation(Location(file.path, 1), text, about="processor")
         if is_waiting(found):
             text = f"Its import waits {found.waited:.0f} s for something; {LONGEST_WAIT:g} are allowed."
-            yield Found(Place(file.path, 1), text, about="waiting")
+            yield Violation(Location(file.path, 1), text, about="waiting")
 
 
 def is_waiting(found: Imported) -> bool:
@@ -75,32 +77,32 @@ def is_waiting(found: Imported) -> bool:
     return found.waited > max(LONGEST_WAIT, 2 * found.cpu)
 
 
-def network(subject: Subject) -> Iterator[Found]:
+def network(subject: Subject) -> Iterator[Violation]:
     """Connections and look-ups of hosts while importing."""
     return _work(subject, "network", "It uses the network while it is imported: {what}.")
 
 
-def process(subject: Subject) -> Iterator[Found]:
+def process(subject: Subject) -> Iterator[Violation]:
     """Programs and signals while importing."""
     return _work(subject, "process", "It starts or ends a process while it is imported: {what}.")
 
 
-def sleep(subject: Subject) -> Iterator[Found]:
+def sleep(subject: Subject) -> Iterator[Violation]:
     """Waiting while importing."""
     return _work(subject, "sleep", "It waits while it is imported: {what}.")
 
 
-def variable(subject: Subject) -> Iterator[Found]:
+def variable(subject: Subject) -> Iterator[Violation]:
     """Airflow variables while importing."""
     return _work(subject, "variable", "It asks Airflow's database while it is imported: {what}.")
 
 
-def connection(subject: Subject) -> Iterator[Found]:
+def connection(subject: Subject) -> Iterator[Violation]:
     """Airflow connections while importing."""
     return _work(subject, "connection", "It asks Airflow's database while it is imported: {what}.")
 
 
-def missing(subject: Subject) -> Iterator[Found]:
+def missing(subject: Subject) -> Iterator[Violation]:
     """Imports, also in functions, that neither the packages nor the folder of DAGs provide."""
     for path, users in subject.users.items():
         # What may fail to be imported may lack anything.
@@ -109,7 +111,7 @@ def missing(subject: Subject) -> Iterator[Found]:
         failed_at = {each.at for user in needing for each in user.imported.errors}
         proved = any(_has_executed(user, path, subject) for user in needing)
         for each in subject.sources.get(path, source.Source()).imports if needing else ():
-            at = Place(path, each.line)
+            at = Location(path, each.line)
             # At the top of a file, its import has told: by success, or by an error of the same line.
             if each.kind != "needed" or at in failed_at or (proved and not each.late):
                 continue
@@ -118,7 +120,7 @@ def missing(subject: Subject) -> Iterator[Found]:
             if each.level:  # Of the folder, where only its files can tell.
                 names = list(source.lacking(path, each, subject.sources, subject.tree))
             for name in names:
-                yield Found(at, f"Nothing provides the module {name}.", about=name)
+                yield Violation(at, f"Nothing provides the module {name}.", about=name)
 
 
 def _has_executed(user: File, path: str, subject: Subject) -> bool:
@@ -127,19 +129,21 @@ def _has_executed(user: File, path: str, subject: Subject) -> bool:
     return path in subject.opened[user.path] and not (found.errors or found.ended)
 
 
-def empty(subject: Subject) -> Iterator[Found]:
+def empty(subject: Subject) -> Iterator[Violation]:
     """Files that Airflow imports again and again for nothing."""
     for file in subject.files:
         found = file.imported
         if not (found.dags or found.errors or found.ended or found.work):
-            yield Found(Place(file.path, 1), f"{shown(file.path)} makes no DAG, and Airflow looks for one.")
+            yield Violation(
+                Location(file.path, 1), f"{shown(file.path)} makes no DAG, and Airflow looks for one."
+            )
 
 
-def _work(subject: Subject, kind: str, message: str) -> Iterator[Found]:
+def _work(subject: Subject, kind: str, message: str) -> Iterator[Violation]:
     """Work of a kind; what a shared file does is told once."""
     seen = set()
     for file in subject.files:
         for each in file.imported.work:
             if each.kind == kind and each not in seen:
                 seen.add(each)
-                yield Found(each.at, message.format(what=each.what), about=each.what)
+                yield Violation(each.at, message.format(what=each.what), about=each.what)

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from airflow_platform.dags.check.facts import Dag, Imported, Place
+from airflow_platform.dags.check.facts import Dag, Imported, Location
 from airflow_platform.dags.check.findings import FOLDER
 from airflow_platform.dags.check.source import Source, Tree
 
@@ -49,10 +49,10 @@ class Tenant:
 
 
 @dataclass(frozen=True)
-class Found:
+class Violation:
     """What a rule says: a finding without what its rule always says."""
 
-    at: Place
+    at: Location
     message: str
     tenants: tuple[str, ...] = ()
     about: str = ""
@@ -75,9 +75,9 @@ class File:
         return self.imported.path
 
     @property
-    def ended_at(self) -> Place:
+    def ended_at(self) -> Location:
         """Where its import came to its end; its first line where nobody knows."""
-        return self.imported.ended_at or Place(self.path, 1)
+        return self.imported.ended_at or Location(self.path, 1)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from airflow_platform.dags.check import source
-from airflow_platform.dags.check.facts import Dag, Place, Task
-from airflow_platform.dags.check.rules.subject import File, Found, Subject, Tenant
+from airflow_platform.dags.check.facts import Dag, Location, Task
+from airflow_platform.dags.check.rules.subject import File, Subject, Tenant, Violation
 
 
-def connection(subject: Subject) -> Iterator[Found]:
+def connection(subject: Subject) -> Iterator[Violation]:
     """Connection ids, in operators and in the text of files, that a tenant of the DAG does not have."""
     told: dict[tuple[str, str], set[Tenant]] = {}
     for path, users in subject.users.items():
@@ -19,7 +19,7 @@ def connection(subject: Subject) -> Iterator[Found]:
             if lacking:
                 for user in users:
                     told.setdefault((user.path, name), set()).update(lacking)
-                yield _found(subject, Place(path, each.line), "connection", name, lacking)
+                yield _found(subject, Location(path, each.line), "connection", name, lacking)
     for file in subject.files:
         for dag in file.imported.dags:
             tenants = subject.tenants_of([dag])
@@ -47,12 +47,12 @@ def _lacking_in_text(subject: Subject, users: Iterable[File], name: str) -> list
     return sorted(set().union(*(partly or lacking)), key=str)
 
 
-def pool(subject: Subject) -> Iterator[Found]:
+def pool(subject: Subject) -> Iterator[Violation]:
     """Pools that a tenant of the DAG does not have: its tasks would wait for ever."""
     return _of_tasks(subject, "pool", lambda task: task.pool, lambda tenant, name: name in tenant.pools)
 
 
-def executor(subject: Subject) -> Iterator[Found]:
+def executor(subject: Subject) -> Iterator[Violation]:
     """Executors that a tenant of the DAG does not have: its Airflow would refuse the file."""
     return _of_tasks(
         subject,
@@ -64,7 +64,7 @@ def executor(subject: Subject) -> Iterator[Found]:
 
 def _of_tasks(
     subject: Subject, what: str, of: Callable[[Task], str], has: Callable[[Tenant, str], bool]
-) -> Iterator[Found]:
+) -> Iterator[Violation]:
     """What tasks name and a tenant of their DAG does not have, once a DAG."""
     for dag in subject.dags:
         tenants = subject.tenants_of([dag])
@@ -74,10 +74,10 @@ def _of_tasks(
                 yield _found(subject, _first(dag, name, of), what, name, lacking)
 
 
-def _first(dag: Dag, name: str, of: Callable[[Task], str]) -> Place:
+def _first(dag: Dag, name: str, of: Callable[[Task], str]) -> Location:
     return min((task for task in dag.tasks if of(task) == name), key=lambda task: task.at.line).at
 
 
-def _found(subject: Subject, at: Place, what: str, name: str, lacking: Sequence[Tenant]) -> Found:
+def _found(subject: Subject, at: Location, what: str, name: str, lacking: Sequence[Tenant]) -> Violation:
     text = f"The {what} {name} is not there for {', '.join(sorted(map(str, lacking)))}."
-    return Found(at, text, subject.named(lacking), name)
+    return Violation(at, text, subject.named(lacking), name)

@@ -33,7 +33,7 @@ from airflow.utils.file import get_unique_dag_module_name
 
 from airflow_platform.dags.check.worker import dag_facts
 from airflow_platform.dags.check.worker.audit import MARK, Audit
-from airflow_platform.dags.check.worker.messages import File, Order
+from airflow_platform.dags.check.worker.messages import File, ImportRequest
 
 BUNDLE = "dags"
 """The name of the bundle; tenants' is the same."""
@@ -125,7 +125,7 @@ def rehearse() -> None:
     get_unique_dag_module_name("/dev/null")
 
 
-def import_file(root: str, file: File, order: Order) -> dict[str, Any]:
+def import_file(root: str, file: File, order: ImportRequest) -> dict[str, Any]:
     """Import a file below the root; all that a check may want to know of it.
 
     Whatever the file does happens in this process: nobody else may need it.

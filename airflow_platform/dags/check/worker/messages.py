@@ -5,7 +5,7 @@ One JSON object a line; the worker ends with its input.
 | the client asks | the worker answers |
 | --- | --- |
 | `{"ask": "files", "seconds": n, "memory": n}` | `{"files": [...]}`, those that Airflow would import; `{"refused": TEXT}` where it imports none; `{"ended": TEXT}` |
-| `{"ask": "import", …}`, see `Order` | for each file `{"begun": PATH}` and later `{"file": PATH, "facts": {…}}`; then `{"done": n}` |
+| `{"ask": "import", …}`, see `ImportRequest` | for each file `{"begun": PATH}` and later `{"file": PATH, "facts": {…}}`; then `{"done": n}` |
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Order:
+class ImportRequest:
     """Files to import, and what they find."""
 
     files: tuple[File, ...]
@@ -69,7 +69,7 @@ class Order:
         return {"ask": "import", **dataclasses.asdict(self)}
 
     @classmethod
-    def from_json(cls, asked: Mapping[str, Any]) -> Order:
+    def from_json(cls, asked: Mapping[str, Any]) -> ImportRequest:
         """What was asked."""
         values = {field.name: asked[field.name] for field in dataclasses.fields(cls)}
         return cls(**{**values, "files": tuple(File(**each) for each in asked["files"])})

@@ -114,7 +114,7 @@ class Worker:
             for _, found in self._children({"": self._list_files}, 1, asked["seconds"], asked["memory"]):
                 self._tell({key: found[key] for key in ("files", "refused", "ended") if key in found})
             return
-        order = messages.Order.from_json(asked)
+        order = messages.ImportRequest.from_json(asked)
         self._airflow.warm(order.warm)
         work = {file.path: self._importing(file, order) for file in order.files}
         for path, facts in self._children(work, order.jobs, order.seconds, order.memory):
@@ -127,7 +127,7 @@ class Worker:
         except (RuntimeError, OSError) as refusal:
             return {"refused": str(refusal).replace(f"{self._root}/", "").replace(self._root, "it")}
 
-    def _importing(self, file: messages.File, order: messages.Order) -> Work:
+    def _importing(self, file: messages.File, order: messages.ImportRequest) -> Work:
         return lambda: self._airflow.import_file(self._root, file, order)
 
     def _tell(self, message: Mapping[str, Any]) -> None:

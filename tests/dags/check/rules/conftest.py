@@ -13,13 +13,13 @@ from airflow_platform.dags.check.rules import catalogue, subject
 def task(name: str = "one", *, line: int = 10, file: str = "a.py", **fields: Any) -> facts.Task:
     """A task that nobody finds fault with."""
     given = {"owner": "team", "retries": 1, "pool": "default_pool", "connections": (), **fields}
-    return facts.Task(name, facts.Place(file, line), **given)
+    return facts.Task(name, facts.Location(file, line), **given)
 
 
 def dag(name: str = "a", *tasks: facts.Task, line: int = 5, file: str = "a.py", **fields: Any) -> facts.Dag:
     """A DAG that nobody finds fault with."""
     given = {"tags": ("tenant:all",), "catchup": False, "schedule": "@daily", "interval": 86400.0, **fields}
-    return facts.Dag(name, facts.Place(file, line), tasks=tasks or (task(file=file),), **given)
+    return facts.Dag(name, facts.Location(file, line), tasks=tasks or (task(file=file),), **given)
 
 
 def file(

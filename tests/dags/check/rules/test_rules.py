@@ -6,7 +6,7 @@ import pytest
 
 from airflow_platform.dags.check import source
 from airflow_platform.dags.check.connection_ids import Connection, Constant, Elsewhere
-from airflow_platform.dags.check.facts import Place, Problem, Work
+from airflow_platform.dags.check.facts import Location, Problem, Work
 from airflow_platform.dags.check.import_statements import Import
 from airflow_platform.dags.check.rules import catalogue
 from tests.dags.check.rules.conftest import TENANTS, dag, file, findings, subject_of, task
@@ -20,17 +20,17 @@ NO_MEMORY = (
 CASES = {
     "a good file": ([file()], {}, []),
     "an import error": (
-        [file(dags=(), errors=(Problem(Place("b.py", 3), "ValueError: no"),))],
+        [file(dags=(), errors=(Problem(Location("b.py", 3), "ValueError: no"),))],
         {},
         [("dags/b.py", 3, "import-error", "ValueError: no", ())],
     ),
     "an import that ended its process": (
-        [file(dags=(), ended="it was ended by SIGSEGV", ended_at=Place("a.py", 4))],
+        [file(dags=(), ended="it was ended by SIGSEGV", ended_at=Location("a.py", 4))],
         {},
         [("dags/a.py", 4, "import-ended", "Its import gave no result: it was ended by SIGSEGV.", ())],
     ),
     "an import that was given up": (
-        [file(dags=(), ended="late", ended_at=Place("a.py", 4), cpu=99)],
+        [file(dags=(), ended="late", ended_at=Location("a.py", 4), cpu=99)],
         {"import_deadline": 7},
         [("dags/a.py", 4, "import-timeout", "Its import had not ended after 7 s.", ())],
     ),
@@ -44,7 +44,7 @@ CASES = {
         [
             file(
                 work=tuple(
-                    Work(kind, Place("a.py", line), "what")
+                    Work(kind, Location("a.py", line), "what")
                     for line, kind in enumerate(("network", "process", "sleep", "variable", "connection"), 1)
                 )
             )
@@ -77,7 +77,7 @@ CASES = {
         ],
     ),
     "work in a module that two files import is told once": (
-        [file(name, work=(Work("sleep", Place("shared.py", 2), "what"),)) for name in ("a.py", "b.py")],
+        [file(name, work=(Work("sleep", Location("shared.py", 2), "what"),)) for name in ("a.py", "b.py")],
         {},
         [("dags/shared.py", 2, "sleep-at-import", "It waits while it is imported: what.", ())],
     ),
@@ -352,7 +352,7 @@ CASES = {
         [
             file(
                 dags=(),
-                errors=tuple(Problem(Place("a.py", line), text) for line, text in enumerate(NO_MEMORY, 1)),
+                errors=tuple(Problem(Location("a.py", line), text) for line, text in enumerate(NO_MEMORY, 1)),
             )
         ],
         {"import_memory": 99},
@@ -386,7 +386,10 @@ CASES = {
         [],
     ),
     "a file that only functions import and that is no Python": (
-        [file(name, broken=(Problem(Place("bad.py", 3), "SyntaxError: no"),)) for name in ("a.py", "b.py")],
+        [
+            file(name, broken=(Problem(Location("bad.py", 3), "SyntaxError: no"),))
+            for name in ("a.py", "b.py")
+        ],
         {},
         [("dags/bad.py", 3, "module-broken", "dags/bad.py cannot be imported: SyntaxError: no.", ())],
     ),
@@ -441,7 +444,7 @@ CASES = {
                 "b.py",
                 dags=(),
                 missing=("lost",),
-                errors=(Problem(Place("b.py", 1), "No module named lost"),),
+                errors=(Problem(Location("b.py", 1), "No module named lost"),),
             ),
         ],
         {
