@@ -39,7 +39,7 @@ class TestOnARealServer(database_role_contract.Contract):
 def test_databases_that_stay_open_are_named(server, superuser):
     """An administrator that does not own `postgres` cannot close it."""
     run(superuser, "CREATE DATABASE entrance", "CREATE ROLE porter LOGIN CREATEDB CREATEROLE PASSWORD 'p'")
-    porter = servers.postgresql.Server(
+    porter = servers.postgresql_server.Server(
         superuser.host, superuser.port, "porter", servers.secrets.Secret("p"), database="entrance"
     )
     try:

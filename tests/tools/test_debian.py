@@ -118,10 +118,3 @@ def test_only_what_is_about_reaching_mirrors_is_passed_on(path):
 
 def test_a_machine_without_apt_has_no_settings(path):
     assert debian.settings(programs.Programs()) == {}
-
-
-WRITES = 'for word; do case "$word" in *.tar) echo "$@" > "$word"; echo "$SOURCE_DATE_EPOCH" >> "$word";; esac; done\n'
-
-
-def bootstrap(target, progress=lambda line: None):
-    debian.bootstrap(programs.Programs(), "bookworm", "amd64", target, progress=progress)
