@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import sh
+
 CHECKOUT = Path(__file__).parents[1]
 sys.path.insert(0, str(CHECKOUT))
 
@@ -76,7 +78,7 @@ def main() -> None:
     directory.chmod(0o755)
     try:
         checkout = directory / "checkout"
-        subprocess.run(["git", "clone", "--quiet", "--local", str(CHECKOUT), str(checkout)], check=True)
+        sh.git("clone", "--quiet", "--local", str(CHECKOUT), str(checkout))
         shutil.copytree(CHECKOUT / "build", checkout / "build")
         whole, chain, again = [], [], []
         for _ in range(rounds):

@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import sh
+
 CHECKOUT = Path(__file__).parents[1]
 PYTHON = CHECKOUT / ".venv" / "bin" / "python"
 FILES = 200
@@ -69,7 +71,7 @@ class Bench:
         self.home = directory / "home"
         self.cache.mkdir(mode=0o755)
         self.home.mkdir()
-        subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", CHECKOUT, self.copy], check=True)
+        sh.git("clone", "--quiet", "--no-hardlinks", str(CHECKOUT), str(self.copy))
         self.packages = self._packages()
         self.changes = 0
 
@@ -99,7 +101,7 @@ class Bench:
         """Commit what is there."""
         identity = ("-c", "user.name=bench", "-c", "user.email=bench@localhost")
         for words in (["add", "--all"], [*identity, "commit", "--quiet", "--allow-empty", "--message=bench"]):
-            subprocess.run(["git", "-C", self.copy, *words], check=True)
+            sh.git("-C", str(self.copy), *words)
 
     def change(self) -> None:
         """Commit a change of one file."""

@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import sh
+
 CHECKOUT = Path(__file__).parents[1]
 
 MANY = 500
@@ -68,7 +70,7 @@ class Bench:
 
     def git(self, *words: str, directory: Path | None = None) -> None:
         identity = ["-c", "user.name=benchmarks", "-c", "user.email=benchmarks@example.invalid"]
-        subprocess.run(["git", *identity, *words], cwd=directory or self.checkout, check=True)
+        sh.git(*identity, *words, _cwd=str(directory or self.checkout))
 
     def inv(self, *words: str, accepted: tuple[int, ...] = (0,)) -> tuple[float, str]:
         """Run `inv` to its end; seconds, and what it printed."""

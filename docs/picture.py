@@ -1,4 +1,4 @@
-"""Makes a picture of what a command printed: `inv dags-status | python docs/picture.py NAME 'inv dags-status'`.
+"""Makes a picture of what a command prints: `python docs/picture.py NAME scripts/inv dags-status`.
 
 The picture is `docs/NAME.svg`; its text is text, in whatever monospace font the reader has.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import rich.console
 import rich.text
+import sh
 
 FORMAT = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" xml:space="preserve">
 <style>.{unique_id}-matrix {{ font: {char_height}px monospace; white-space: pre; }} {styles}</style>
@@ -33,9 +34,11 @@ STYLES = {
 
 
 def main() -> None:
-    """Read what was printed, and write the picture."""
-    name, command = sys.argv[1:]
-    text = rich.text.Text(f"$ {command}\n{sys.stdin.read().rstrip()}")
+    """Run the command, whatever its exit code, and write the picture."""
+    name, program, *words = sys.argv[1:]
+    printed = str(sh.Command(program)(*words, _ok_code=[*range(256)]))
+    command = " ".join((program, *words)).removeprefix("scripts/")
+    text = rich.text.Text(f"$ {command}\n{printed.rstrip()}")
     for pattern, style in STYLES.items():
         text.highlight_regex(re.compile(pattern, re.MULTILINE), style)
     width = max(map(len, text.plain.splitlines()))
