@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import time
+import urllib.parse
 from decimal import Decimal
 
 import pytest
@@ -130,7 +131,7 @@ def test_only_the_pages_are_published_and_only_on_this_machine(airflow, client):
     (network,) = found["api-server"]["NetworkSettings"]["Networks"].values()
     with (
         pytest.raises(OSError),
-        socket.create_connection((network["Gateway"], airflow.client.port), timeout=2),
+        socket.create_connection((network["Gateway"], urllib.parse.urlsplit(airflow.url).port), timeout=2),
     ):
         pass
 
