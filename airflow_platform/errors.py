@@ -146,7 +146,7 @@ class StateError(PlatformError):
         """The error for a file of ours that the operating system would not let us have."""
         return cls(
             f"{path}: {error.strerror or error}.",
-            hint="Free some space or mend the permissions there, then run this again; nothing was lost.",
+            hint="Free some space or fix the permissions there, then run this again; nothing was lost.",
         )
 
 

@@ -21,7 +21,7 @@ BASE = "base-image"
 """The name of what all are made from."""
 
 FORMAT = 2
-"""Of how the toolkit makes images; a change of it that changes images raises it, and all are made anew."""
+"""Of how the toolkit makes images; a change of it that changes images raises it, and all are built again."""
 
 LOCK = "requirements.lock"
 """The file of a recipe that names its Python packages."""

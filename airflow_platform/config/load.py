@@ -1,4 +1,4 @@
-"""From a name to a spec: reads `environments/<name>.toml` and `dags.toml`, and tells every fault of a file at once."""
+"""From a name to a spec: reads `environments/<name>.toml` and `dags.toml`, and reports every fault of a file at once."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def digest(lock: Path) -> str:
 
 
 def stale(lock: Path) -> Iterator[errors.Fault]:
-    """What a lock lacks of what it is made from, and what it has that is no longer wanted."""
+    """Requirements that are missing from a lock, and locked ones that no requirement asks for."""
     text = lock.read_text(encoding="utf-8")
     pinned: dict[str, list[str]] = {}
     for found in _PINNED.finditer(text):

@@ -3,7 +3,7 @@
 A commit of the branch has one folder, the DAGs of some commit of the project, and says in its message
 which commit that was. A commit without that was made by hand: it is `foreign`, and told, not overwritten.
 
-The repository here is a copy of what the remote has, made anew by `refresh`; nothing is lost with it.
+The repository here is a copy of what the remote has, created again by `refresh`; nothing is lost with it.
 """
 
 from __future__ import annotations

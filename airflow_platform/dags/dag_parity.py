@@ -53,6 +53,7 @@ class ServedDags(TenantStep):
         self._refreshed = refreshed
 
     def observe(self, context: TenantContext) -> Observed:
+        context.outputs("components")  # Unknown with `--plan` while the api-server is yet to be started.
         served = context.outputs("dag-repository")
         wanted = _wanted(context, Path(served["repository"]), served["commit"], self._dags)
         with self._access(context.tenant.name) as opened:

@@ -193,7 +193,7 @@ def _refusing(directory: Path) -> Iterator[None]:
         fault = errors.Fault(
             thing=error.filename if isinstance(error.filename, str) else str(directory),
             cause=f"{error.strerror or error}.",
-            remedy="Free some space or mend the permissions there, or name another AIRFLOW_PLATFORM_STATE.",
+            remedy="Free some space or fix the permissions there, or name another AIRFLOW_PLATFORM_STATE.",
         )
         raise errors.PreflightError("The state directory cannot be used.", [fault]) from error
 

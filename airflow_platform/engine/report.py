@@ -123,7 +123,7 @@ class Report:
 
 
 class Reporter(Protocol):
-    """The verbs by which a run tells what happens; called from several threads, one call at a time."""
+    """The events of a run; called from several threads, one call at a time."""
 
     def begin(self, nodes: Sequence[Node], expected: Mapping[Node, float]) -> None:
         """The steps to come, in order, with the seconds that each took last time where known."""
@@ -148,7 +148,7 @@ class OneAtATime:
     """Passes a reporter's verbs on, one call at a time, whichever threads they come from.
 
     A reporter that cannot write any more (a closed pipe, a terminal that is gone) is not called
-    again: the work goes on, and the exit code still tells.
+    again: the work goes on, and the exit code still says how the run ended.
     """
 
     def __init__(self, reporter: Reporter) -> None:

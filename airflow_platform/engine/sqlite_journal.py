@@ -183,7 +183,7 @@ class SqliteJournal:
     def _error(self, error: sqlite3.Error) -> errors.StateError:
         return errors.StateError(
             f"The journal {self._path} cannot be written: {error}.",
-            hint="Free some space or mend the permissions there, then run this again.",
+            hint="Free some space or fix the permissions there, then run this again.",
         )
 
     def _stamp(self) -> str:

@@ -20,7 +20,7 @@ class BuildLeftovers(step.EnvironmentStep[Any, Any]):
 
         Args:
             images: Of the engine.
-            checkout: What tells this checkout's drafts from others', whose builds may be at work.
+            checkout: Identifies this checkout's drafts; others' builds may be running.
         """
         self._images = images
         self._label = f"{image_cache.DRAFT}={checkout}"

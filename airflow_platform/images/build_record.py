@@ -36,7 +36,7 @@ class BuildRecord(step.EnvironmentStep[Any, Any]):
         try:
             return built_images.read(self._path)
         except errors.StateError:
-            return None  # It is a note, and is written anew.
+            return None  # The record is a cache: the next build writes it again.
 
     def plan(
         self, context: EnvironmentContext, observed: built_images.Built | None

@@ -90,7 +90,7 @@ class Images:
 
 
 def _checkout() -> str:
-    """What tells this checkout's drafts from others'."""
+    """Identifies this checkout's drafts among those of other checkouts."""
     return hashlib.sha256(str(paths.project().root).encode()).hexdigest()[:12]
 
 

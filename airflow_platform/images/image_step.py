@@ -42,7 +42,7 @@ class Shared:
     """By name, parents first."""
     settings: image_settings.ImageSettings
     checkout: str
-    """What tells this checkout's drafts from others'."""
+    """Identifies this checkout's drafts among those of other checkouts."""
     labels: Callable[[EnvironmentContext], Mapping[str, str]]
     """Labels of each image that is made now: the commit, the time."""
     uv: Callable[[EnvironmentContext, str], Path]
@@ -238,7 +238,7 @@ def _wanted(recipe: image_recipes.Recipe, inputs: str, architecture: str, shared
 
 
 def _compared(lock: Path, checks: Path | None) -> Iterable[errors.Fault]:
-    """What a lock lacks of what it was made from."""
+    """Requirements that are missing from a lock."""
     note = checks / f"lock-{lock_inputs.digest(lock)}" if checks else None
     if note and note.exists():
         return

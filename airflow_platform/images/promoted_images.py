@@ -27,7 +27,7 @@ class RegistriesForPromotion(EnvironmentStep):
     """Whether everything can be promoted; nothing is where one image cannot be.
 
     Outputs: `source` and `target` (host and prefix), `images`: by name `tag`, `digest`, `media_type`,
-    `there`. The manifests that the target lacks are artifacts of the run, as `file_of` names them.
+    `there`. The manifests that are missing from the target are artifacts of the run, as `file_of` names them.
     """
 
     name = "registries"
@@ -90,7 +90,7 @@ class RegistriesForPromotion(EnvironmentStep):
     ) -> step.Change | step.NoChange:
         source, target = str(self._source.address), str(self._target.address)
         lacking = sum(not found.there for found in observed.values())
-        reason = f"{target} lacks {lacking} of {len(observed)} images of {source}"
+        reason = f"{lacking} of {len(observed)} images of {source} are missing from {target}"
         if source == target:
             reason = f"{' and '.join(self._names)} share {source}: {len(observed) - lacking} images are there"
         images = {

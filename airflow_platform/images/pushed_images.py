@@ -120,7 +120,7 @@ class RegistryForPush(EnvironmentStep):
             with self._connect() as client:
                 ids = {self._images[name].id: self._images[name].reference for name in names}
                 for reference, cause in pushes.missing(client, ids).items():
-                    yield errors.Fault(reference, f"{cause}.", f"Run `{self._build}`, which makes it anew.")
+                    yield errors.Fault(reference, f"{cause}.", f"Run `{self._build}`, which builds it again.")
         except engine.EngineMissing as error:
             yield from error.faults()
 

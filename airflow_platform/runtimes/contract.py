@@ -97,7 +97,7 @@ class Runtime(Protocol):
         """The way to a tenant's Airflow, closed at the end; raises StepError when its address is not known."""
 
     def unwell(self, tenant: str) -> str:
-        """What a tenant lacks to be healthy now, as words that follow "waits for"; "" for nothing."""
+        """What a tenant waits for before it is healthy, in words that follow "waits for"; "" when it is healthy."""
 
     def log_names(self, tenant: str) -> tuple[str, ...]:
         """Whose logs there can be: the components, and whoever runs them."""

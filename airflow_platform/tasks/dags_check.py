@@ -102,7 +102,7 @@ def _summary(checked: Checked, uncommitted: int, seconds: float) -> str:
     dags = len(checked.ids)
     figures = (
         f"{_count(checked.count('error'), 'error')}, {_count(checked.count('warning'), 'warning')}: "
-        f"{_count(dags, 'DAG')} in {_count(len(checked.files), 'file')}, {checked.anew} checked anew, {seconds:.1f} s"
+        f"{_count(dags, 'DAG')} in {_count(len(checked.files), 'file')}, {checked.imported} imported, {seconds:.1f} s"
     )
     lines = [f"dags-check {checked.commit[:12]} (version {checked.tree[:12]}): {figures}\n"]
     if uncommitted:

@@ -336,10 +336,10 @@ def _skew(look: Look, rows: Sequence[Row]) -> list[errors.Fault]:
     wanted, what = _reference(look, [row for row in up if row.version])
     everywhere: frozenset[str] = frozenset().union(*(row.ids for row in up if row.version == wanted))
     for row in up:
-        name, mend = f"{row.environment}/{row.tenant}", "Mend and sync it, or: inv dags-rollback"
+        name, hint = f"{row.environment}/{row.tenant}", "Fix and sync it, or: inv dags-rollback"
         if differs := _difference(row, wanted, what) or _lack(row, everywhere):
             found.append(errors.Fault(name, *differs))
-        found += [errors.Fault(name, f"It cannot import {each}.", mend) for each in row.failures]
+        found += [errors.Fault(name, f"It cannot import {each}.", hint) for each in row.failures]
     if look.head and look.wanted and look.head.tree != look.wanted:
         cause = f"It is at version {look.head.tree[:12]}, not {look.wanted[:12]} ({what})."
         name = f"branch {look.branch_name}"

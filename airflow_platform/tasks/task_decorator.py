@@ -86,7 +86,7 @@ def flag(parameter: str) -> str:
 
 
 def check_given(name: str, required: tuple[str, ...], values: Mapping[str, object]) -> None:
-    """Refuse a call that lacks a required flag.
+    """Refuse a call without a required flag.
 
     Raises:
         UsageError: Names all missing flags.

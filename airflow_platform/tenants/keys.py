@@ -57,7 +57,7 @@ class Keys(TenantStep):
             yield errors.Fault(
                 str(place.keys / "fernet_key"),
                 "It is gone or empty, and the metadata database was encrypted with it: a new key could not read that.",
-                "Put the file back from a backup, or begin anew: `inv tenant-down --delete-data`.",
+                "Put the file back from a backup, or start again: `inv tenant-down --delete-data`.",
             )
 
     def observe(self, context: TenantContext) -> Observed:

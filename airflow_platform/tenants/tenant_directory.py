@@ -89,7 +89,7 @@ class TenantDirectory(TenantStep):
         if not observed.paths:
             return step.NoChange("directories are there", outputs)
         whose = f" for user id {observed.user}" if observed.user is not None else ""
-        verb = "make" if str(directory) in observed.paths else "mend"
+        verb = "make" if str(directory) in observed.paths else "fix"
         return step.Change(f"{verb} {directory}{whose}", {"outputs": outputs})
 
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
@@ -105,7 +105,7 @@ class TenantDirectory(TenantStep):
 
 
 def _delete(place: state_files.TenantFiles) -> None:
-    """Keys go last: what tells of data that were encrypted with one must not outlive it, also when we are killed."""
+    """Keys go last: data encrypted with a key must never outlive it, also when this run is killed."""
     for each in place.directory.iterdir():
         if each.is_symlink() or not each.is_dir():
             each.unlink()

@@ -62,7 +62,7 @@ def start(
     """Bring an Airflow up.
 
     Args:
-        stack: Gets what must be undone, besides what bears the session's label.
+        stack: Gets what must be undone, apart from what has the session's label.
         order: What is wanted.
         client: Of the engine.
         session: The label's value.

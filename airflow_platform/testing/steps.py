@@ -71,7 +71,7 @@ class Script:
     faults: Sequence[errors.Fault] = ()
     """What its check finds."""
     unknown_until: str = ""
-    """The step that must have run before it can be observed, as long as the world lacks it."""
+    """The step that must have run before it can be observed, until it has run."""
     during: Callable[[Context[Any]], Outputs | None] | None = None
     """Called by `apply` before the world changes; may raise; what it returns replaces `outputs`."""
 

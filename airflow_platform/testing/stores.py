@@ -177,7 +177,7 @@ class MemoryLock:
 
 
 class RefusingStore:
-    """A store for `--plan`: it is checked, tells who is at work, and is never asked for anything else."""
+    """A store for `--plan`: it is checked, names the running tenants, and is never asked for anything else."""
 
     def check(self) -> None:
         """Nothing is wrong with it."""

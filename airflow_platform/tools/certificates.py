@@ -55,7 +55,7 @@ def create(
     """Make all files of a directory; each appears whole or not at all.
 
     The CA's key is gone when this returns: nobody can steal it, and renewing means calling this again.
-    A crash in between leaves files that do not fit together, which `faults` tells.
+    A crash in between leaves files that do not fit together, which `faults` reports.
 
     Args:
         directory: Where; it exists.

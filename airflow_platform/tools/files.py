@@ -100,7 +100,7 @@ def read_untrusted(path: Path, *, limit: int) -> bytes:
 
 
 def make_directory(path: Path, *, mode: int, owner: int | None = None, group: int | None = None) -> None:
-    """Make a directory, or mend the mode and owner of the one that is there.
+    """Make a directory, or fix the mode and owner of an existing one.
 
     Args:
         path: The directory; its parents are made with mode 0755.

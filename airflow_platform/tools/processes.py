@@ -19,7 +19,7 @@ import psutil
 from airflow_platform import errors
 
 Process = psutil.Process
-"""A process; psutil tells it from a later one with the same id by when it was started."""
+"""A process; psutil compares start times, so a later one with the same id is another."""
 
 _DEATH_AFTER_KILL = 5.0
 """Seconds; a process that is there after this long sleeps in the kernel."""
@@ -127,7 +127,7 @@ def listeners(port: int | None = None) -> tuple[Listener, ...]:
 
 
 def users_listening(port: int) -> frozenset[int]:
-    """The user ids of whoever listens on a port; the kernel tells them to everybody.
+    """The user ids of whoever listens on a port; every user may read them.
 
     Raises:
         PlatformError: This machine has no /proc.

@@ -112,5 +112,5 @@ def _unreadable(database: Path, error: sqlite3.DatabaseError) -> errors.Platform
         return Busy(f"The metadata database {database} is busy: {error}.", hint="Run this again.")
     return errors.StateError(
         f"The metadata database {database} cannot be read: {error}.",
-        hint="Put a backup in its place, or run tenant-down with --delete-data to begin anew.",
+        hint="Put a backup in its place, or run tenant-down with --delete-data to start again.",
     )

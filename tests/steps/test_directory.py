@@ -66,7 +66,7 @@ def test_tenants_have_user_ids_of_their_own(place):
 def test_a_directory_that_was_opened_is_closed_again(place, tenant):
     tenant.keys.chmod(0o777)
     ran, _ = calling.Calls().twice(tenant_directory.TenantDirectory(place))
-    assert ran.text.startswith(f"mend {tenant.directory}")
+    assert ran.text.startswith(f"fix {tenant.directory}")
     assert modes(tenant.directory) == MODES
 
 

@@ -111,7 +111,7 @@ def test_all_faults_are_found_at_once(registry, survey, dock):
     assert conflict.thing.endswith("/airflow-base:1-airflow-base")
     for digest in (other.digest, image_id("other"), IMAGES["airflow-base"].id):
         assert digest in conflict.cause
-    assert gone.remedy == "Run `scripts/inv build`, which makes it anew."
+    assert gone.remedy == "Run `scripts/inv build`, which builds it again."
 
 
 def test_an_engine_that_is_not_there_is_a_fault_only_where_it_is_needed(registry, survey, monkeypatch):

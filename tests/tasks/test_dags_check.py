@@ -42,7 +42,7 @@ class Told:
             "declared": set(against.declared),
         }
         progress("importing 1 of 2 files")
-        checked = Checked(commit.sha, commit.tree, FILES, self.findings, anew=1)
+        checked = Checked(commit.sha, commit.tree, FILES, self.findings, imported=1)
         return checked, self.lasts
 
 
@@ -65,7 +65,7 @@ def test_no_finding_is_exit_0_and_figures(told, command):
     code, out, err = command("dags-check")
     assert code == 0
     assert out.startswith(
-        "dags-check headheadhead (version cafe00000000): 0 errors, 0 warnings: 1 DAG in 2 files, 1 checked anew, "
+        "dags-check headheadhead (version cafe00000000): 0 errors, 0 warnings: 1 DAG in 2 files, 1 imported, "
     )
     assert err == "importing 1 of 2 files\n"
 
@@ -114,7 +114,7 @@ def test_json_is_the_envelope(told, command):
         "path": "a.py", "needs": ["sql/x.sql"],
         "dags": [{"id": "a", "line": 5, "tags": ["tenant:all"], "owner": "team"}],
     }  # fmt: skip
-    assert (data["uncommitted"], data["anew"]) == (["dags/new.py"], 1)
+    assert (data["uncommitted"], data["imported"]) == (["dags/new.py"], 1)
 
 
 def test_reports_for_ci_are_written(told, command, tmp_path, monkeypatch):
@@ -167,7 +167,7 @@ def test_a_known_version_is_not_checked_and_no_spec_is_read(told, command, envir
     again = command("dags-check")
     assert (first[0], again[0], told.times) == (1, 1, 1)
     assert again[1].startswith("dags/a.py:3: import-error")
-    assert "0 checked anew" in again[1]
+    assert "0 imported" in again[1]
 
 
 def test_what_decides_about_a_result_is_part_of_what_is_known(told, command, environments):

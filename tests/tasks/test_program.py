@@ -205,7 +205,7 @@ def test_a_file_that_the_system_refuses_is_no_defect_of_ours(inv) -> None:
     code, _, err = inv("unreadable")
     said = " ".join(err.split())
     assert (code, "defect" in said, "Traceback" in said) == (1, False, False)
-    assert "error: /somewhere/file: Permission denied. Free some space or mend the permissions" in said
+    assert "error: /somewhere/file: Permission denied. Free some space or fix the permissions" in said
     assert "raise PermissionError" in inv("unreadable", "--traceback")[2]
 
 

@@ -74,7 +74,7 @@ class Checked:
     """The Git tree of the folder of DAGs: the DAG version."""
     files: tuple[ParsedFile, ...]
     findings: tuple[Finding, ...]
-    anew: int = 0
+    imported: int = 0
     """Files that were imported for this check; of the others the result was known."""
 
     @property

@@ -49,7 +49,7 @@ def key(tree: str, against: baseline.Baseline) -> str:
 def find(tree: str, against: baseline.Baseline, commit: str) -> Checked | None:
     """The result that is known, for this commit of the version."""
     known = store().get("versions", key(tree, against))
-    return None if known is None else records.read(Checked, {**known, "commit": commit, "anew": 0})
+    return None if known is None else records.read(Checked, {**known, "commit": commit, "imported": 0})
 
 
 def dag_ids(tree: str) -> Mapping[str, str] | None:

@@ -70,7 +70,7 @@ def is_away(real: str) -> bool:
 
 
 def read(text: bytes) -> Source:
-    """Read a file; what our Python does not understand, Airflow's may, and its import tells."""
+    """Read a file. Airflow's Python may parse what ours cannot; the import then decides."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # They are for whoever runs it.

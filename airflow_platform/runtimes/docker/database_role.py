@@ -39,7 +39,7 @@ class TenantDatabaseRole(TenantStep):
             server: The server, as its administrator. On the way down no outputs can be read, and the
                 server may be stopped: None says that there is none, and no data for one either.
             password: The tenant's password, as `from_file` reads it; None while there is none.
-            owner: Whose the roles are, as every role on the server can read in their comments: what tells
+            owner: Whose the roles are, as every role on the server can read in their comments: what distinguishes
                 this installation's `dev` from another's on the same server.
             limit: Connections that a tenant may have at the same time.
         """

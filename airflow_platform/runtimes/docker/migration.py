@@ -34,7 +34,7 @@ class Migration(TenantStep):
     """Outputs: `revision`.
 
     PostgreSQL makes each revision's changes whole or not at all, so one that was killed is run again; that
-    one ended is in a file of the tenant's. A used database is copied before: the copy bears its revision's
+    one ended is in a file of the tenant's. A used database is copied before: the copy has its revision's
     name and stays.
     """
 
@@ -105,7 +105,7 @@ class Migration(TenantStep):
             shown = output_lines.indented(map(context.programs.mask, ended.tail))
             raise errors.StepError(
                 f"airflow db migrate exited {ended.code}; its last lines:{shown}",
-                hint="Each revision is whole or not there; run this again when the cause is mended.",
+                hint="A revision is applied completely or not at all; fix the cause and run this again.",
             )
         files.write(migrated, str(outputs["revision"]), mode=0o600)
         return outputs

@@ -63,7 +63,7 @@ class TenantNetwork(TenantStep):
 
 
 class TenantVolumes(TenantStep):
-    """The logs of the tenant's tasks and its fakesnow's databases: kept when its containers are made anew."""
+    """The logs of the tenant's tasks and its fakesnow's databases: kept when its containers are created again."""
 
     name = "volumes"
     keeps_data = True

@@ -129,7 +129,7 @@ class Session:
     ) -> Any:
         """Make one call as the user and return the JSON of the answer, None if it has no body.
 
-        A token that is no longer taken is fetched anew once: Airflow's last a day.
+        A token that is no longer accepted is fetched again once: Airflow's last a day.
 
         Raises:
             NotReachable: Nothing answered in time.

@@ -75,7 +75,7 @@ def elsewhere(host: str | None) -> errors.Fault | None:
     return errors.Fault(
         "Docker engine",
         f"That at {where.geturl()} is on another machine, which has neither this one's files nor its 127.0.0.1.",
-        "Use an engine of this machine: unset DOCKER_HOST, or `docker context use default`, or mend docker.host in "
+        "Use an engine of this machine: unset DOCKER_HOST, or `docker context use default`, or fix docker.host in "
         "the environment's file; or run this there.",
     )
 

@@ -81,7 +81,7 @@ class Owner:
         return {self.label: self.value}
 
     def owns(self, thing: Labelled | None) -> bool:
-        """Whether an object is there and bears the label."""
+        """Whether an object exists and has the label."""
         return thing is not None and thing.labels.get(self.label) == self.value
 
     def stranger(self, kind: str, thing: Labelled | None) -> str:

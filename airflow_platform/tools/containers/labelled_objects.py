@@ -1,4 +1,4 @@
-"""Everything in an engine that bears a label, whatever it is: found, and removed."""
+"""Finds and removes everything in an engine that has a label."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GONE = 30
 
 @dataclass(frozen=True)
 class Marked:
-    """An object that bears the label."""
+    """An object with the label."""
 
     kind: str
     name: str

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import docker
 
 SILENCE = 300
-"""Seconds without an event; the engine tells nothing while a registry checks a large layer's digest."""
+"""Seconds without an event; the engine reports nothing while a registry checks a large layer's digest."""
 
 _SLICE = 0.1
 """Seconds between two looks whether the run was interrupted."""

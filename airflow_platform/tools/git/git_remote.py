@@ -256,7 +256,7 @@ def _explained(remote: Remote, lines: Sequence[str]) -> errors.PlatformError:
         )
     if _BROKEN.search(said):
         return Cut(f"{remote}: the transfer broke off: {shown}.", hint="Run this again.")
-    hint = "Start it, or mend `url` under [branch.remote] in dags.toml." if _NOT_THERE.search(said) else ""
+    hint = "Start it, or fix `url` under [branch.remote] in dags.toml." if _NOT_THERE.search(said) else ""
     return NotReachable(f"{remote}: {shown}.", hint=hint or "Run this again.")
 
 

@@ -15,7 +15,7 @@ def copy(server: postgresql_server.Server, source: str, target: str) -> None:
     """Copy a tenant's database, whole or not at all; replaces an older copy of that name.
 
     The administrator owns the copy, and nobody can connect to it until the administrator says
-    `ALTER DATABASE … ALLOW_CONNECTIONS true`; the tenant cannot even then. It bears the tenant's mark, and
+    `ALTER DATABASE … ALLOW_CONNECTIONS true`; the tenant cannot even then. It has the tenant's mark, and
     goes when the tenant goes.
 
     Args:

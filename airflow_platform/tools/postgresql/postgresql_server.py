@@ -124,7 +124,7 @@ def revision(tenant: Server) -> str:
         raise StatementError(
             f"The metadata database {tenant.database} says that it is at revision {found[:40]!r}.",
             state="",
-            hint="Mend its table alembic_version, or begin anew: `inv tenant-down --delete-data`.",
+            hint="Fix its table alembic_version, or start again: `inv tenant-down --delete-data`.",
         )
     return found
 

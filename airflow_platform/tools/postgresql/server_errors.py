@@ -131,7 +131,7 @@ def of_login(where: str, user: str, database: str, said: str) -> errors.Platform
         )
     if re.search(r"^database .* does not exist", cause):
         return StatementError(f"{where}: {cause}.", state=NO_DATABASE, hint="Name one that exists.")
-    return not_reachable(where, f"{cause}.", "Start it, or mend its address, port or TLS settings.")
+    return not_reachable(where, f"{cause}.", "Start it, or fix its address, port or TLS settings.")
 
 
 def not_reachable(where: str, cause: str, remedy: str) -> NotReachable:

@@ -1,4 +1,4 @@
-"""Makes, mends and drops a tenant's role and database in PostgreSQL.
+"""Creates, repairs and drops a tenant's role and database in PostgreSQL.
 
 Each function looks first and makes only what is missing, so it can be killed between any two statements
 and run again. Nothing needs a superuser: a role with CREATEROLE and CREATEDB is enough, as on RDS.
@@ -83,7 +83,7 @@ def require_ours(found: Described, name: str, mark: str) -> None:
 def bring(
     server: postgresql_server.Server, name: str, *, password: secrets.Secret, mark: str, limit: int
 ) -> None:
-    """Make or mend a tenant's role and database.
+    """Create or repair a tenant's role and database.
 
     Args:
         server: As the administrator.
@@ -114,7 +114,7 @@ def bring(
     if left := differences(found, name, mark=mark, limit=limit):
         raise errors.StepError(
             f"{server} took every statement, and yet this is left to do: {'; '.join(left)}.",
-            hint="Have whoever granted it, or a superuser, mend it.",
+            hint="Ask whoever granted it, or a superuser, to fix it.",
         )
 
 

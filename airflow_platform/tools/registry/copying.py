@@ -8,7 +8,7 @@ from airflow_platform.tools.registry import answers, distribution
 from airflow_platform.tools.registry.session import Session
 
 ATTEMPTS = 3
-"""Of one blob whose upload was cut; each begins anew, because a registry keeps nothing of a cut one."""
+"""Of one blob whose upload was cut; each starts again, because a registry keeps nothing of a cut one."""
 
 
 def copy_missing(

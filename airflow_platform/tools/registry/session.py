@@ -33,7 +33,7 @@ LONGEST_WAIT = 60.0
 """Seconds; a registry that asks for more is not waited for."""
 
 Body = bytes | Callable[[], Iterable[bytes]] | None
-"""What is sent: bytes, or a function that begins anew with each attempt."""
+"""What is sent: bytes, or a function that is called for each attempt."""
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def test_a_version_is_imported_once(worker, repository):
     assert dict(first.ids) == {"one": "one.py", "two": "two.py"}
     assert first.findings == ()
     again = check(repository)
-    assert (again.anew, again.files, worker.started) == (0, first.files, 1)
+    assert (again.imported, again.files, worker.started) == (0, first.files, 1)
 
 
 def test_a_changed_file_and_who_needs_it_are_imported_again(worker, repository):
@@ -129,12 +129,12 @@ def test_every_file_that_is_no_python_counts_however_it_is_read(worker, reposito
     (repository / "dags" / "flows.db").write_text("1")
     commit(repository, one="dag", two="dag # 2")
     check(repository)
-    assert check(repository).anew == 0
+    assert check(repository).imported == 0
     for text in ("2", "3"):
         (repository / "dags" / "flows.db").write_text(text)
-        assert check(repository).anew == 2
+        assert check(repository).imported == 2
     (repository / "dags" / "more.json").write_text("{}")
-    assert check(repository).anew == 2
+    assert check(repository).imported == 2
 
 
 def test_python_files_count_where_they_were_read_or_looked_for(worker, repository):
@@ -144,9 +144,9 @@ def test_python_files_count_where_they_were_read_or_looked_for(worker, repositor
     check(repository)
     for name, imported in (("data.py", 1), ("gone.py", 1), ("maybe.py", 1), ("other.py", 0)):
         (repository / "dags" / name).write_text("2")
-        assert check(repository).anew == imported, name
+        assert check(repository).imported == imported, name
     (repository / "dags" / "maybe.py").write_text("3")  # It was only looked for.
-    assert check(repository).anew == 0
+    assert check(repository).imported == 0
 
 
 def test_an_error_of_a_file_outside_the_folder_is_not_kept(worker, repository):
@@ -179,7 +179,7 @@ def test_airflows_settings_are_part_of_what_is_known_of_a_file(worker, repositor
     check(repository)
     worker.settings = {"AIRFLOW__CORE__EXECUTOR": "Another"}
     commit(repository, other="x")
-    assert check(repository).anew == 1
+    assert check(repository).imported == 1
 
 
 def test_executors_are_those_of_the_tenants_environments(worker, repository):
@@ -276,11 +276,11 @@ def test_what_is_below_a_link_to_a_folder_counts(worker, repository, what):
     (repository / "dags" / "common" / "back").symlink_to("..")
     commit(repository, one="dag", **{"common/helpers": "value = 1"})
     check(repository)
-    assert check(repository).anew == 0
+    assert check(repository).imported == 0
     commit(repository, other="x")
-    assert check(repository).anew == 0
+    assert check(repository).imported == 0
     commit(repository, **{"common/helpers": "value = 2", "common/more": ""})
-    assert check(repository).anew == 1
+    assert check(repository).imported == 1
 
 
 def test_what_imports_name_below_a_link_to_a_folder_is_needed(worker, repository):
@@ -301,7 +301,7 @@ def test_a_link_to_nothing_that_comes_to_lead_to_a_file_is_another(worker, repos
     commit(repository, one="dag")
     check(repository)
     (repository / "dags" / "gone.txt").write_text("x")
-    assert check(repository).anew == 1
+    assert check(repository).imported == 1
 
 
 def test_a_link_to_the_folder_itself_is_what_is_in_it(worker, repository):
@@ -309,9 +309,9 @@ def test_a_link_to_the_folder_itself_is_what_is_in_it(worker, repository):
     worker.told["one.py"] = {**NOTHING, "reads": ["here", "here/here/other.py"]}
     commit(repository, one="dag")
     check(repository)
-    assert check(repository).anew == 0
+    assert check(repository).imported == 0
     commit(repository, other="x")
-    assert check(repository).anew == 1
+    assert check(repository).imported == 1
 
 
 def test_a_link_to_nothing_inside_is_known(worker, repository):
@@ -319,7 +319,7 @@ def test_a_link_to_nothing_inside_is_known(worker, repository):
     worker.told["one.py"] = {**NOTHING, "reads": ["link.txt"]}
     commit(repository, one="dag")
     check(repository)
-    assert check(repository).anew == 0
+    assert check(repository).imported == 0
 
 
 def test_files_that_git_does_not_know_are_imported_though_the_version_is_the_same(
@@ -384,7 +384,7 @@ def test_ids_of_a_version_without_errors_are_known_though_it_is_looked_at_again(
     checked = declared(repository)
     assert checked.count("error") == 0
     assert result_cache.dag_ids(checked.tree) == {"one": "one.py", "two": "two.py"}
-    assert declared(repository).anew == (1 if what == "a slow import" else 2)
+    assert declared(repository).imported == (1 if what == "a slow import" else 2)
 
 
 def test_ids_of_a_version_with_errors_are_not_known(worker, repository, declared):
@@ -432,7 +432,7 @@ def test_a_file_that_becomes_a_folder_is_another(worker, repository):
     (repository / "dags" / "data").unlink()
     (repository / "dags" / "data").mkdir()
     (repository / "dags" / "data" / "x").write_text("1")
-    assert check(repository).anew == 1
+    assert check(repository).imported == 1
 
 
 def test_a_module_that_only_a_function_imports_must_be_whole_and_there(worker, repository):

@@ -144,7 +144,7 @@ def test_each_costs_only_itself_and_is_found(repository):
 
 def test_an_import_that_came_to_a_bad_end_is_tried_again(repository):
     repository.check({"bad.py": "# airflow dag\nimport os\nos.abort()\n", "good.py": dag("good")})
-    assert repository.check().anew == 1
+    assert repository.check().imported == 1
 
 
 def test_what_is_printed_is_nowhere(repository, shared_cache, capfd):

@@ -505,4 +505,4 @@ def test_a_file_that_native_code_reads_is_part_of_what_is_known(repository):
     )
     assert list(repository.check({"flows.py": text, "flows.db": database("one")}).ids) == ["one"]
     checked = repository.check({"flows.db": database("no valid id!")})
-    assert (checked.anew, [each.rule for each in checked.findings]) == (1, ["import-error"])
+    assert (checked.imported, [each.rule for each in checked.findings]) == (1, ["import-error"])

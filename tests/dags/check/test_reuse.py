@@ -17,7 +17,7 @@ def test_an_unchanged_version_starts_no_worker(repository, shared_cache, monkeyp
     first = repository.check({"one.py": dag("one"), "two.py": "# airflow dag\nraise ValueError\n"})
     monkeypatch.setattr(worker_client, "Worker", None)
     again = repository.check()
-    assert (first.anew, again.anew) == (2, 0)
+    assert (first.imported, again.imported) == (2, 0)
     assert (again.files, again.findings) == (first.files, first.findings)
     assert again.commit != first.commit
     assert list((shared_cache / "dag-checks" / "trees").iterdir()) == []
@@ -57,19 +57,19 @@ def test_a_change_costs_what_it_touches(repository, what):
         "teams/a.py": "",
     }
     repository.check(files)
-    change, anew = CHANGES[what]
-    assert repository.check(change).anew == anew
+    change, imported = CHANGES[what]
+    assert repository.check(change).imported == imported
 
 
 def test_other_rules_and_tenants_need_no_import_and_other_values_do(repository):
     repository.check({"one.py": dag("one")})
-    assert repository.check({}, least_retries=3).anew == 0
+    assert repository.check({}, least_retries=3).imported == 0
     assert found(repository.check({}, least_retries=3)) == [("retries-policy", 5, "error")]
     more_pools = made.environment("sandbox", ANALYTICS.model_copy(update={"pools": ()}), "finance")
-    assert repository.check({}, more_pools).anew == 0
+    assert repository.check({}, more_pools).imported == 0
     other = made.environment("sandbox", made.tenant("analytics", variables={"orders_schema": "OTHER"}))
-    assert repository.check({}, other).anew == 1
-    assert repository.check({}, import_memory=512).anew == 1
+    assert repository.check({}, other).imported == 1
+    assert repository.check({}, import_memory=512).imported == 1
 
 
 def test_results_that_were_cut_or_changed_are_made_again(repository, shared_cache):
@@ -83,8 +83,8 @@ def test_results_that_were_cut_or_changed_are_made_again(repository, shared_cach
             text = path.read_bytes()
             path.write_bytes(text[: len(text) // 2] if damage is None else damage)
         again = repository.check()
-        assert (again.files, again.findings, again.anew) == (first.files, first.findings, 2)
-        assert repository.check().anew == 0
+        assert (again.files, again.findings, again.imported) == (first.files, first.findings, 2)
+        assert repository.check().imported == 0
 
 
 def test_results_that_cannot_be_written_are_an_error_that_names_the_place(repository, shared_cache):

@@ -71,7 +71,7 @@ def files(root: str) -> list[str]:
 
 
 class _PassedOver(logging.Handler):
-    """Hears of the files that Airflow could not look into, of which it tells its log and nobody else."""
+    """Collects the files that Airflow could not read, which Airflow reports in its log only."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -10,7 +10,9 @@ import contextlib
 import ctypes
 import faulthandler
 import gc
-import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
 import json
 import math
 import os
@@ -24,6 +26,7 @@ import sys
 import tempfile
 import time
 import traceback
+import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +49,9 @@ _FAILED = "Failed:\n"
 _LONGEST_REASON = 300
 _LARGEST_TRACE = 64 * 1024
 _FRAME = re.compile(r'File "([^"]+)", line (\d+),? in')
+_OURS = tuple(f"{__package__}.{name}" for name in ("audit", "dag_facts", "file_import"))
+"""The modules that import Airflow, and what they need, which comes first."""
+
 _PARENT_DEATH_SIGNAL = 1
 """`PR_SET_PDEATHSIG`."""
 
@@ -60,6 +66,7 @@ def main(arguments: list[str]) -> None:
             are made) and `user` (the id to become, or null).
     """
     told = json.loads(arguments[0])
+    ours = [(spec, _code(spec)) for spec in map(importlib.util.find_spec, _OURS) if spec]
     if told["user"] is not None:
         os.setgroups([])
         os.setgid(told["user"])
@@ -70,15 +77,29 @@ def main(arguments: list[str]) -> None:
     asked, answers = os.fdopen(os.dup(0), "rb"), os.dup(1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # What Airflow prints is no answer.
-    worker = Worker(told["root"], Path(told["scratch"]), _load_airflow(), answers)
+    worker = Worker(told["root"], Path(told["scratch"]), _load_airflow(ours), answers)
     for line in asked:
         worker.answer(messages.decode(line))
     os._exit(0)  # Without taking Airflow apart, which takes a tenth of a second.
 
 
-def _load_airflow() -> Any:
-    """Import Airflow, and make what is imported cheap to fork; nothing of ours can be imported afterwards."""
-    file_import = importlib.import_module("airflow_platform.dags.check.worker.file_import")
+def _code(spec: importlib.machinery.ModuleSpec) -> types.CodeType:
+    assert isinstance(spec.loader, importlib.abc.InspectLoader)
+    code = spec.loader.get_code(spec.name)
+    assert code is not None
+    return code
+
+
+def _load_airflow(ours: Iterable[tuple[importlib.machinery.ModuleSpec, types.CodeType]]) -> Any:
+    """Import Airflow, and make what is imported cheap to fork; nothing of ours can be imported afterwards.
+
+    Args:
+        ours: The modules of `_OURS`. They were read before the rights were given up: the toolkit may be in a folder
+            that only root can read.
+    """
+    for spec, code in ours:
+        file_import = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        exec(code, vars(file_import))  # noqa: S102 - our own module.
     file_import.rehearse()
     here = str(Path(__file__).resolve().parents[4])
     sys.path[:] = [each for each in sys.path if each != here]

@@ -1,6 +1,6 @@
 """The supervisor's parent: it waits, and when the supervisor is killed it ends what that one left.
 
-The kernel tells only the children of a killed process, not theirs. So the guardian adopts them all. When
+The kernel signals only the children of a killed process, not theirs. So the guardian adopts them all. When
 the guardian is killed, the kernel has the supervisor stop in the usual way.
 """
 

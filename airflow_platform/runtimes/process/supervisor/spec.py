@@ -1,4 +1,4 @@
-"""What a supervisor is told (`supervisor.json`) and what it tells (`status.json`), and both as JSON."""
+"""A supervisor's input (`supervisor.json`) and its status (`status.json`), and both as JSON."""
 
 from __future__ import annotations
 
