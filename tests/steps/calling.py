@@ -48,6 +48,13 @@ class Ran:
         return isinstance(self.planned, step.Change)
 
 
+class Unmade(dict[str, Mapping[str, Any]]):
+    """Outputs of steps, of which some have only been planned."""
+
+    def __missing__(self, name: str) -> Mapping[str, Any]:
+        raise step.OutputsUnknown(name)
+
+
 class Calls:
     """Contexts for one environment and one tenant of it, and runs of steps in them."""
 

@@ -80,13 +80,6 @@ def calls_of(outputs):
     return made
 
 
-class Unmade(dict):
-    """Outputs of steps, of which some have not run."""
-
-    def __missing__(self, name):
-        raise engine.OutputsUnknown(name)
-
-
 @pytest.fixture
 def step(dev, world):
     def access(name):
@@ -151,7 +144,7 @@ def test_another_password_of_the_admin_restarts_those_that_still_have_the_old_on
 def test_with_plan_keys_that_are_not_made_yet_are_not_read(step, calls_of, dev, outputs):
     (dev.tenant("analytics").keys / "jwt_secret").unlink()
     calls = calls_of()
-    calls.outputs = Unmade({name: made for name, made in outputs.items() if name != "keys"})
+    calls.outputs = calling.Unmade({name: made for name, made in outputs.items() if name != "keys"})
     with pytest.raises(engine.OutputsUnknown):
         calls.plan(step)
 

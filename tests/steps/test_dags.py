@@ -7,6 +7,7 @@ import pytest
 
 from airflow_platform import errors
 from airflow_platform.dags import dag_arrival, dag_parity
+from airflow_platform.engine import step as engine
 from airflow_platform.tools import sqlite_metadata
 from tests.steps import calling
 
@@ -58,6 +59,14 @@ def test_a_commit_that_is_served_whole_is_proved(step, calls, server, bundle):
     assert not ran.changed
     assert ran.outputs == {"dag_commit": WANTED, "dag_version": "t" * 40, "dags": 2}
     assert server.writes == []
+
+
+def test_with_plan_it_is_unknown_while_the_components_are_yet_to_be_started(step, calls):
+    calls.outputs = calling.Unmade(
+        {name: made for name, made in calls.outputs.items() if name != "components"}
+    )
+    with pytest.raises(engine.OutputsUnknown, match="components"):
+        calls.plan(step)
 
 
 def test_dags_of_other_bundles_and_of_files_that_are_gone_do_not_count(step, calls, server, bundle):

@@ -42,6 +42,6 @@ class StandIn:
 
 
 if __name__ == "__main__":
-    worker._load_airflow = StandIn  # type: ignore[assignment]
+    worker._load_airflow = lambda ours: StandIn()
     codecs.lookup("ascii")  # Others than root cannot enter everywhere where root may have its Python.
     worker.main(sys.argv[1:])
