@@ -71,7 +71,8 @@ def _explain(runner: programs.Programs, checkout: Path, revision: str, folder: s
 def uncommitted(runner: programs.Programs, checkout: Path, folder: str) -> tuple[str, ...]:
     """Files under the folder that differ from the commit or are not in it, by their names as they are."""
     words = ("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", folder)
-    result = call(runner, checkout, *words)
+    # Otherwise it locks the index to refresh it, and a kill at that moment leaves the lock in the user's checkout.
+    result = call(runner, checkout, "--no-optional-locks", *words)
     return tuple(sorted(entry[3:] for entry in result.stdout.split("\0") if entry))
 
 
