@@ -129,9 +129,8 @@ class FileLock:
         Raises:
             BusyError: The file was removed or replaced, so somebody else can hold the lock as well.
         """
-        with contextlib.suppress(OSError):
-            if os.path.samestat(os.fstat(self._descriptor), self._path.stat()):
-                return
+        if self._is_ours(self._descriptor):
+            return
         raise errors.BusyError(
             f"This run has lost the lock of {self._thing}: {self._path} was removed or replaced.",
             hint="Run this again. Do not delete lock files: the system frees a lock when its holder ends.",
@@ -193,9 +192,18 @@ class FileLock:
         self._descriptor = -1
 
     def _remove(self, descriptor: int) -> None:
-        with contextlib.suppress(OSError):
-            self._path.unlink()
+        """Free the lock; a file that replaced ours is another run's, which may hold it now."""
+        if self._is_ours(descriptor):
+            with contextlib.suppress(OSError):
+                self._path.unlink()
         os.close(descriptor)
+
+    def _is_ours(self, descriptor: int) -> bool:
+        """Whether the file at the path is the one that is open."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._path.stat())
+        except OSError:
+            return False
 
     def _busy(self, holder: Holder | None) -> errors.BusyError:
         if holder is None:

@@ -1,5 +1,6 @@
 """Local locks: who holds them, who takes them over, and who is told."""
 
+import contextlib
 import json
 import os
 import signal
@@ -89,6 +90,18 @@ def test_threads_share_a_lock_and_programs_inherit_it_until_the_last_lets_go(loc
     assert started._held == set()
     with another(path).held():
         pass
+
+
+def test_a_run_that_lost_its_lock_leaves_the_new_holders_file_alone(lock, path):
+    with contextlib.ExitStack() as first:
+        first.enter_context(lock.held())
+        path.unlink()
+        with another(path).held() as second:
+            first.close()
+            second.confirm()
+            with pytest.raises(errors.BusyError), another(path).held():
+                pass
+    assert not path.exists()
 
 
 def test_a_lock_is_asked_for_without_a_right_to_write_and_held_when_that_cannot_be_told(
