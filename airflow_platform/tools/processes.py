@@ -153,7 +153,13 @@ def command_of(one: Process) -> str:
 
 def _others() -> Iterator[Process]:
     """Every living process but this one."""
-    return (each for each in psutil.process_iter() if each.pid != os.getpid() and _is_alive(each))
+    for (
+        pid
+    ) in psutil.pids():  # Not process_iter, which remembers and misses a process whose id was another's.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one = Process(pid)
+            if pid != os.getpid() and _is_alive(one):
+                yield one
 
 
 def _is_alive(one: Process) -> bool:

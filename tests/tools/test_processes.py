@@ -56,7 +56,7 @@ def test_a_process_is_found_as_soon_as_whoever_started_it_knows_that_it_runs(sta
         child = start(owner)
         listed = [psutil.Process(child.pid)]
         # To list all takes so long that the kernel is done by then.
-        monkeypatch.setattr(psutil, "process_iter", lambda listed=listed: iter(listed))
+        monkeypatch.setattr(psutil, "pids", lambda pid=child.pid: [pid])
 
         assert processes.marked(MARK, owner) == tuple(listed)
 
