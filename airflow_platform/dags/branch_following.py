@@ -7,7 +7,7 @@ import getpass
 import hashlib
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -108,14 +108,13 @@ def _configured(runner: programs.Programs, key: str) -> str:
 
 def turns(
     runner: programs.Programs, on_note: Callable[[str], None]
-) -> Callable[[], AbstractContextManager[None]]:
+) -> Callable[[], AbstractContextManager[object]]:
     """What lets one at a time work in the repository with the branch."""
     path = paths.dag_state() / "locks" / "repository.lock"
-    return lambda: turn(runner, path, "the DAGs' branch", on_note)
 
+    def turn() -> AbstractContextManager[object]:
+        # A lock of its own, so that another turn of this process waits, too.
+        lock = file_lock.FileLock(path, "the DAGs' branch", programs=runner, on_note=on_note)
+        return lock.held(timeout=LOCK_TIMEOUT)
 
-@contextlib.contextmanager
-def turn(runner: programs.Programs, path: Path, thing: str, on_note: Callable[[str], None]) -> Iterator[None]:
-    """A lock for one turn; another turn of this process waits for it, too."""
-    with file_lock.FileLock(path, thing, programs=runner, on_note=on_note).held(timeout=LOCK_TIMEOUT):
-        yield
+    return turn

@@ -88,7 +88,7 @@ class DagBranch:
     """The folder of the DAGs."""
     who: str
     """Who syncs, as "name <address>"."""
-    turn: Callable[[], AbstractContextManager[None]]
+    turn: Callable[[], AbstractContextManager[object]]
     """Lets one process or thread at a time work in the repository here."""
     own_remote: bool = False
     """Whether the remote is a directory that the toolkit makes, too."""

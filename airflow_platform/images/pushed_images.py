@@ -142,7 +142,6 @@ class PushedImage(EnvironmentStep):
         registry: Registry,
         *,
         connect: pushes.Connect,
-        after: Sequence[str] = (),
     ) -> None:
         """Make the step, which is called `push-<image>`.
 
@@ -150,7 +149,6 @@ class PushedImage(EnvironmentStep):
             image: What is pushed.
             registry: Where to.
             connect: The way to the engine that has it.
-            after: Images to push before, because this one shares their layers.
         """
         self.name = name_of(image.name)
         self._image = image

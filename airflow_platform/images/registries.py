@@ -77,9 +77,7 @@ def push_steps(spec: specs.Environment, runner: programs.Programs) -> Iterator[t
                 registry, wanted=wanted, images=found, connect=connect, host=spec.docker.host
             ),
             *(
-                pushed_images.PushedImage(
-                    found[name], registry, connect=connect, after=_before(name, wanted)
-                ).after(
+                pushed_images.PushedImage(found[name], registry, connect=connect).after(
                     pushed_images.RegistryForPush.name,
                     *map(pushed_images.name_of, _before(name, wanted)),
                 )

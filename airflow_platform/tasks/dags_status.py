@@ -84,7 +84,7 @@ def _answer(look: Look, *, as_json: bool) -> int:
         return report.exit_code
     head = look.head.tree if look.head else ""
     tables.write(HEADINGS, [_cells(row, head) for row in rows])
-    lines = [f"\n{_conclusion(look, rows, report)}"]
+    lines = [f"\n{_conclusion(rows, report)}"]
     lines += [f"  {fault}" for fault in report.faults]
     lines += [f"  {note}" for note in look.notes]
     output.answer("\n".join(lines) + "\n")
@@ -103,7 +103,7 @@ def _cells(row: Row, head: str) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _conclusion(look: Look, rows: Sequence[Row], report: Report) -> str:
+def _conclusion(rows: Sequence[Row], report: Report) -> str:
     up = sum(row.readable for row in rows)
     down = sum(row.state == "down" for row in rows)
     waiting = f"; {down} down, which catch up when they come up" if down else ""

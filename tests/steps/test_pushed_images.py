@@ -79,9 +79,7 @@ def survey(registry, dock):
 
 @pytest.fixture
 def step(registry, dock):
-    return pushed_images.PushedImage(
-        IMAGES["worker"], registry, connect=dock.connect, after=("airflow-base",)
-    )
+    return pushed_images.PushedImage(IMAGES["worker"], registry, connect=dock.connect)
 
 
 def calls(**digests):
