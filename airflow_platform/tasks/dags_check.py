@@ -39,7 +39,7 @@ def check(
             commit,
             result_cache.declared(environments),
             runner=line.runner,
-            progress=line.reporter.note,
+            progress=lambda text: line.reporter.note(text),  # noqa: PLW0108 - a known result needs no reporter.
         )
     unwritten = _write(checked, junit, code_quality)
     code = errors.ExitCode.FAILED if checked.count("error") or unwritten else errors.ExitCode.DONE

@@ -136,7 +136,7 @@ def find_out(
     )
     parsed = tuple(_parsed(each) for each in files if each.path != _ALL)
     checked = Checked(commit.sha, commit.tree, parsed, findings, imported)
-    return checked, all(map(imports.is_cacheable, found))
+    return checked, version.closed and all(map(imports.is_cacheable, found))
 
 
 class _Imports:

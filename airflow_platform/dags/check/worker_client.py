@@ -63,8 +63,8 @@ sys.path.insert(0, {home!r})
 from airflow_platform.dags.check.worker import worker
 worker.main(sys.argv[1:])
 """
-"""What Airflow's Python executes; that folder is off its path again before the first DAG file is imported. Site packages come after it has given up its rights."""
-
+"""What Airflow's Python executes. That folder leaves its path before Airflow is imported; site packages join it only
+after the worker has given up its rights."""
 
 _E = TypeVar("_E", bound=errors.ProgramError)
 

@@ -260,6 +260,12 @@ def test_of_a_version_from_which_a_link_leads_away_nothing_is_kept(worker, repos
     assert (first.tree, worker.asked) == (again.tree, [["one.py"], ["one.py"]])
 
 
+def test_nor_of_one_without_dag_files(worker, repository, tmp_path):
+    (repository / "dags" / "lib").symlink_to(tmp_path / "outside")
+    commit(repository, helper="value = 1")
+    assert (check(repository).files, check(repository).files, worker.started) == ((), (), 2)
+
+
 LINKED = {
     "read": {"reads": ["lib/helpers.py"]},
     "listed": {"reads": ["lib"]},

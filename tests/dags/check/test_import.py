@@ -481,6 +481,11 @@ def test_a_module_of_a_namespace_package_that_is_not_there_is_missing(repository
     assert list(checked.ids) == ["late"]
 
 
+def test_what_a_file_put_among_the_modules_need_not_be_one(repository):
+    text = "import sys\nsys.modules['odd'] = object()\n\ndef work():\n    from odd import thing\n\n"
+    assert repository.check({"odd_one.py": text + dag("odd_one")}).findings == ()
+
+
 def test_files_that_write_the_same_file_outside_are_not_refused_and_leave_nothing(repository):
     name = f"/tmp/airflow-platform-case-{os.getpid()}.json"
     text = f"with open({name!r}, 'w') as file:\n    file.write('x')\n"

@@ -102,6 +102,11 @@ def test_a_worker_has_the_environment_that_it_is_given_and_no_descriptor_of_ours
     assert descriptors <= 7  # Three for nothing, two pipes, and the listing's own.
 
 
+def test_airflow_is_imported_without_the_folder_that_the_toolkit_is_in(worker, root, checkout):
+    told = import_all(worker, root, {"a.py": "import sys; told = sys.path"})["a.py"]["told"]
+    assert str(checkout) not in told
+
+
 ENDS = {
     "while True: pass": "late",
     "held = []\nwhile True: held.append(b'x' * 10_000_000)": "memory",

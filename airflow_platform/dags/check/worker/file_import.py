@@ -290,7 +290,8 @@ def _is_namespace(name: str) -> bool:
     if name not in sys.modules and (_lies_there(name) or not _can_be_found(name)):
         return False
     found = sys.modules.get(name)
-    spec = found.__spec__ if found is not None else importlib.util.find_spec(name)
+    # What a file put into sys.modules need not be a module.
+    spec = importlib.util.find_spec(name) if found is None else getattr(found, "__spec__", None)
     return spec is not None and spec.origin is None and spec.submodule_search_locations is not None
 
 

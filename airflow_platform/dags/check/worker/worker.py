@@ -67,6 +67,9 @@ def main(arguments: list[str]) -> None:
     """
     told = json.loads(arguments[0])
     ours = [(spec, _code(spec)) for spec in map(importlib.util.find_spec, _OURS) if spec]
+    # Before Airflow is imported: beside an installed toolkit are packages that Airflow has in other versions.
+    here = str(Path(__file__).resolve().parents[4])
+    sys.path[:] = [each for each in sys.path if each != here]
     if told["user"] is not None:
         os.setgroups([])
         os.setgid(told["user"])
@@ -101,8 +104,6 @@ def _load_airflow(ours: Iterable[tuple[importlib.machinery.ModuleSpec, types.Cod
         file_import = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
         exec(code, vars(file_import))  # noqa: S102 - our own module.
     file_import.rehearse()
-    here = str(Path(__file__).resolve().parents[4])
-    sys.path[:] = [each for each in sys.path if each != here]
     for name in [each for each in sys.modules if each.partition(".")[0] == "airflow_platform"]:
         del sys.modules[name]
     sys.dont_write_bytecode = True
