@@ -16,8 +16,9 @@ PlatformError                 1  the root: something said no
 
 from __future__ import annotations
 
+import contextlib
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -148,6 +149,16 @@ class StateError(PlatformError):
             f"{path}: {error.strerror or error}.",
             hint="Free some space or fix the permissions there, then run this again; nothing was lost.",
         )
+
+
+@contextlib.contextmanager
+def state_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system says into a `StateError` that names the file, or else this path."""
+    try:
+        yield
+    except OSError as error:
+        named = Path(error.filename) if isinstance(error.filename, str) else path
+        raise StateError.of(named, error) from error
 
 
 class StepError(PlatformError):

@@ -97,7 +97,7 @@ def project() -> Project:
     """
     override = os.environ.get("AIRFLOW_PLATFORM_PROJECT")
     if override:
-        return Project(Path(override).absolute())
+        return Project(Path(override).resolve())
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "environments").is_dir():
@@ -113,8 +113,8 @@ def project() -> Project:
 
 def toolkit() -> Toolkit:
     """The toolkit's own files."""
-    checkout = _PACKAGE.parent
-    return Toolkit(checkout if (checkout / "images").is_dir() else _PACKAGE / "toolkit_files")
+    installed = _PACKAGE / "toolkit_files"
+    return Toolkit(installed if installed.is_dir() else _PACKAGE.parent)
 
 
 def state(environment: str) -> Path:

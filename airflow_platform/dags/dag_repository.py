@@ -163,7 +163,7 @@ class DagRepository(EnvironmentStep):
     def apply(self, context: EnvironmentContext, change: step.Change) -> step.Outputs:
         repository = self._place.repository
         if context.goal is step.Goal.ABSENT:
-            with files.state_errors(repository):
+            with errors.state_errors(repository):
                 shutil.rmtree(repository)
             return {}
         files.make_directory(repository, mode=0o755)

@@ -33,11 +33,9 @@ class LocalArtifacts:
     """Exists, mode 0700."""
 
     def put(self, name: str, content: bytes | Path) -> str:
-        data = content.read_bytes() if isinstance(content, Path) else content
-        try:
+        with errors.state_errors(self.directory / name):
+            data = content.read_bytes() if isinstance(content, Path) else content
             (self.directory / name).write_bytes(data)
-        except OSError as error:
-            raise errors.StateError.of(self.directory / name, error) from error
         return hashlib.sha256(data).hexdigest()
 
     def get(self, name: str) -> Path:

@@ -159,11 +159,9 @@ class Performer:
 
     def _verify_artifacts(self, change: Change) -> None:
         for name, expected in change.artifacts.items():
-            try:
-                with self._opened.artifacts.get(name).open("rb") as file:
-                    found = hashlib.file_digest(file, "sha256").hexdigest()
-            except OSError as error:
-                raise errors.StateError.of(self._opened.artifacts.get(name), error) from error
+            path = self._opened.artifacts.get(name)
+            with errors.state_errors(path), path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
             if found != expected:
                 raise errors.StepError(
                     f"{name} is not the file that was planned with: SHA-256 {found}, planned {expected}.",

@@ -239,7 +239,7 @@ def _means_damage(error: sqlite3.Error, path: Path) -> bool:
 def _set_aside(path: Path, now: datetime) -> Path:
     """Rename a damaged journal; its log first, which would otherwise be replayed into the new one."""
     aside = path.with_name(f"{path.name}.damaged-{now:%Y%m%dT%H%M%S}")
-    with _as_state_error(path):
+    with errors.state_errors(path):
         for suffix in ("-wal", "-shm", ""):
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + suffix).replace(aside.with_name(aside.name + suffix))
@@ -250,7 +250,7 @@ def _set_aside(path: Path, now: datetime) -> Path:
 def _alone(directory: Path) -> Iterator[None]:
     """One process at a time makes, verifies or replaces the journal of a directory."""
     deadline = time.monotonic() + PATIENCE
-    with _as_state_error(directory):
+    with errors.state_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -275,11 +275,3 @@ def _summary(change: object) -> str:
         return str(json.loads(str(change))["summary"])
     except (ValueError, LookupError, TypeError):
         return "do what can no longer be read"
-
-
-@contextlib.contextmanager
-def _as_state_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise errors.StateError.of(path, error) from error

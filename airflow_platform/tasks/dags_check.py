@@ -93,7 +93,7 @@ def _write(checked: Checked, junit: str, code_quality: str) -> errors.StateError
 
 def _put(place: str, text: str) -> None:
     path = Path(place).absolute()
-    with files.state_errors(path):
+    with errors.state_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, text, mode=0o644)
 

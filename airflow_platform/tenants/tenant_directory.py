@@ -95,7 +95,7 @@ class TenantDirectory(TenantStep):
     def apply(self, context: TenantContext, change: step.Change) -> step.Outputs:
         place = self._place.tenant(context.tenant.name)
         if context.goal is step.Goal.ABSENT:
-            with files.state_errors(place.directory):
+            with errors.state_errors(place.directory):
                 _delete(place)
             return {}
         for each in _layout(place):

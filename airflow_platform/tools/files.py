@@ -13,16 +13,6 @@ from airflow_platform import errors
 
 
 @contextlib.contextmanager
-def state_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system says into a `StateError` that names the path."""
-    try:
-        yield
-    except OSError as error:
-        named = Path(error.filename) if isinstance(error.filename, str) else path
-        raise errors.StateError.of(named, error) from error
-
-
-@contextlib.contextmanager
 def replacing(
     path: Path, *, mode: int = 0o600, owner: int | None = None, drafts: Path | None = None
 ) -> Iterator[tuple[int, Path]]:
@@ -46,7 +36,7 @@ def replacing(
         StateError: A full disk, a lost permission; the old file is as it was.
     """
     draft = (drafts or path.parent) / f".{path.name}.new"
-    with state_errors(path):
+    with errors.state_errors(path):
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
@@ -111,7 +101,7 @@ def make_directory(path: Path, *, mode: int, owner: int | None = None, group: in
     Raises:
         StateError: It cannot be made, or is no directory.
     """
-    with state_errors(path):
+    with errors.state_errors(path):
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=mode)

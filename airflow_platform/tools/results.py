@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from airflow_platform.tools import files
+from airflow_platform import errors
 
 _CHECKSUM = 16
 
@@ -41,7 +41,7 @@ class Results:
         """
         body = json.dumps(value, separators=(",", ":")).encode()
         path = self._path(kind, key)
-        with files.state_errors(path):
+        with errors.state_errors(path):
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             # A result that a crash of the machine cuts has no checksum that fits: nothing must be synced.

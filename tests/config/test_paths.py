@@ -61,6 +61,16 @@ def test_the_project_is_the_nearest_folder_that_has_environments(monkeypatch, de
     assert paths.project().environments == tmp_path / "company" / "environments"
 
 
+def test_a_project_is_the_same_by_whatever_link_it_is_named(monkeypatch, defaults, tmp_path):
+    (tmp_path / "company" / "environments").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("company")
+    states = set()
+    for name in ("company", "link"):
+        monkeypatch.setenv("AIRFLOW_PLATFORM_PROJECT", str(tmp_path / name))
+        states.add(paths.state("sandbox"))
+    assert len(states) == 1
+
+
 def test_elsewhere_the_toolkits_checkout_is_the_project(monkeypatch, defaults, tmp_path, checkout):
     monkeypatch.chdir(tmp_path)
     assert paths.project().root == paths.toolkit().root == checkout
@@ -68,7 +78,8 @@ def test_elsewhere_the_toolkits_checkout_is_the_project(monkeypatch, defaults, t
 
 def test_an_installed_toolkit_brings_its_files_and_no_project(monkeypatch, defaults, tmp_path):
     package = tmp_path / "site-packages" / "airflow_platform"
-    package.mkdir(parents=True)
+    (package / "toolkit_files").mkdir(parents=True)
+    (package.parent / "images").mkdir()  # Of another distribution.
     monkeypatch.setattr(paths, "_PACKAGE", package)
     monkeypatch.chdir(tmp_path)
     assert paths.toolkit().images == package / "toolkit_files" / "images"

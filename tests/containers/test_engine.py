@@ -355,6 +355,19 @@ def test_a_context_that_is_not_there_is_told(home: Path, monkeypatch):
     assert found.cause == "Docker's current context gone is not there, or names no engine."
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_a_context_that_is_damaged_is_told(home: Path, monkeypatch, content):
+    (home / ".docker").mkdir()
+    (home / ".docker" / "config.json").write_text("{}")
+    context.Context("cut", host="unix:///run/cut.sock").save()
+    (meta,) = home.rglob("meta.json")
+    meta.write_text(content)
+    monkeypatch.setenv("DOCKER_CONTEXT", "cut")
+    found = engine.fault(None)
+    assert found is not None
+    assert found.cause == "Docker's current context cut is not there, or names no engine."
+
+
 @pytest.mark.parametrize(
     ("where", "here"),
     [

@@ -91,9 +91,9 @@ def test_what_is_no_directory_is_refused(tmp_path, kind):
 
 
 def test_state_errors_name_the_file_that_the_system_named(tmp_path):
-    with pytest.raises(errors.StateError, match="inner"), files.state_errors(tmp_path):
+    with pytest.raises(errors.StateError, match="inner"), errors.state_errors(tmp_path):
         (tmp_path / "inner").read_text()
-    with pytest.raises(errors.StateError, match="outer: disk"), files.state_errors(tmp_path / "outer"):
+    with pytest.raises(errors.StateError, match="outer: disk"), errors.state_errors(tmp_path / "outer"):
         raise OSError(28, "disk")
 
 

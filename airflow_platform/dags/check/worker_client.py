@@ -17,7 +17,6 @@ from airflow_platform import errors
 from airflow_platform.config import paths
 from airflow_platform.dags.check.worker import messages
 from airflow_platform.programs import programs
-from airflow_platform.tools import files
 
 SILENCE = 120.0
 """Seconds without an answer, besides the deadline of one import, after which a worker is stuck. Importing Airflow
@@ -107,7 +106,7 @@ class Worker:
         self._running = contextlib.ExitStack()
         scratch = root.parent / "scratch"
         home = scratch / "home"
-        with files.state_errors(scratch):
+        with errors.state_errors(scratch):
             for each in (scratch, home):
                 each.mkdir(mode=0o700)
                 if launch.user is not None:

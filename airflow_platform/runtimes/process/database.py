@@ -116,7 +116,7 @@ class TenantDatabase(TenantStep):
             user=owner,
             hint=f"A copy from before is in {place.backups}.",
         )
-        with files.state_errors(place.migrating):
+        with errors.state_errors(place.migrating):
             place.migrating.unlink()
 
 

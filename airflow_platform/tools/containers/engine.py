@@ -97,13 +97,16 @@ def _of_context() -> str:
     name = os.environ.get("DOCKER_CONTEXT") or config.get_current_context_name() or "default"
     if name == "default":
         return ""
-    context = ContextAPI.get_context(name)
-    if context is None or not context.Host:
+    try:
+        found = ContextAPI.get_context(name).Host
+    except Exception:  # noqa: BLE001 - the library raises no class of its own for what is missing or damaged.
+        found = None
+    if not found:
         cause = f"Docker's current context {name} is not there, or names no engine."
         remedy = "Choose another (`docker context ls`, `docker context use default`), or set DOCKER_HOST."
         fault = errors.Fault("Docker engine", cause, remedy)
-        raise EngineMissing("No Docker engine answers.", [fault]) from None
-    return str(context.Host).removeprefix("http+")
+        raise EngineMissing("No Docker engine answers.", [fault])
+    return str(found).removeprefix("http+")
 
 
 def _local() -> str:

@@ -62,7 +62,7 @@ class Remembered:
 
     def _read(self) -> dict[str, str]:
         """What it says; nothing where it is not there, or a machine that lost power kept only its name."""
-        with files.state_errors(self._path):
+        with errors.state_errors(self._path):
             if not self._path.is_file():
                 return {}
             text = self._path.read_text()

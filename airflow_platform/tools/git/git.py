@@ -9,7 +9,6 @@ from pathlib import Path
 
 from airflow_platform import errors
 from airflow_platform.programs import programs
-from airflow_platform.tools import files
 
 TIMEOUT = 60.0
 """Seconds for one call; local calls take milliseconds, a fetch of a large repository some seconds."""
@@ -121,7 +120,7 @@ def make_bare(runner: programs.Programs, repository: Path, name: str) -> None:
     Nobody else may write to it meanwhile: the locks and drafts of a killed Git are removed.
     """
     for left in (*repository.rglob("*.lock"), *repository.glob("objects/pack/tmp_*")):
-        with files.state_errors(left):
+        with errors.state_errors(left):
             left.unlink(missing_ok=True)
     call(runner, Path("/"), "init", "--quiet", "--bare", f"--initial-branch={name}", str(repository))
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from airflow_platform import errors
 from airflow_platform.programs import programs
-from airflow_platform.tools import files, temporary
+from airflow_platform.tools import temporary
 from airflow_platform.tools.git import git
 
 TREE = "tree"
@@ -60,7 +61,7 @@ def on_disk(
         The folder, without links in its path.
     """
     with temporary.directory(parent) as place:
-        with files.state_errors(place):
+        with errors.state_errors(place):
             place.chmod(0o755)
             (place / name).mkdir(mode=0o755)
         # An index and a work tree of its own: the repository's are not touched, and a bare one has none.
